@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from annotator.models.projects import Project
+
+
+class Prompt(models.Model):
+    """A conversation so far: `turns` is [{"role": "system"|"user"|"assistant", "content": str}, …]."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="prompts")
+    external_id = models.CharField(max_length=200)
+    turns = models.JSONField()
+    # Documents the answer should rest on: [{"title": str, "text": str}, …]
+    context = models.JSONField(default=list)
+    metadata = models.JSONField(default=dict)
+    # sha256 of turns + context: equal texts must never cross a split.
+    text_hash = models.CharField(max_length=64, db_index=True)
+    html = models.TextField(default="")
+    html_version = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "external_id"], name="prompt_external_id_once")]
+
+    def __str__(self) -> str:
+        return self.external_id
+
+
+class Response(models.Model):
+    """One candidate continuation, with the model that wrote it; shared by the comparisons it appears in."""
+
+    prompt = models.ForeignKey(Prompt, models.CASCADE, related_name="responses")
+    external_id = models.CharField(max_length=200)
+    text = models.TextField()
+    model = models.CharField(max_length=200, blank=True)
+    metadata = models.JSONField(default=dict)
+    text_hash = models.CharField(max_length=64)
+    # Sanitised rendering; rendering costs a whole judgment's budget, so it is stored (ARCHITECTURE, data model).
+    html = models.TextField(default="")
+    html_version = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["prompt", "external_id"], name="response_external_id_once")]
+
+    def __str__(self) -> str:
+        return self.external_id
+
+
+class Comparison(models.Model):
+    """A prompt with response A and response B: the paper's *instance*. Satisfies `labelers.base.Pair` as it is."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="comparisons")
+    external_id = models.CharField(max_length=200)
+    prompt = models.ForeignKey(Prompt, models.CASCADE, related_name="comparisons")
+    response_a = models.ForeignKey(Response, models.CASCADE, related_name="+")
+    response_b = models.ForeignKey(Response, models.CASCADE, related_name="+")
+    metadata = models.JSONField(default=dict)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    # How many people's judgments are wanted (set by plans and by the control share) and how many of these
+    # places nobody holds. `places_open` is recomputed from judgments and live leases in the transaction that
+    # changes either; the partial index below is the annotators' queue.
+    votes_wanted = models.PositiveSmallIntegerField(default=0)
+    places_open = models.PositiveSmallIntegerField(default=0)
+    queue_order = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "external_id"], name="comparison_external_id_once"),
+            models.CheckConstraint(
+                condition=~models.Q(response_a=models.F("response_b")), name="comparison_needs_two_responses"
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["project", "queue_order", "id"],
+                name="comparison_queue",
+                condition=models.Q(places_open__gt=0),
+            ),
+            models.Index(fields=["project", "id"], name="comparison_keyset"),
+        ]
+
+    def __str__(self) -> str:
+        return self.external_id
+
+
+class FeatureSet(models.Model):
+    """One version of the features: names, and the fitted text embedding they were computed with."""
+
+    class State(models.TextChoices):
+        BUILDING = "building", _("Building")
+        READY = "ready", _("Ready")
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="feature_sets")
+    version = models.PositiveIntegerField()
+    state = models.CharField(max_length=10, choices=State, default=State.BUILDING)
+    names = ArrayField(models.CharField(max_length=80))
+    # Digest of names, extractor versions and embedding artefact: what made a row can be told years later.
+    digest = models.CharField(max_length=64)
+    artifact = models.CharField(max_length=300, blank=True)
+    artifact_sha256 = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "version"], name="feature_set_version_once")]
+
+    def __str__(self) -> str:
+        return f"features v{self.version}"
+
+
+class Features(models.Model):
+    """The features of one comparison: `values` in the order of `FeatureSet.names` (NaN = not defined)."""
+
+    feature_set = models.ForeignKey(FeatureSet, models.CASCADE, related_name="rows")
+    comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="features")
+    values = ArrayField(models.FloatField())
+    # [prompt | response A | response B], each of the embedding's width, float32.
+    embedding = models.BinaryField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["feature_set", "comparison"], name="features_once")]
+        verbose_name_plural = "features"
+
+    def __str__(self) -> str:
+        return f"{self.feature_set} of {self.comparison_id}"

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from typing import Self
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.utils.timezone import now
+from django.utils.translation import gettext_lazy as _
+
+from annotator.models.comparisons import Comparison
+from annotator.models.labelers import Rater
+from annotator.models.projects import Project, Protocol
+from annotator.models.routes import Plan
+
+
+class Outcome(models.TextChoices):
+    LEVEL = "level", _("an answer on the scale")
+    NEITHER_VALID = "neither_valid", _("neither response is valid")
+    CANNOT_JUDGE = "cannot_judge", _("cannot judge")
+    ABSTAIN = "abstain", _("abstains")
+
+
+class Assignment(models.Model):
+    """A lease of one comparison to one annotator, with its draft and the order on screen, drawn once."""
+
+    class State(models.TextChoices):
+        LEASED = "leased", _("Leased")
+        JUDGED = "judged", _("Judged")
+        SKIPPED = "skipped", _("Skipped")
+        EXPIRED = "expired", _("Lease ran out")
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="assignments")
+    comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="assignments")
+    rater = models.ForeignKey(Rater, models.CASCADE, related_name="assignments")
+    round = models.PositiveSmallIntegerField(default=1)
+    state = models.CharField(max_length=10, choices=State, default=State.LEASED)
+    leased_until = models.DateTimeField()
+    # Null while only prefetched: such a lease may be taken over, one being read may not.
+    opened_at = models.DateTimeField(null=True)
+    # True when response A is shown first (left).
+    a_first = models.BooleanField()
+    draft = models.JSONField(default=dict)
+    draft_saved_at = models.DateTimeField(null=True)
+    active_ms = models.PositiveIntegerField(default=0)
+    # Why it was skipped, or what was flagged about the comparison.
+    skip_reason = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["comparison", "rater", "round"], name="assignment_once_a_round"),
+        ]
+        indexes = [
+            models.Index(fields=["rater", "id"], name="assignment_leased", condition=models.Q(state="leased")),
+            models.Index(fields=["leased_until"], name="assignment_expiry", condition=models.Q(state="leased")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.comparison_id} for {self.rater_id} ({self.state})"
+
+
+class Flag(models.Model):
+    """Something an annotator reported about a comparison; the lead resolves it."""
+
+    comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="flags")
+    rater = models.ForeignKey(Rater, models.CASCADE, related_name="flags")
+    reason = models.TextField()
+    created_at = models.DateTimeField(auto_now_add=True)
+    resolved_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["comparison", "rater"], name="flag_once_a_rater")]
+
+    def __str__(self) -> str:
+        return f"{self.comparison_id}: {self.reason[:40]}"
+
+
+class JudgmentQuerySet(models.QuerySet["Judgment"]):
+    def effective(self) -> Self:
+        """Current revisions whose undo window is over: what labels and exports may see."""
+        return self.filter(is_current=True, effective_at__lte=now())
+
+
+class Judgment(models.Model):
+    """What one rater said of one comparison. Everything is in the comparison's own order: negative means A."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="judgments")
+    comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="judgments")
+    rater = models.ForeignKey(Rater, models.PROTECT, related_name="judgments")
+    round = models.PositiveSmallIntegerField(default=1)
+    revision = models.PositiveSmallIntegerField(default=1)
+    is_current = models.BooleanField(default=True)
+    # The people protocol it answered; null for labelers, which answer the overall question.
+    protocol = models.ForeignKey(Protocol, models.PROTECT, null=True, related_name="judgments")
+    plan = models.ForeignKey(Plan, models.SET_NULL, null=True, related_name="judgments")
+    assignment = models.ForeignKey(Assignment, models.SET_NULL, null=True, related_name="judgments")
+
+    outcome = models.CharField(max_length=14, choices=Outcome, default=Outcome.LEVEL)
+    level = models.SmallIntegerField(null=True)
+    # level / highest level, in [-1, 1]; null unless a level was given.
+    preference = models.FloatField(null=True)
+    # A labeler's probability that B is better, and of a tie.
+    p_b = models.FloatField(null=True)
+    p_tie = models.FloatField(null=True)
+    confidence = models.FloatField(null=True)
+    aspects = models.JSONField(default=dict)
+    attributes = models.JSONField(default=dict)
+    reasons = ArrayField(models.CharField(max_length=60), default=list)
+    spans = models.JSONField(default=list)
+    justification = models.TextField(blank=True)
+
+    # A client id makes a retried submission the same submission.
+    client_id = models.UUIDField(null=True)
+    # True when response A was shown first; null where unknown (imported) or both orders were asked.
+    a_first = models.BooleanField(null=True)
+    active_ms = models.PositiveIntegerField(null=True)
+    is_surplus = models.BooleanField(default=False)
+    cost = models.DecimalField(max_digits=14, decimal_places=8, default=0)
+    provenance = models.JSONField(default=dict)
+    created_at = models.DateTimeField(default=now)
+    effective_at = models.DateTimeField(default=now)
+    # False until `aggregate` has seen it; the tick finds work by the partial index on it.
+    aggregated = models.BooleanField(default=False)
+
+    objects = JudgmentQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["comparison", "rater", "round", "revision"], name="judgment_revision_once"
+            ),
+            models.UniqueConstraint(
+                fields=["comparison", "rater", "round"],
+                condition=models.Q(is_current=True),
+                name="judgment_one_current",
+            ),
+            models.UniqueConstraint(
+                fields=["rater", "client_id"],
+                condition=models.Q(client_id__isnull=False),
+                name="judgment_client_id_once",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(preference__isnull=True) | models.Q(preference__gte=-1, preference__lte=1),
+                name="judgment_preference_in_range",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(p_b__isnull=True) | models.Q(p_b__gte=0, p_b__lte=1), name="judgment_p_b_in_range"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(preference__isnull=True) | models.Q(outcome="level", level__isnull=False),
+                name="judgment_preference_needs_level",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["effective_at", "id"], name="judgment_unaggregated", condition=models.Q(aggregated=False)
+            ),
+            models.Index(fields=["project", "id"], name="judgment_keyset"),
+            models.Index(fields=["rater", "-created_at"], name="judgment_own_history"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.rater_id} on {self.comparison_id}: {self.outcome} {self.level}"

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from typing import Self
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from annotator.models.comparisons import Comparison
+from annotator.models.people import User
+from annotator.models.projects import Project
+
+
+class Labeler(models.Model):
+    """An AI labeler of a project as the lead configured it; every change of it makes a new version."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="labelers")
+    name = models.CharField(_("name"), max_length=100)
+    # A key of `labelers.KINDS`, or "recorded" for verdicts that came with the data.
+    kind = models.CharField(_("kind"), max_length=40)
+    # Unit prices in the project's currency. A labeler whose prices are all zero is free and runs on everything.
+    price_per_call = models.DecimalField(_("price of a call"), max_digits=12, decimal_places=6, default=0)
+    price_per_million_input = models.DecimalField(
+        _("price of a million input tokens"), max_digits=12, decimal_places=6, default=0
+    )
+    price_per_million_output = models.DecimalField(
+        _("price of a million output tokens"), max_digits=12, decimal_places=6, default=0
+    )
+    enabled = models.BooleanField(_("enabled"), default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "name"], name="labeler_name_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_free(self) -> bool:
+        return not (self.price_per_call or self.price_per_million_input or self.price_per_million_output)
+
+    @property
+    def version(self) -> LabelerVersion:
+        return self.versions.latest("id")
+
+
+class LabelerVersion(models.Model):
+    """One exact version: model, revision, prompt file hash, parameters, seed. Immutable."""
+
+    labeler = models.ForeignKey(Labeler, models.CASCADE, related_name="versions")
+    parameters = models.JSONField(default=dict)
+    # sha256 over kind, parameters, prompt file and code version.
+    digest = models.CharField(max_length=64)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["labeler", "digest"], name="labeler_version_once")]
+
+    def __str__(self) -> str:
+        return f"{self.labeler} {self.digest[:8]}"
+
+
+class RaterQuerySet(models.QuerySet["Rater"]):
+    def people(self) -> Self:
+        return self.filter(kind=Rater.Kind.PERSON)
+
+
+class Rater(models.Model):
+    """Whoever judges in a project: a person, or one exact version of an AI labeler."""
+
+    class Kind(models.TextChoices):
+        PERSON = "person", _("Person")
+        LABELER = "labeler", _("AI labeler")
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="raters")
+    kind = models.CharField(max_length=10, choices=Kind)
+    user = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="raters")
+    labeler_version = models.OneToOneField(
+        LabelerVersion, models.PROTECT, null=True, blank=True, related_name="rater"
+    )
+    # Who an imported person was: the name in the source, "" for its anonymous people (one rater a source).
+    source = models.CharField(max_length=100, blank=True)
+    external_id = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = RaterQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project", "user"], name="rater_user_once", condition=models.Q(user__isnull=False)
+            ),
+            models.UniqueConstraint(
+                fields=["project", "source", "external_id"],
+                name="rater_imported_once",
+                condition=models.Q(user__isnull=True, labeler_version__isnull=True),
+            ),
+            models.CheckConstraint(
+                condition=models.Q(kind="labeler", labeler_version__isnull=False, user__isnull=True)
+                | models.Q(kind="person", labeler_version__isnull=True),
+                name="rater_is_person_or_labeler",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        if self.labeler_version:
+            return str(self.labeler_version)
+        return str(self.user) if self.user else f"{self.source}:{self.external_id or 'anonymous'}"
+
+
+class LabelerCall(models.Model):
+    """One call of a labeler that cost or could have cost something: the call ledger, failures included."""
+
+    class Status(models.TextChoices):
+        IN_FLIGHT = "in_flight", _("In flight")
+        OK = "ok", _("OK")
+        UNPARSED = "unparsed", _("Not understood")
+        FAILED = "failed", _("Failed")
+        LOST = "lost", _("Lost in a crash, counted as paid")
+
+    labeler_version = models.ForeignKey(LabelerVersion, models.CASCADE, related_name="calls")
+    comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="calls")
+    # Which response the call showed first: "ab" or "ba".
+    order = models.CharField(max_length=2, default="ab")
+    status = models.CharField(max_length=10, choices=Status, default=Status.IN_FLIGHT)
+    input_tokens = models.PositiveIntegerField(default=0)
+    output_tokens = models.PositiveIntegerField(default=0)
+    cost = models.DecimalField(max_digits=14, decimal_places=8, default=0)
+    latency_ms = models.PositiveIntegerField(default=0)
+    # What came back, as far as it is needed to never buy it again: {"text", "p_b", "logprobs", …}
+    answer = models.JSONField(default=dict)
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["labeler_version", "comparison", "order"], name="labeler_call_lookup")]
+
+    def __str__(self) -> str:
+        return f"{self.labeler_version_id} {self.comparison_id} {self.order} {self.status}"

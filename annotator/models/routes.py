@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from annotator.models.comparisons import Comparison, FeatureSet
+from annotator.models.labelers import Labeler
+from annotator.models.people import User
+from annotator.models.projects import Project
+
+
+class PerformanceModel(models.Model):
+    """Predicts a reward model's performance from a mixture. One fitted version; the artefact lies in storage."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="performance_models")
+    version = models.PositiveIntegerField()
+    # The kind that cross-validation chose ("mean", "budget", "ridge", "lightgbm") and every kind's score.
+    kind = models.CharField(max_length=40)
+    metrics = models.JSONField(default=dict)
+    feature_set = models.ForeignKey(FeatureSet, models.PROTECT, related_name="performance_models")
+    artifact = models.CharField(max_length=300)
+    artifact_sha256 = models.CharField(max_length=64)
+    seed = models.PositiveBigIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "version"], name="performance_model_version_once")]
+
+    def __str__(self) -> str:
+        return f"performance model {self.version}"
+
+
+class Plan(models.Model):
+    """A budgeted choice of who judges what. Approving it reserves its money and hands out its routes."""
+
+    class Status(models.TextChoices):
+        DRAFT = "draft", _("Draft")
+        APPROVED = "approved", _("Approved")
+        SUPERSEDED = "superseded", _("Superseded")
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="plans")
+    number = models.PositiveIntegerField()
+    status = models.CharField(max_length=12, choices=Status, default=Status.DRAFT)
+    strategy = models.CharField(max_length=40)
+    budget = models.DecimalField(max_digits=14, decimal_places=6)
+    # What the routes cost in full, at most `budget`; what recorded judgments already cover is not paid again.
+    cost = models.DecimalField(max_digits=14, decimal_places=6, default=0)
+    cost_to_pay = models.DecimalField(max_digits=14, decimal_places=6, default=0)
+    performance_model = models.ForeignKey(PerformanceModel, models.PROTECT, null=True, related_name="plans")
+    predicted = models.FloatField(null=True)
+    low = models.FloatField(null=True)
+    high = models.FloatField(null=True)
+    # Shares by source, baselines, the budget curve, why groups of comparisons go to people (see pipeline/route.py).
+    summary = models.JSONField(default=dict)
+    seed = models.PositiveBigIntegerField(default=0)
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    approved_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    approved_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "number"], name="plan_number_once"),
+            models.UniqueConstraint(
+                fields=["project"], condition=models.Q(status="approved"), name="plan_one_approved_a_project"
+            ),
+            models.CheckConstraint(condition=models.Q(cost__lte=models.F("budget")), name="plan_cost_within_budget"),
+        ]
+
+    def __str__(self) -> str:
+        return f"plan {self.number}"
+
+
+class Route(models.Model):
+    """A plan's decision for one comparison."""
+
+    PEOPLE = "people"
+
+    plan = models.ForeignKey(Plan, models.CASCADE, related_name="routes")
+    comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="routes")
+    # "people", or the labeler's name with `labeler` set.
+    source = models.CharField(max_length=100)
+    labeler = models.ForeignKey(Labeler, models.PROTECT, null=True, related_name="routes")
+    votes = models.PositiveSmallIntegerField(default=1)
+    price = models.DecimalField(max_digits=14, decimal_places=8)
+    # The chance with which this source was drawn, for off-policy estimates (1 = certain).
+    propensity = models.FloatField(default=1)
+    is_control = models.BooleanField(default=False)
+    gain = models.FloatField(null=True)
+    reason = models.TextField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["plan", "comparison"], name="route_once_a_plan")]
+        indexes = [models.Index(fields=["plan", "source"], name="route_by_source")]
+
+    def __str__(self) -> str:
+        return f"{self.comparison_id} → {self.source}"
