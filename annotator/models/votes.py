@@ -1,0 +1,200 @@
+"""How judgments become a label: one SQL statement, so that `aggregate` (which stores labels) and `export` (which
+counts as of its own boundary) can never disagree.
+
+A vote is a current judgment whose undo window is over and whose outcome is an answer on the scale. People vote
+0 / 0.5 / 1 for A / tie / B; labelers vote with their p_b. Of several versions of one labeler only the newest that
+judged the comparison counts, and nulls (labelers that look at no text) never do. Surplus judgments are real
+judgments and count. `neither_valid` is counted apart: it says nothing about which response is better.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+
+from annotator.models.labels import Recipe
+from annotator.models.routes import Plan
+
+# Nobody's id: the boundary of a count that has none.
+NO_BOUNDARY = 2**63 - 1
+# Kinds of `labelers.KINDS` that carry no opinion: they are baselines to be measured against.
+NULL_KIND = "null%"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which judgments may count: `recipe` says whose, `plan` what was routed where, the rest as of when."""
+
+    recipe: Recipe
+    plan_id: int | None
+    seen: datetime
+    last_judgment: int = NO_BOUNDARY
+
+    def parameters(self, comparisons: Sequence[int]) -> dict[str, Any]:
+        return {
+            "comparisons": list(comparisons),
+            "source": self.recipe.source,
+            "recipe": self.recipe.pk,
+            "plan": self.plan_id or 0,
+            "seen": self.seen,
+            "last": self.last_judgment,
+            "null": NULL_KIND,
+        }
+
+
+@dataclass(frozen=True)
+class Count:
+    """What the counted judgments of one comparison say together. Fields as in `Label`."""
+
+    comparison_id: int
+    source: str
+    p_b: float | None
+    p_tie: float | None
+    strength: float | None
+    agreement: float | None
+    votes: int
+    neither: int
+    attributes: dict[str, dict[str, float]]
+
+
+def approved_plan(project_id: int) -> int | None:
+    """The plan whose routes the routed recipe follows."""
+    approved = Plan.objects.filter(project=project_id, status=Plan.Status.APPROVED)
+    return approved.values_list("pk", flat=True).first()
+
+
+# Without an approved plan, or where it has no route, the routed recipe takes people.
+_COUNTED = """
+WITH judged AS (
+    SELECT j.*, r.kind AS rater_kind, v.labeler_id, v.id AS version_id,
+           coalesce(route.source, 'people') AS routed_to, route.labeler_id AS routed_labeler,
+           max(v.id) OVER (PARTITION BY j.comparison_id, v.labeler_id) AS newest_version
+    FROM annotator_judgment j
+    JOIN annotator_rater r ON r.id = j.rater_id
+    LEFT JOIN annotator_labelerversion v ON v.id = r.labeler_version_id
+    LEFT JOIN annotator_labeler l ON l.id = v.labeler_id
+    LEFT JOIN annotator_route route ON route.plan_id = %(plan)s AND route.comparison_id = j.comparison_id
+    WHERE j.comparison_id = ANY(%(comparisons)s)
+      AND j.is_current AND j.effective_at <= %(seen)s AND j.id <= %(last)s
+      AND j.outcome IN ('level', 'neither_valid')
+      AND coalesce(l.kind, '') NOT LIKE %(null)s
+),
+counted AS (
+    SELECT judged.*,
+           CASE WHEN %(source)s = 'routed' THEN routed_to ELSE %(source)s END AS counted_source,
+           CASE WHEN outcome <> 'level' THEN NULL
+                WHEN rater_kind = 'labeler' AND p_b IS NOT NULL THEN p_b
+                ELSE (1 + sign(preference)) / 2 END AS vote
+    FROM judged
+    WHERE newest_version IS NOT DISTINCT FROM version_id
+      AND CASE WHEN %(source)s = 'pooled' THEN true
+               WHEN %(source)s = 'routed' AND routed_labeler IS NOT NULL THEN labeler_id = routed_labeler
+               ELSE rater_kind = 'person' END
+)
+"""
+
+# Averages run in the order of judgments: a sum of floats must not depend on how a table happens to lie on disk.
+_LABELS = (
+    _COUNTED
+    + """,
+ratings AS (
+    SELECT comparison_id, jsonb_object_agg(key, sides) AS attributes
+    FROM (
+        SELECT comparison_id, key, jsonb_object_agg(side, mean) AS sides
+        FROM (
+            SELECT comparison_id, asked.key, rated.key AS side, avg(rated.value::numeric)::float8 AS mean
+            FROM counted, jsonb_each(counted.attributes) AS asked, jsonb_each_text(asked.value) AS rated
+            WHERE outcome = 'level'
+            GROUP BY comparison_id, asked.key, rated.key
+        ) AS means
+        GROUP BY comparison_id, key
+    ) AS asked
+    GROUP BY comparison_id
+),
+labels AS (
+    SELECT comparison_id,
+           min(counted_source) AS source,
+           avg(vote ORDER BY id) AS p_b,
+           avg(CASE WHEN vote IS NULL THEN NULL
+                    WHEN rater_kind = 'labeler' AND p_b IS NOT NULL THEN p_tie
+                    ELSE (preference = 0)::int END ORDER BY id) AS p_tie,
+           avg(preference ORDER BY id) FILTER (WHERE rater_kind = 'person') AS strength,
+           greatest(count(*) FILTER (WHERE vote < 0.5), count(*) FILTER (WHERE vote > 0.5),
+                    count(*) FILTER (WHERE vote = 0.5))::float8 / nullif(count(vote), 0) AS agreement,
+           count(vote) AS votes,
+           count(*) FILTER (WHERE outcome = 'neither_valid') AS neither
+    FROM counted
+    GROUP BY comparison_id
+)
+"""
+)
+
+_COUNT = (
+    _LABELS
+    + """
+SELECT comparison_id, source, p_b, p_tie, strength, agreement, votes, neither,
+       coalesce(ratings.attributes, '{}') AS attributes
+FROM labels LEFT JOIN ratings USING (comparison_id)
+ORDER BY comparison_id
+"""
+)
+
+_STORE = (
+    _LABELS
+    + """
+INSERT INTO annotator_label
+    (comparison_id, recipe_id, source, p_b, p_tie, strength, agreement, votes, attributes, updated_at)
+SELECT comparison_id, %(recipe)s, source, p_b, p_tie, strength, agreement, votes,
+       coalesce(ratings.attributes, '{}'), clock_timestamp()
+FROM labels LEFT JOIN ratings USING (comparison_id)
+ON CONFLICT (comparison_id, recipe_id) DO UPDATE SET
+    source = excluded.source, p_b = excluded.p_b, p_tie = excluded.p_tie, strength = excluded.strength,
+    agreement = excluded.agreement, votes = excluded.votes, attributes = excluded.attributes,
+    updated_at = excluded.updated_at
+WHERE (annotator_label.source, annotator_label.p_b, annotator_label.p_tie, annotator_label.strength,
+       annotator_label.agreement, annotator_label.votes, annotator_label.attributes)
+  IS DISTINCT FROM (excluded.source, excluded.p_b, excluded.p_tie, excluded.strength,
+                    excluded.agreement, excluded.votes, excluded.attributes)
+"""
+)
+
+_FORGET = (
+    _COUNTED
+    + """
+DELETE FROM annotator_label
+WHERE recipe_id = %(recipe)s AND comparison_id = ANY(%(comparisons)s)
+  AND NOT EXISTS (SELECT FROM counted WHERE counted.comparison_id = annotator_label.comparison_id)
+"""
+)
+
+
+def store(scope: Scope, comparisons: Sequence[int]) -> None:
+    """Bring the labels of `comparisons` under the scope's recipe up to date; labels nobody backs any more go."""
+    with connection.cursor() as cursor:
+        cursor.execute(_STORE, scope.parameters(comparisons))
+        cursor.execute(_FORGET, scope.parameters(comparisons))
+
+
+def count(scope: Scope, comparisons: Sequence[int]) -> dict[int, Count]:
+    """The labels of `comparisons` by comparison id, counted now and not stored."""
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNT, scope.parameters(comparisons))
+        return {row[0]: Count(*row) for row in _decoded(cursor.fetchall())}
+
+
+def counted(scope: Scope, comparisons: Sequence[int]) -> list[int]:
+    """Ids of the judgments that count, `neither_valid` included, in order."""
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNTED + "SELECT id FROM counted ORDER BY id", scope.parameters(comparisons))
+        return [pk for (pk,) in cursor.fetchall()]
+
+
+def _decoded(rows: Iterable[tuple[Any, ...]]) -> Iterable[tuple[Any, ...]]:
+    for row in rows:
+        *rest, attributes = row
+        yield (*rest, json.loads(attributes) if isinstance(attributes, str) else attributes)
