@@ -1,0 +1,117 @@
+"""Short ways to make what a test needs. Every builder writes real rows and leaves out nothing the rules ask for."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from django.utils.timezone import now
+
+from annotator import protocols
+from annotator.models import (
+    Comparison,
+    Judgment,
+    Labeler,
+    LabelerVersion,
+    Membership,
+    Plan,
+    Project,
+    Prompt,
+    Protocol,
+    Rater,
+    Response,
+    Route,
+    User,
+)
+
+_number = itertools.count(1)
+
+
+def make_user(name: str = "", **fields: Any) -> User:
+    return User.objects.create_user(username=name or f"user{next(_number)}", password="correct horse", **fields)
+
+
+def make_project(preset: str = "plain", **fields: Any) -> Project:
+    project = Project.objects.create(**{"name": f"Project {next(_number)}", **fields})
+    Protocol.objects.create(project=project, version=1, preset=preset, definition=protocols.PRESETS[preset])
+    return project
+
+
+def make_member(project: Project, role: str, name: str = "") -> User:
+    user = make_user(name)
+    Membership.objects.create(project=project, user=user, role=role)
+    return user
+
+
+def make_comparison(
+    project: Project, prompt: str | list[dict[str, str]] = "What is rain?", a: str = "", b: str = "", **fields: Any
+) -> Comparison:
+    """A comparison of its own prompt; `prompt` is the user's text or all turns."""
+    number = next(_number)
+    turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    asked = Prompt.objects.create(
+        project=project, external_id=f"p{number}", turns=turns, text_hash=str(hash(str(turns)))
+    )
+    responses = [
+        Response.objects.create(prompt=asked, external_id=side, text=text, model=f"model-{side}", text_hash=text[:64])
+        for side, text in (("a", a or f"Water, {number}."), ("b", b or f"Falling drops, {number}."))
+    ]
+    return Comparison.objects.create(
+        **{
+            "project": project,
+            "external_id": f"c{number}",
+            "prompt": asked,
+            "response_a": responses[0],
+            "response_b": responses[1],
+            **fields,
+        }
+    )
+
+
+def make_person(project: Project, user: User | None = None) -> Rater:
+    if user:
+        return Rater.objects.create(project=project, kind="person", user=user)
+    return Rater.objects.create(project=project, kind="person", source="test", external_id=f"w{next(_number)}")
+
+
+def make_labeler(project: Project, name: str = "", kind: str = "recorded", **fields: Any) -> Rater:
+    """A labeler's rater; `rater.labeler_version.labeler` is the labeler."""
+    labeler = Labeler.objects.create(project=project, name=name or f"judge{next(_number)}", kind=kind, **fields)
+    version = LabelerVersion.objects.create(labeler=labeler, digest=f"{next(_number):064x}")
+    return Rater.objects.create(project=project, kind="labeler", labeler_version=version)
+
+
+def make_judgment(comparison: Comparison, rater: Rater, level: int | None = None, **fields: Any) -> Judgment:
+    """A person's `level` under the project's protocol, or a labeler's `p_b`."""
+    protocol = comparison.project.protocol if rater.kind == "person" else None
+    if level is not None and protocol:
+        fields["level"] = level
+        fields["preference"] = level / protocols.read(protocol.definition).highest
+    return Judgment.objects.create(
+        **{
+            "project": comparison.project,
+            "comparison": comparison,
+            "rater": rater,
+            "protocol": protocol,
+            "effective_at": now(),
+            **fields,
+        }
+    )
+
+
+def make_plan(project: Project, routes: dict[Comparison, Rater | None], status: str = "approved") -> Plan:
+    """A plan that sends each comparison to people (None) or to a labeler's rater."""
+    plan = Plan.objects.create(
+        project=project, number=next(_number), status=status, strategy="random", budget=100, cost=0
+    )
+    for comparison, rater in routes.items():
+        labeler = rater.labeler_version.labeler if rater else None
+        Route.objects.create(
+            plan=plan,
+            comparison=comparison,
+            source=labeler.name if labeler else Route.PEOPLE,
+            labeler=labeler,
+            price=0,
+            reason="a test",
+        )
+    return plan
