@@ -1,0 +1,149 @@
+"""What routing knows of a project's comparisons, as arrays: features, embeddings, people's votes, labelers' answers.
+
+Read by `retrain` and `route`; it holds no decision of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+from django.db.models import Avg, Case, Count, F, FloatField, Q, Value, When
+
+from annotator.models import FeatureSet, Features, Judgment, Labeler, LabelerCall, Outcome, Project, Rater
+from annotator.pipeline.work import StepRefused
+
+# Free baselines are features and stand beside every labeler, but no plan sends comparisons to them.
+NULLS = ("longest", "shortest", "random")
+# A labeler must have answered this share of the comparisons with people's votes before a plan may use it.
+COVERAGE = 0.9
+
+
+@dataclass
+class Signals:
+    """n comparisons in the order of their ids; k features, embeddings of width d, L labelers.
+
+    `people` is the mean vote for B in [0, 1] (ties count half; NaN without votes), `votes` their number,
+    `p_b` (n, L) each labeler's probability for B (NaN where it has not answered).
+    """
+
+    feature_set: FeatureSet
+    ids: np.ndarray
+    groups: np.ndarray
+    features: np.ndarray
+    prompt: np.ndarray
+    a: np.ndarray
+    b: np.ndarray
+    people: np.ndarray
+    votes: np.ndarray
+    labelers: list[Labeler]
+    p_b: np.ndarray
+
+    @property
+    def judged(self) -> np.ndarray:
+        """(n,) where people have voted."""
+        return self.votes > 0
+
+
+def load(project: Project) -> Signals:
+    """Everything known now. Raises StepRefused when the comparisons have no features yet."""
+    feature_set = project.feature_sets.filter(state=FeatureSet.State.READY).order_by("-version").first()
+    if feature_set is None:
+        raise StepRefused("The comparisons have no features yet. Wait for the features job, or start it on the board.")
+    ids, groups, values, embeddings = _features(feature_set)
+    width = embeddings.shape[1] // 3
+    people, votes = _people(project, ids)
+    labelers = [
+        labeler
+        for labeler in project.labelers.filter(enabled=True).exclude(kind__in=NULLS).order_by("id")
+        if labeler.versions.exists()
+    ]
+    p_b = np.column_stack([_answers(labeler, ids) for labeler in labelers]) if labelers else np.empty((len(ids), 0))
+    return Signals(
+        feature_set,
+        ids,
+        groups,
+        values,
+        embeddings[:, :width],
+        embeddings[:, width : 2 * width],
+        embeddings[:, 2 * width :],
+        people,
+        votes,
+        labelers,
+        p_b,
+    )
+
+
+def usable(signals: Signals) -> list[int]:
+    """Columns of labelers that have answered nearly all comparisons which people judged."""
+    seen = ~np.isnan(signals.p_b[signals.judged])
+    return [column for column in range(len(signals.labelers)) if seen.size and seen[:, column].mean() >= COVERAGE]
+
+
+def price_of(labeler: Labeler) -> Decimal:
+    """What one comparison costs with this labeler: a fixed price for two orders of a call, or the mean of its calls."""
+    paid = LabelerCall.objects.filter(labeler_version__labeler=labeler, cost__gt=0)
+    mean = paid.aggregate(mean=Avg("cost"))["mean"]
+    if labeler.kind == "recorded" or mean is None:
+        return labeler.price_per_call
+    return Decimal(2 * mean).quantize(Decimal("1e-8"))
+
+
+def _features(feature_set: FeatureSet) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    rows = (
+        Features.objects.filter(feature_set=feature_set)
+        .order_by("comparison_id")
+        .values_list("comparison_id", "comparison__prompt__text_hash", "values", "embedding")
+    )
+    ids, groups, values, embeddings = [], [], [], []
+    numbers: dict[str, int] = {}
+    for comparison_id, text_hash, row, embedding in rows.iterator(chunk_size=2000):
+        ids.append(comparison_id)
+        groups.append(numbers.setdefault(text_hash, len(numbers)))
+        values.append(np.asarray(row, dtype=np.float64))
+        embeddings.append(np.frombuffer(embedding, dtype=np.float32))
+    if not ids:
+        raise StepRefused("The project has no comparisons yet. Import some first.")
+    return np.asarray(ids), np.asarray(groups), np.vstack(values), np.vstack(embeddings)
+
+
+def _people(project: Project, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    vote = Case(
+        When(level__gt=0, then=Value(1.0)), When(level=0, then=Value(0.5)), default=Value(0.0), output_field=FloatField()
+    )
+    rows = (
+        Judgment.objects.effective()
+        .filter(project=project, rater__kind=Rater.Kind.PERSON, outcome=Outcome.LEVEL)
+        .values("comparison_id")
+        .annotate(mean=Avg(vote), votes=Count("id"))
+        .values_list("comparison_id", "mean", "votes")
+    )
+    people, votes = np.full(len(ids), np.nan), np.zeros(len(ids), dtype=np.int64)
+    for position, (mean, count) in _placed(rows, ids):
+        people[position], votes[position] = mean, count
+    return people, votes
+
+
+def _answers(labeler: Labeler, ids: np.ndarray) -> np.ndarray:
+    """(n,) the newest version's probability for B; recorded labelers may have several versions, all of them count."""
+    rows = (
+        Judgment.objects.effective()
+        .filter(rater__labeler_version__labeler=labeler)
+        .filter(Q(p_b__isnull=False))
+        .order_by("rater__labeler_version_id")
+        .values_list("comparison_id", F("p_b"))
+    )
+    p_b = np.full(len(ids), np.nan)
+    for position, (probability,) in _placed(rows, ids):
+        p_b[position] = probability
+    return p_b
+
+
+def _placed(rows: Sequence[tuple], ids: np.ndarray):  # type: ignore[no-untyped-def, type-arg]
+    """(position in `ids`, the rest of the row) for rows whose comparison has features."""
+    for comparison_id, *rest in rows.iterator(chunk_size=5000):  # type: ignore[attr-defined]
+        position = int(np.searchsorted(ids, comparison_id))
+        if position < len(ids) and ids[position] == comparison_id:
+            yield position, tuple(rest)
