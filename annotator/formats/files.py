@@ -1,0 +1,159 @@
+"""Files of rows: JSON Lines, CSV (both also gzip'ed) and Parquet, told apart by content, read one row at a time."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from annotator.formats.rows import RowInvalid
+
+# A longer line is not a row of text for people to judge.
+LONGEST_LINE = 64 * 2**20
+# Columns that hold structure; in CSV, and in Parquet where they are text, they are written as JSON.
+STRUCTURED = (
+    "turns", "context", "responses", "comparisons", "metadata", "prompt_metadata", "judgments",
+    "human_labels", "ai_labels", "meta",
+)  # fmt: skip
+
+Numbered = tuple[int, dict[str, Any] | RowInvalid]
+
+
+class FileInvalid(Exception):
+    """The file as a whole cannot be read; the message says what to upload instead."""
+
+
+class RowFile:
+    """Iterates (line, row); a row that cannot be read comes as the RowInvalid that says why. Memory stays flat.
+
+    Lines count from 1; a Parquet row's line is its place in the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = max(path.stat().st_size, 1)
+        self._raw: IO[bytes] | None = None
+        self._share = 0.0
+        with path.open("rb") as file:
+            start = file.read(4)
+        if not start:
+            raise FileInvalid("the file is empty")
+        self._gzip = start[:2] == b"\x1f\x8b"
+        self.container = "parquet" if start == b"PAR1" else self._text_container()
+
+    def share_read(self) -> float:
+        """How much of the file is read, 0 to 1."""
+        return min(self._raw.tell() / self.size, 1.0) if self._raw and not self._raw.closed else self._share
+
+    def __iter__(self) -> Iterator[Numbered]:
+        if self.container == "parquet":
+            yield from self._parquet()
+            return
+        with self.path.open("rb") as self._raw:
+            stream = gzip.GzipFile(fileobj=self._raw) if self._gzip else self._raw
+            try:
+                yield from (_csv if self.container == "csv" else _json_lines)(stream)  # type: ignore[arg-type]
+            except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+                raise FileInvalid(f"the gzip file is damaged or cut off: {error}") from error
+        self._share = 1.0
+
+    def _text_container(self) -> str:
+        opener = gzip.open if self._gzip else open
+        try:
+            with opener(self.path, "rb") as file:  # type: ignore[operator]
+                start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+        except (OSError, EOFError, zlib.error) as error:
+            raise FileInvalid(f"the gzip file is damaged or cut off: {error}") from error
+        if start.startswith(b"{"):
+            return "json lines"
+        if start.startswith(b"["):
+            raise FileInvalid("the file is one JSON list; write one JSON object a line (JSON Lines) instead")
+        if b"\0" in start[:100] or self.path.suffixes[-1:] in ([".zip"], [".xlsx"]):
+            raise FileInvalid("the file is neither JSON Lines, CSV nor Parquet")
+        return "csv"
+
+    def _parquet(self) -> Iterator[Numbered]:
+        try:
+            table = pq.ParquetFile(self.path, memory_map=True)
+            total = max(table.metadata.num_rows, 1)
+            line = 0
+            for batch in table.iter_batches(batch_size=200):
+                for row in batch.to_pylist():
+                    line += 1
+                    self._share = line / total
+                    yield line, _opened(row)
+        except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+            raise FileInvalid(f"the Parquet file cannot be read: {error}") from error
+
+
+def _json_lines(stream: IO[bytes]) -> Iterator[Numbered]:
+    line = 0
+    while raw := stream.readline(LONGEST_LINE):
+        line += 1
+        if len(raw) == LONGEST_LINE and not raw.endswith(b"\n"):
+            raise FileInvalid(f"line {line} is longer than {LONGEST_LINE // 2**20} MB")
+        if line == 1:
+            raw = raw.removeprefix(b"\xef\xbb\xbf")
+        if raw.strip():
+            yield line, _json_row(raw)
+
+
+def _json_row(raw: bytes) -> dict[str, Any] | RowInvalid:
+    try:
+        row = json.loads(raw.decode(), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        return RowInvalid("", f"is not valid UTF-8 at byte {error.start + 1}")
+    except RecursionError:
+        return RowInvalid("", "is nested too deeply")
+    except ValueError as error:
+        return RowInvalid("", f"is not valid JSON: {error}")
+    return row if isinstance(row, dict) else RowInvalid("", "is not a JSON object")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _csv(stream: IO[bytes]) -> Iterator[Numbered]:
+    csv.field_size_limit(LONGEST_LINE)
+    # Broken UTF-8 becomes lone surrogates here, which the check of each text reports with its row and column.
+    lines = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
+    reader = csv.reader(lines, strict=True)
+    line = 1
+    try:
+        header = next(reader, [])
+        if len(set(header)) != len(header):
+            raise FileInvalid("two columns of the CSV file have the same name")
+        line = reader.line_num + 1
+        for cells in reader:
+            if cells:
+                yield line, _csv_row(header, cells)
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise FileInvalid(f"the CSV file cannot be read from line {line} on: {error}") from error
+
+
+def _csv_row(header: list[str], cells: list[str]) -> dict[str, Any] | RowInvalid:
+    if len(cells) != len(header):
+        return RowInvalid("", f"has {len(cells)} cells where the first line names {len(header)} columns")
+    return _opened({name: cell for name, cell in zip(header, cells, strict=True) if cell != ""})
+
+
+def _opened(row: dict[str, Any]) -> dict[str, Any] | RowInvalid:
+    """The row with its JSON cells parsed; absent and null are the same."""
+    opened = {name: value for name, value in row.items() if value is not None}
+    for name in STRUCTURED:
+        if isinstance(opened.get(name), str):
+            try:
+                opened[name] = json.loads(opened[name], parse_constant=_refuse_constant)
+            except (ValueError, RecursionError) as error:
+                return RowInvalid(name, f"is not valid JSON: {error}")
+    return opened

@@ -1,0 +1,172 @@
+"""Switchyard's own shape of rows: a prompt, its responses, and what raters said of them (docs/formats.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+from annotator.formats import rows
+from annotator.formats.rows import ComparisonRow, Entry, ResponseRow, RowInvalid, Vote
+
+KNOWN = {
+    *("id", "source", "prompt", "prompt_id", "prompt_metadata", "turns", "system", "context", "responses"),
+    *("response_a", "response_b", "model_a", "model_b", "comparisons", "metadata", "judgments"),
+}
+ANSWER = ("level", "outcome", "aspects", "attributes", "reasons", "justification", "confidence")
+VOTE = {
+    *("rater", "kind", "source", "comparison", "preference", "p_b", "p_tie", "round", "a_first", "active_ms"),
+    *("created_at", "cost", "provenance"),
+    *ANSWER,
+}
+
+
+def claims(row: Mapping[str, Any]) -> bool:
+    return "id" in row and ("responses" in row or "response_a" in row)
+
+
+def read(row: Mapping[str, Any]) -> Entry:
+    """One row. Raises RowInvalid at the first thing that does not fit."""
+    row_id = rows.identifier(row.get("id"), "id")
+    prompt = rows.prompt_row(
+        rows.identifier(row["prompt_id"], "prompt_id") if row.get("prompt_id") is not None else None,
+        turns_of(row),
+        rows.sequence(row.get("context"), "context"),
+        row.get("prompt_metadata"),
+    )
+    # What we do not know is kept, not dropped.
+    unknown = {name: value for name, value in row.items() if name not in KNOWN}
+    metadata = {**unknown, **rows.mapping(row.get("metadata"), "metadata")}
+    responses = _responses(row)
+    comparisons = _comparisons(row, row_id, responses, metadata)
+    source = rows.text(row.get("source") or "", "source", width=rows.SOURCE_WIDTH, empty=True)
+    votes = [
+        _vote(rows.mapping(given, f"judgments[{place}]"), f"judgments[{place}]", comparisons, source)
+        for place, given in enumerate(rows.sequence(row.get("judgments"), "judgments"))
+    ]
+    return Entry(prompt, responses, comparisons, votes)
+
+
+def turns_of(row: Mapping[str, Any]) -> list[Any]:
+    """The prompt's turns: text is one user turn; `system` goes first."""
+    given = row["turns"] if row.get("turns") is not None else row.get("prompt")
+    turns = [{"role": "user", "content": rows.text(given, "prompt")}] if isinstance(given, str) else given
+    if not turns:
+        raise RowInvalid("prompt", "is missing")
+    turns = rows.sequence(turns, "prompt")
+    if row.get("system") is not None:
+        turns = [{"role": "system", "content": rows.text(row["system"], "system")}, *turns]
+    return turns
+
+
+def _responses(row: Mapping[str, Any]) -> list[ResponseRow]:
+    if row.get("responses") is None:
+        return pair_of(row)
+    given = rows.sequence(row["responses"], "responses")
+    if len(given) < 2:
+        raise RowInvalid("responses", "needs at least two responses")
+    return rows.apart(
+        [
+            rows.response_row(
+                {"text": one} if isinstance(one, str) else rows.mapping(one, f"responses[{place}]"),
+                f"responses[{place}]",
+                f"responses[{place}].text",
+            )
+            for place, one in enumerate(given)
+        ]
+    )
+
+
+def pair_of(row: Mapping[str, Any]) -> list[ResponseRow]:
+    return rows.apart(
+        [
+            rows.response_row(
+                {"text": row.get(f"response_{side}"), "model": row.get(f"model_{side}")},
+                f"response_{side}",
+                f"response_{side}",
+            )
+            for side in ("a", "b")
+        ]
+    )
+
+
+def _comparisons(
+    row: Mapping[str, Any], row_id: str, responses: list[ResponseRow], metadata: dict[str, Any]
+) -> list[ComparisonRow]:
+    """Those the row names, else all pairs: one pair has the row's id, several have it with their places, "q7:1-3"."""
+    if row.get("comparisons") is None:
+        pairs = list(combinations(range(len(responses)), 2))
+        return [
+            rows.comparison_row(
+                row_id if len(pairs) == 1 else f"{row_id}:{a + 1}-{b + 1}", responses, a, b, metadata, "id"
+            )
+            for a, b in pairs
+        ]
+    places = {response.external_id: place for place, response in enumerate(responses)}
+    return [
+        _named(rows.mapping(given, f"comparisons[{at}]"), f"comparisons[{at}]", responses, places, metadata)
+        for at, given in enumerate(rows.sequence(row["comparisons"], "comparisons"))
+    ]
+
+
+def _named(
+    given: dict[str, Any], name: str, responses: list[ResponseRow], places: dict[str, int], metadata: dict[str, Any]
+) -> ComparisonRow:
+    sides = []
+    for side in ("a", "b"):
+        wanted = rows.identifier(given.get(side), f"{name}.{side}")
+        if wanted not in places:
+            raise RowInvalid(f"{name}.{side}", f"no response of the row has the id {wanted!r}")
+        sides.append(places[wanted])
+    if sides[0] == sides[1]:
+        raise RowInvalid(name, "compares a response with itself")
+    own = {**metadata, **rows.mapping(given.get("metadata"), f"{name}.metadata")}
+    external_id = rows.identifier(given.get("id"), f"{name}.id")
+    return rows.comparison_row(external_id, responses, sides[0], sides[1], own, f"{name}.id")
+
+
+def _vote(given: dict[str, Any], name: str, comparisons: list[ComparisonRow], source: str) -> Vote:
+    if given.get("kind") not in ("person", "ai"):
+        raise RowInvalid(f"{name}.kind", f"must be person or ai, not {given.get('kind')!r}")
+    is_ai = given["kind"] == "ai"
+    own_source = given.get("source")
+    a_first = given.get("a_first")
+    if a_first not in (None, True, False):
+        raise RowInvalid(f"{name}.a_first", "must be true or false")
+    unknown = {key: value for key, value in given.items() if key not in VOTE}
+    provenance = {**unknown, **rows.mapping(given.get("provenance"), f"{name}.provenance")}
+    return Vote(
+        field=name,
+        comparison=_which(given.get("comparison"), f"{name}.comparison", comparisons),
+        rater=rater_name(given.get("rater"), f"{name}.rater", is_ai),
+        is_ai=is_ai,
+        source=source if own_source is None else rows.text(own_source, f"{name}.source", width=rows.SOURCE_WIDTH),
+        answer={key: given[key] for key in ANSWER if given.get(key) is not None},
+        preference=rows.number(given.get("preference"), f"{name}.preference", -1, 1),
+        p_b=rows.number(given.get("p_b"), f"{name}.p_b", 0, 1),
+        p_tie=rows.number(given.get("p_tie"), f"{name}.p_tie", 0, 1),
+        round=rows.whole(given.get("round"), f"{name}.round", 1, 32_000),
+        a_first=a_first,
+        active_ms=rows.whole(given.get("active_ms"), f"{name}.active_ms", 0, 2**31 - 1),
+        created_at=rows.moment(given.get("created_at"), f"{name}.created_at"),
+        cost=rows.money(given.get("cost"), f"{name}.cost"),
+        provenance=rows.as_json(provenance, name),
+    )
+
+
+def rater_name(value: Any, name: str, is_ai: bool) -> str:
+    """People may be anonymous, a labeler has a name."""
+    if value is None and not is_ai:
+        return ""
+    return rows.identifier(value, name, width=100 if is_ai else rows.ID_WIDTH)
+
+
+def _which(value: Any, name: str, comparisons: list[ComparisonRow]) -> int:
+    if value is None:
+        if len(comparisons) > 1:
+            raise RowInvalid(name, "the row has several comparisons: say which one was judged")
+        return 0
+    for place, comparison in enumerate(comparisons):
+        if comparison.external_id == str(value):
+            return place
+    raise RowInvalid(name, f"the row has no comparison {value!r}")

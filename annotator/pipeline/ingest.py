@@ -1,0 +1,226 @@
+"""Ingest: a file of comparisons becomes prompts, responses, comparisons and recorded judgments, all or nothing.
+
+Rows are checked and copied into temporary tables while the file streams by (flat memory, nothing visible yet);
+then one transaction compares them with what is stored and inserts what is new. Repeating a file changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from celery import shared_task
+from django.core.files.storage import default_storage
+from django.db import DataError, connection, transaction
+
+from annotator import formats, protocols, recorded
+from annotator.formats.files import FileInvalid, RowFile
+from annotator.formats.rows import Entry, RowInvalid
+from annotator.models import Job, Project
+from annotator.pipeline import ingest_tables, work
+from annotator.protocols import Definition
+
+ERRORS_SHOWN = 100
+# Rows between two progress beats; each batch is one COPY a table.
+BATCH = 1000
+
+
+@dataclass
+class Errors:
+    """The first hundred things that are wrong, and how many more there are."""
+
+    shown: list[dict[str, Any]] = field(default_factory=list)
+    more: int = 0
+
+    def add(self, line: int, field_name: str, reason: str) -> None:
+        if len(self.shown) < ERRORS_SHOWN:
+            self.shown.append({"line": line, "field": field_name, "reason": reason})
+        else:
+            self.more += 1
+
+    def refuse(self) -> None:
+        """Raise StepRefused when anything was wrong."""
+        if self.shown:
+            count = len(self.shown) + self.more
+            first = self.shown[0]
+            raise work.StepRefused(
+                f"Nothing was imported: {count} problem{'s' if count > 1 else ''}, the first on line {first['line']}"
+                f" ({first['field'] or 'row'}: {first['reason']}). Correct the file and import it again.",
+                errors=self.shown,
+                more=self.more,
+            )
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """How much was new, and how many comparisons of the file existed already."""
+
+    prompts: int
+    responses: int
+    comparisons: int
+    judgments: int
+    skipped_existing: int
+
+    def __str__(self) -> str:
+        text = f"{self.comparisons} comparisons of {self.prompts} new prompts and {self.judgments} judgments imported"
+        return f"{text}; {self.skipped_existing} comparisons existed already" if self.skipped_existing else text
+
+
+@dataclass
+class Preview:
+    """What a look at the start of a file found."""
+
+    shape: str = ""
+    container: str = ""
+    entries: list[Entry] = field(default_factory=list)
+    rows_checked: int = 0
+    errors: Errors = field(default_factory=Errors)
+    problem: str = ""
+
+
+@shared_task(name=work.TASKS[Job.Kind.INGEST])
+def run_ingests() -> int:
+    return work.work(Job.Kind.INGEST, ingest_upload)
+
+
+def ingest_upload(job: Job) -> str:
+    """Import the uploaded file of a job and remove it; a refused file is removed too, its errors are in the job."""
+    name = job.parameters["upload"]
+    if not default_storage.exists(name):
+        raise work.StepRefused("The uploaded file is gone from storage. Upload it again.")
+    try:
+        with _local(name) as path:
+            report = ingest_file(job.project, path, source=job.parameters.get("source", ""), job=job)
+    except work.StepRefused:
+        default_storage.delete(name)
+        raise
+    default_storage.delete(name)
+    return str(report)
+
+
+@contextlib.contextmanager
+def _local(name: str) -> Iterator[Path]:
+    """The stored file as a local one: where it lies, or a temporary copy from object storage."""
+    try:
+        yield Path(default_storage.path(name))
+        return
+    except NotImplementedError:
+        pass
+    with tempfile.NamedTemporaryFile(suffix=Path(name).suffix) as copy, default_storage.open(name) as stored:
+        for chunk in stored.chunks():
+            copy.write(chunk)
+        copy.flush()
+        yield Path(copy.name)
+
+
+def ingest_file(project: Project, path: Path, *, source: str = "", job: Job | None = None) -> IngestReport:
+    """Import the file at `path`: all of it, or nothing.
+
+    `source` names where judgments come from when the rows do not. Raises StepRefused with
+    result {"errors": [{"line", "field", "reason"}], "more": n}; JobCancelled when `job` was cancelled.
+    """
+    errors = Errors()
+    staging = ingest_tables.Staging(connection)
+    try:
+        _stage(project, path, staging, errors, source, job)
+        errors.refuse()
+        with transaction.atomic(), ingest_tables.Heart(job) as heart:
+            counts = staging.store(project, errors, heart.beat)
+            errors.refuse()
+            Job.objects.request(project, Job.Kind.FEATURISE)
+            transaction.on_commit(lambda: work.nudge(work.TASKS[Job.Kind.FEATURISE]))
+    except FileInvalid as invalid:
+        raise work.StepRefused(f"Nothing was imported: {invalid}.", errors=errors.shown, more=errors.more) from invalid
+    except DataError as error:
+        raise work.StepRefused(f"Nothing was imported: the database refused a value: {error}") from error
+    finally:
+        staging.drop()
+    return IngestReport(**counts)
+
+
+def _stage(
+    project: Project, path: Path, staging: ingest_tables.Staging, errors: Errors, source: str, job: Job | None
+) -> None:
+    file = RowFile(path)
+    definition = recorded.lenient(protocols.read(project.protocol.definition))
+    staging.begin(project.protocol.pk, source)
+    taken = 0
+    for taken, (line, entry) in enumerate(entries(file, errors), 1):
+        try:
+            answers = [recorded.answer(definition, vote) for vote in entry.votes]
+            staging.add(line, entry, answers)
+        except RowInvalid as invalid:
+            errors.add(line, invalid.field, invalid.reason)
+        if taken % BATCH == 0:
+            staging.flush(keep=not errors.shown)
+            if job:
+                job.beat(int(70 * file.share_read()), 100, f"{taken} rows read")
+    staging.flush(keep=not errors.shown)
+    if not taken and not errors.shown:
+        raise FileInvalid("the file holds no rows")
+
+
+def entries(file: RowFile, errors: Errors) -> Iterator[tuple[int, Entry]]:
+    """(line, entry) of every row that fits; the others go to `errors`."""
+    reader: ModuleType | None = None
+    for line, row in file:
+        try:
+            if isinstance(row, RowInvalid):
+                raise row
+            reader = reader or detect(row)
+            yield line, reader.read(row)
+        except RowInvalid as invalid:
+            errors.add(line, invalid.field, invalid.reason)
+
+
+def detect(row: dict[str, Any]) -> ModuleType:
+    """The reader that knows this row. Raises FileInvalid naming the columns it needs."""
+    for dotted in formats.READERS.values():
+        reader = import_module(dotted)
+        if reader.claims(row):
+            return reader
+    found = ", ".join(sorted(str(name) for name in row)[:12])
+    raise FileInvalid(
+        "the rows are in no known shape: give each an id, a prompt, and either responses or response_a and response_b"
+        f" (found: {found})"
+    )
+
+
+def preview(project: Project, path: Path, *, rows: int = 1000, shown: int = 10) -> Preview:
+    """Check the first `rows` rows without storing anything, and keep the first `shown` entries to look at."""
+    seen = Preview()
+    definition = recorded.lenient(protocols.read(project.protocol.definition))
+    try:
+        file = RowFile(path)
+        seen.container = file.container
+        for line, row in file:
+            if seen.rows_checked == rows:
+                break
+            seen.rows_checked += 1
+            _look(seen, definition, line, row, shown)
+    except FileInvalid as invalid:
+        seen.problem = str(invalid)
+    if not seen.rows_checked and not seen.problem:
+        seen.problem = "the file holds no rows"
+    return seen
+
+
+def _look(seen: Preview, definition: Definition, line: int, row: dict[str, Any] | RowInvalid, shown: int) -> None:
+    try:
+        if isinstance(row, RowInvalid):
+            raise row
+        reader = detect(row)
+        seen.shape = seen.shape or reader.__name__.rpartition(".")[2]
+        entry = reader.read(row)
+        for vote in entry.votes:
+            recorded.answer(definition, vote)
+        if len(seen.entries) < shown:
+            seen.entries.append(entry)
+    except RowInvalid as invalid:
+        seen.errors.add(line, invalid.field, invalid.reason)

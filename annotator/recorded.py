@@ -1,0 +1,91 @@
+"""Recorded judgments read by a project's protocol: answers of people on its scale, verdicts of AI as probabilities."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from annotator import protocols
+from annotator.formats import rows
+from annotator.formats.rows import RowInvalid, Vote
+from annotator.protocols import Answer, AnswerInvalid, Definition
+
+OUTCOMES = ("level", "neither_valid", "cannot_judge", "abstain")
+
+
+def lenient(definition: Definition) -> Definition:
+    """The protocol as recorded judgments must keep it: what is given must fit, nothing is required."""
+    return dataclasses.replace(
+        definition,
+        justification="none" if definition.justification == "none" else "optional",
+        aspects=tuple(dataclasses.replace(aspect, required=False) for aspect in definition.aspects),
+        attributes=tuple(dataclasses.replace(attribute, required=False) for attribute in definition.attributes),
+    )
+
+
+def answer(definition: Definition, vote: Vote) -> Answer:
+    """The judgment's answer in the project's protocol (people) or as a probability (AI). Raises RowInvalid."""
+    if vote.is_ai:
+        return _ai_answer(definition, vote)
+    given = dict(vote.answer)
+    if given.get("outcome", "level") == "level" and given.get("level") is None:
+        if vote.preference is None:
+            raise RowInvalid(vote.field, "needs a level, a preference or an outcome")
+        given["level"] = nearest_level(definition, vote.preference, vote.field)
+    reason = _words(vote)
+    if given.get("outcome") == "cannot_judge" and definition.cannot_judge and not reason:
+        return Answer("cannot_judge")  # the source may not have asked why
+    try:
+        checked = protocols.check(definition, given)
+    except AnswerInvalid as invalid:
+        raise RowInvalid(f"{vote.field}.{invalid.field}", invalid.reason) from None
+    except (AttributeError, TypeError) as error:
+        raise RowInvalid(vote.field, f"is not shaped as docs/formats.md says: {error}") from None
+    # Words of the source stay as they are, even where the protocol would not have asked for them.
+    return dataclasses.replace(checked, justification=reason)
+
+
+def nearest_level(definition: Definition, preference: float, name: str) -> int:
+    """The scale's level nearest to a preference in [-1, 1]: never on the other side, halves go away from the tie."""
+    if preference == 0 and not definition.has_tie:
+        raise RowInvalid(f"{name}.preference", "is a tie, and this project's protocol has none")
+    wanted = preference * definition.highest
+    fitting = [level.value for level in definition.levels if level.value * preference > 0 or level.value == 0]
+    return min(fitting, key=lambda value: (abs(value - wanted), -abs(value)))
+
+
+def _ai_answer(definition: Definition, vote: Vote) -> Answer:
+    given = vote.answer
+    outcome = given.get("outcome", "level")
+    if outcome not in OUTCOMES:
+        raise RowInvalid(f"{vote.field}.outcome", f"must be one of {', '.join(OUTCOMES)}, not {outcome!r}")
+    if outcome == "level" and vote.p_b is None and vote.preference is None:
+        if given.get("level") is None:
+            raise RowInvalid(vote.field, "needs p_b, a preference or a level")
+        level = rows.whole(given["level"], f"{vote.field}.level", -definition.highest, definition.highest)
+        vote.preference = (level or 0) / definition.highest
+    return Answer(
+        outcome,
+        confidence=rows.number(given.get("confidence"), f"{vote.field}.confidence", 0, 1_000_000),
+        aspects=rows.mapping(given.get("aspects"), f"{vote.field}.aspects"),
+        attributes=rows.mapping(given.get("attributes"), f"{vote.field}.attributes"),
+        reasons=[
+            rows.text(reason, f"{vote.field}.reasons", width=60)
+            for reason in rows.sequence(given.get("reasons"), f"{vote.field}.reasons")
+        ],
+        justification=_words(vote),
+    )
+
+
+def _words(vote: Vote) -> str:
+    """The justification as the source has it."""
+    given = vote.answer.get("justification")
+    return "" if given is None else rows.text(given, f"{vote.field}.justification", empty=True)
+
+
+def probability(vote: Vote, outcome: str) -> tuple[float | None, float | None]:
+    """(p_b, p_tie) of an AI's recorded verdict; a graded preference is read as (1 + preference) / 2."""
+    if not vote.is_ai or outcome != "level":
+        return None, None
+    if vote.p_b is not None or vote.preference is None:
+        return vote.p_b, vote.p_tie
+    return (1 + vote.preference) / 2, 1.0 if vote.preference == 0 else 0.0
