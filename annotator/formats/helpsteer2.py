@@ -1,0 +1,224 @@
+"""HelpSteer2 (arXiv 2406.08673) and HelpSteer2-Preference (arXiv 2410.01257), in the layout of nvidia/HelpSteer2.
+
+`default`: one row a response with five ratings 0-4, two rows a comparison; `preference`: one row a comparison with a
+strength from -3 (response 1) to 3 (response 2); `disagreements`: the ratings as lists, one entry a person.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from annotator.formats.source import TRAIN, VALIDATION, Config, FormatUnfit, Judged, Options, Row, Source, split_of
+from annotator.protocols import Definition
+
+ATTRIBUTES = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
+HIGHEST, NEITHER_VALID = 3, -100
+# More than this between the kept votes, and the original authors dropped the pair.
+WIDEST = 2
+
+_PREFERENCE = pa.struct([("statement", pa.string()), ("elaboration", pa.string()), ("strength", pa.int32())])
+_RAW = pa.struct([("strength", pa.int32()), ("justification", pa.string())])
+
+
+def most_agreeing(votes: Sequence[int]) -> tuple[int, ...]:
+    """The three votes that agree most (all, when there are fewer).
+
+    HelpSteer2 keeps the three most agreeing of up to five but does not say which on equal range. Ours does not
+    depend on the order of the votes: smallest range, then smallest sum of differences, then the smallest numbers.
+    """
+    if len(votes) <= 3:
+        return tuple(sorted(votes))
+    triples = itertools.combinations(sorted(votes), 3)
+    # For sorted a <= b <= c the pairwise differences add up to twice the range, so the range decides both.
+    return min(triples, key=lambda triple: (triple[2] - triple[0], triple))
+
+
+def rounded_mean(votes: Sequence[int]) -> int:
+    """The mean, rounded to the nearest whole number, halves away from zero."""
+    return _round(sum(votes) / len(votes))
+
+
+class HelpSteer2:
+    title = "HelpSteer2"
+    heeds = frozenset({"ties", "neither", "ai", "validation", "seed"})
+
+    def __init__(self, protocol: Definition, options: Options) -> None:
+        asked = {attribute.key: (attribute.minimum, attribute.maximum) for attribute in protocol.attributes}
+        missing = [key for key in ATTRIBUTES if asked.get(key) != (0, 4)]
+        if missing:
+            raise FormatUnfit(
+                f"HelpSteer2 needs ratings from 0 to 4 of {', '.join(missing)}, which this project's protocol does "
+                "not ask for. The preset “helpsteer2” does; MultiPref, TRL reward or judgments may fit this project."
+            )
+        self.options = options
+        self.left_out: Counter[str] = Counter()
+
+    @property
+    def configs(self) -> tuple[Config, ...]:
+        texts = [("prompt", pa.string()), ("response", pa.string())]
+        ratings = pa.schema([*texts, *((key, pa.int32()) for key in ATTRIBUTES)])
+        lists = pa.schema([*texts, *((key, pa.list_(pa.int32())) for key in ATTRIBUTES)])
+        preference = pa.schema(
+            [
+                ("split", pa.string()),
+                ("prompt", pa.string()),
+                ("response_1", pa.string()),
+                ("response_2", pa.string()),
+                ("preference_strength", pa.int32()),
+                ("preference_statement", pa.string()),
+                ("preference_elaboration", pa.string()),
+                ("three_most_similar_preferences", pa.list_(_PREFERENCE)),
+                ("all_preferences_unprocessed", pa.list_(_RAW)),
+                ("meta_comparison_id", pa.string()),
+                ("meta_source", pa.string()),
+            ]
+        )
+        return (
+            Config("default", ratings, "one row a response: five ratings from 0 to 4"),
+            Config("preference", preference, "one row a comparison: strength from -3 (response 1) to 3 (response 2)"),
+            Config("disagreements", lists, "one row a response: every person's ratings"),
+        )
+
+    @property
+    def notes(self) -> list[str]:
+        notes = [
+            "Ratings and strengths are the mean of the three votes that agree most, rounded, halves away from zero; "
+            f"pairs whose kept votes differ by more than {WIDEST} (helpfulness, strength) are left out. "
+            "A single vote is enough.",
+            "Rows 2k and 2k+1 of `default` and `disagreements` are the two responses of one comparison.",
+            "`preference` is one file; its column `split` says `train` or `val`, as in the original.",
+            "`preference_statement` is the justification of a vote nearest to the result, as its author wrote it; "
+            "it was not rewritten, so `preference_elaboration` is empty.",
+            f"{NEITHER_VALID} in `all_preferences_unprocessed` means that neither response is valid.",
+        ]
+        if self.options.ai == "keep":
+            notes.append(
+                "Comparisons that only an AI labeler judged have strength 1 or -1, the side it preferred: "
+                "its probability is no strength. `meta_source` names it."
+            )
+        return notes
+
+    def rows(self, source: Source) -> Iterator[Row]:
+        self.left_out.clear()
+        for judged in source.judged():
+            split = split_of(judged.prompt, self.options)
+            prompt = judged.prompt.text
+            yield from self._ratings(judged, prompt, split)
+            yield from self._preference(judged, prompt, split)
+
+    def _ratings(self, judged: Judged, prompt: str, split: str) -> Iterator[Row]:
+        sides = [(judged.response_a.text, _rated(judged, "a")), (judged.response_b.text, _rated(judged, "b"))]
+        if not all(votes[key] for _text, votes in sides for key in ATTRIBUTES):
+            self.left_out["not rated by people (ratings)"] += 1
+            return
+        for text, votes in sides:
+            yield Row("disagreements", split, {"prompt": prompt, "response": text, **votes})
+        if any(_range(most_agreeing(votes["helpfulness"])) > WIDEST for _text, votes in sides):
+            self.left_out["people differ too much on helpfulness (ratings)"] += 1
+            return
+        for text, votes in sides:
+            means = {key: rounded_mean(most_agreeing(votes[key])) for key in ATTRIBUTES}
+            yield Row("default", split, {"prompt": prompt, "response": text, **means})
+
+    def _preference(self, judged: Judged, prompt: str, split: str) -> Iterator[Row]:
+        strengths = [(_strength(vote.preference), vote.justification) for vote in _answered(judged)]
+        strength, reason = self._agreed(judged, [strength for strength, _why in strengths])
+        if reason:
+            self.left_out[f"{reason} (preference)"] += 1
+            return
+        kept = most_agreeing([each for each, _why in strengths])
+        yield Row(
+            "preference",
+            TRAIN,
+            {
+                "split": "val" if split == VALIDATION else "train",
+                "prompt": prompt,
+                "response_1": judged.response_a.text,
+                "response_2": judged.response_b.text,
+                "preference_strength": strength,
+                "preference_statement": _nearest(strengths, strength),
+                "preference_elaboration": "",
+                "three_most_similar_preferences": _kept(strengths, kept),
+                "all_preferences_unprocessed": _unprocessed(judged),
+                "meta_comparison_id": judged.key,
+                "meta_source": judged.label.source,
+            },
+        )
+
+    def _agreed(self, judged: Judged, strengths: list[int]) -> tuple[int, str]:
+        """The strength of the pair, or why there is none."""
+        reason = judged.unusable(self.options)
+        if reason:
+            return 0, reason
+        if strengths:
+            kept = most_agreeing(strengths)
+            if _range(kept) > WIDEST:
+                return 0, "people differ too much on the preference"
+            strength = rounded_mean(kept)
+        elif self.options.ai == "keep":
+            p_b = judged.label.p_b or 0.0
+            strength = 0 if judged.label.is_tie else int(math.copysign(1, p_b - 0.5))
+        else:
+            return 0, "judged by an AI labeler only"
+        return strength, "a tie" if strength == 0 and self.options.ties != "keep" else ""
+
+
+def _answered(judged: Judged) -> list[Any]:
+    return [vote for vote in judged.people if vote.preference is not None]
+
+
+def _strength(preference: float) -> int:
+    """An answer on any scale as -3 to 3; the identity for protocols with three levels a side."""
+    return _round(preference * HIGHEST)
+
+
+def _round(value: float) -> int:
+    """Halves away from zero; the small push undoes floats such as 3 * (1 / 6) = 0.49999."""
+    return int(math.copysign(math.floor(abs(value) + 0.5 + 1e-9), value))
+
+
+def _range(votes: Sequence[int]) -> int:
+    return max(votes) - min(votes)
+
+
+def _rated(judged: Judged, side: str) -> dict[str, list[int]]:
+    """Every person's ratings of one response, in the order they were given."""
+    ratings: dict[str, list[int]] = {key: [] for key in ATTRIBUTES}
+    for vote in judged.people:
+        for key in ATTRIBUTES:
+            value = (vote.attributes.get(key) or {}).get(side)
+            if value is not None:
+                ratings[key].append(value)
+    return ratings
+
+
+def _nearest(strengths: list[tuple[int, str]], strength: int) -> str:
+    written = [(abs(each - strength), number, why) for number, (each, why) in enumerate(strengths) if why]
+    return min(written)[2] if written else ""
+
+
+def _kept(strengths: list[tuple[int, str]], kept: Sequence[int]) -> list[dict[str, Any]]:
+    """The votes behind `kept`, one for each of its numbers."""
+    left = Counter(kept)
+    rows = []
+    for strength, why in strengths:
+        if left[strength]:
+            left[strength] -= 1
+            rows.append({"statement": why, "elaboration": "", "strength": strength})
+    return rows
+
+
+def _unprocessed(judged: Judged) -> list[dict[str, Any]]:
+    return [
+        {
+            "strength": NEITHER_VALID if vote.preference is None else _strength(vote.preference),
+            "justification": vote.justification,
+        }
+        for vote in judged.people
+    ]

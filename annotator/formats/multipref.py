@@ -1,0 +1,168 @@
+"""MultiPref (arXiv 2410.19133), in the layout of allenai/multipref: one row a comparison with every person's answers.
+
+Reviewers and leads stand under `expert_worker_annotations`, everybody else under `normal_worker_annotations`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC
+from typing import Any
+
+import pyarrow as pa
+
+from annotator.formats.source import (
+    TURN,
+    Config,
+    FormatUnfit,
+    Judged,
+    Options,
+    Row,
+    Source,
+    Vote,
+    split_of,
+)
+from annotator.protocols import Definition
+
+ASPECTS = ("helpful", "truthful", "harmless")
+PREFERENCES = {
+    -2: "A-is-clearly-better",
+    -1: "A-is-slightly-better",
+    0: "Tie",
+    1: "B-is-slightly-better",
+    2: "B-is-clearly-better",
+}
+CONFIDENCES = {1: "not-confident", 2: "fairly-confident", 3: "absolutely-confident"}
+
+_TEXT = pa.string()
+_VOTE = pa.struct(
+    [
+        ("evaluator", _TEXT),
+        ("timestamp", _TEXT),
+        ("time_spent", pa.int32()),
+        ("overall_pref", _TEXT),
+        ("overall_confidence", _TEXT),
+        *(
+            (f"{aspect}_{part}", pa.list_(_TEXT) if part == "checked_reasons" else _TEXT)
+            for aspect in ASPECTS
+            for part in ("pref", "checked_reasons", "own_reason", "confidence")
+        ),
+        ("meta_justification", _TEXT),
+    ]
+)
+_SCHEMA = pa.schema(
+    [
+        *(
+            (name, _TEXT)
+            for name in (
+                "comparison_id",
+                "prompt_id",
+                "text",
+                "model_a",
+                "completion_a",
+                "model_b",
+                "completion_b",
+                "source",
+                "category",
+                "subject_study",
+                "highest_level_degree",
+            )
+        ),
+        ("normal_worker_annotations", pa.list_(_VOTE)),
+        ("expert_worker_annotations", pa.list_(_VOTE)),
+        ("meta_turns", pa.list_(TURN)),
+        ("meta_source", _TEXT),
+        ("meta_p_b", pa.float64()),
+        ("meta_votes", pa.int32()),
+    ]
+)
+
+
+class MultiPref:
+    title = "MultiPref"
+    heeds = frozenset({"ai", "validation", "seed"})
+
+    def __init__(self, protocol: Definition, options: Options) -> None:
+        asked = {aspect.key: [level.value for level in aspect.levels] for aspect in protocol.aspects}
+        missing = [key for key in ASPECTS if asked.get(key) != list(PREFERENCES)]
+        if missing or [level.value for level in protocol.levels] != list(PREFERENCES):
+            raise FormatUnfit(
+                "MultiPref needs five levels from -2 to 2, overall and for "
+                f"{', '.join(missing or ASPECTS)}, which this project's protocol does not ask for. The preset "
+                "“multipref” does; HelpSteer2, TRL reward or judgments may fit this project."
+            )
+        self.reasons = {
+            aspect.key: {choice.key: choice.label for choice in aspect.reasons} for aspect in protocol.aspects
+        }
+        self.options = options
+        self.left_out: Counter[str] = Counter()
+
+    @property
+    def configs(self) -> tuple[Config, ...]:
+        return (Config("default", _SCHEMA, "one row a comparison with every person's answers"),)
+
+    @property
+    def notes(self) -> list[str]:
+        notes = [
+            "Answers of reviewers and leads are the expert ones, all others the normal ones. `evaluator` is a pseudonym.",
+            "Answers that neither response is valid have no place in this format and are not in it.",
+            "`text` is the conversation as one string, `meta_turns` the same as messages; "
+            "`meta_p_b` is the label's probability that B is better, `meta_source` whose judgment it is.",
+            "A person's words about the overall answer are in `meta_justification`; `*_own_reason` is empty.",
+        ]
+        if self.options.ai == "keep":
+            notes.append("Comparisons that only an AI labeler judged have empty lists and its answer in `meta_p_b`.")
+        return notes
+
+    def rows(self, source: Source) -> Iterator[Row]:
+        self.left_out.clear()
+        for judged in source.judged():
+            votes = [vote for vote in judged.people if vote.preference is not None]
+            if not votes and (judged.label.p_b is None or self.options.ai != "keep"):
+                reason = "no answer on the scale" if judged.label.p_b is None else "judged by an AI labeler only"
+                self.left_out[reason] += 1
+                continue
+            yield Row("default", split_of(judged.prompt, self.options), self._row(judged, votes))
+
+    def _row(self, judged: Judged, votes: list[Vote]) -> dict[str, Any]:
+        said = {**judged.prompt.metadata, **judged.metadata}
+        columns = ("source", "category", "subject_study", "highest_level_degree")
+        return {
+            "comparison_id": judged.key,
+            "prompt_id": judged.prompt.key,
+            "text": judged.prompt.text,
+            "model_a": judged.response_a.model,
+            "completion_a": judged.response_a.text,
+            "model_b": judged.response_b.model,
+            "completion_b": judged.response_b.text,
+            **{name: str(said.get(name) or "") for name in columns},
+            "normal_worker_annotations": [self._vote(vote) for vote in votes if not vote.is_expert],
+            "expert_worker_annotations": [self._vote(vote) for vote in votes if vote.is_expert],
+            "meta_turns": judged.prompt.messages,
+            "meta_source": judged.label.source,
+            "meta_p_b": judged.label.p_b,
+            "meta_votes": judged.label.votes,
+        }
+
+    def _vote(self, vote: Vote) -> dict[str, Any]:
+        answer: dict[str, Any] = {
+            "evaluator": vote.rater,
+            "timestamp": vote.created_at.astimezone(UTC).isoformat(),
+            "time_spent": None if vote.active_ms is None else round(vote.active_ms / 1000),
+            "overall_pref": PREFERENCES[round((vote.preference or 0) * 2)],
+            "overall_confidence": _confidence(vote.confidence),
+            "meta_justification": vote.justification,
+        }
+        for aspect in ASPECTS:
+            said = vote.aspects.get(aspect) or {}
+            labels = self.reasons[aspect]
+            answer[f"{aspect}_pref"] = PREFERENCES.get(said.get("level"))
+            answer[f"{aspect}_checked_reasons"] = [labels.get(key, key) for key in said.get("reasons") or []]
+            answer[f"{aspect}_own_reason"] = ""
+            answer[f"{aspect}_confidence"] = _confidence(said.get("confidence"))
+        return answer
+
+
+def _confidence(value: float | None) -> str | None:
+    return None if value is None else CONFIDENCES.get(round(value))

@@ -1,0 +1,220 @@
+"""What a writer is given and what it gives back. Pure data: a format is written and tested without a database."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+import pyarrow as pa
+
+from annotator.protocols import Definition
+
+TRAIN, VALIDATION = "train", "validation"
+TURN = pa.struct([("role", pa.string()), ("content", pa.string())])
+
+
+class FormatUnfit(Exception):
+    """The project's protocol does not collect what the format needs. The message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How rows are chosen and written; every writer heeds those named in its `heeds`."""
+
+    # "drop" ties, "keep" them where the format can say so, or write them "both" ways round.
+    ties: str = "drop"
+    # "drop" comparisons where at least half of the people found neither valid, or "keep" what the others said.
+    neither: str = "drop"
+    # "leave_out" what only an AI labeler judged, or "keep" it as far as the format can express it.
+    ai: str = "leave_out"
+    # "strength" of people's preferences, "soft" (how sure the label is), or "none" for no column.
+    margin: str = "strength"
+    # "implicit": full conversations; "explicit": the prompt in a column of its own.
+    prompt: str = "implicit"
+    # Share of prompts (0 to 0.5) whose rows go to the validation split; equal prompts stay together.
+    validation: float = 0.0
+    seed: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+CHOICES = {
+    "ties": ("drop", "keep", "both"),
+    "neither": ("drop", "keep"),
+    "ai": ("leave_out", "keep"),
+    "margin": ("strength", "soft", "none"),
+    "prompt": ("implicit", "explicit"),
+}
+
+
+def read_options(given: Mapping[str, Any]) -> Options:
+    """Checked options; missing ones keep their default. Raises ValueError naming the option that is wrong."""
+    unknown = set(given) - {option.name for option in fields(Options)}
+    if unknown:
+        raise ValueError(f"{sorted(unknown)[0]}: no such option")
+    for name, allowed in CHOICES.items():
+        if name in given and given[name] not in allowed:
+            raise ValueError(f"{name}: {given[name]!r} is not one of {', '.join(allowed)}")
+    options = Options(**given)
+    if not 0 <= options.validation <= 0.5:
+        raise ValueError(f"validation: {options.validation} is not between 0 and 0.5")
+    return options
+
+
+@dataclass(frozen=True)
+class Prompt:
+    key: str
+    turns: list[dict[str, str]]
+    context: list[dict[str, str]] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """The turns as a model reads them: context documents stand before the last turn's text."""
+        turns = [{"role": turn["role"], "content": turn["content"]} for turn in self.turns]
+        if self.context:
+            documents = "".join(f"{document.get('title', '')}\n{document['text']}\n\n" for document in self.context)
+            turns[-1]["content"] = documents + turns[-1]["content"]
+        return turns
+
+    @property
+    def text(self) -> str:
+        """The conversation as one string, as HelpSteer2 glues turns: the first turn bare, then tagged turns."""
+        first, *rest = self.messages
+        head = first["content"] if first["role"] == "user" else _tagged(first)
+        return head + "".join(f"\n{_tagged(turn)}" for turn in rest)
+
+
+def _tagged(turn: Mapping[str, str]) -> str:
+    number = 0 if turn["role"] == "system" else 1
+    return f"<extra_id_{number}>{turn['role'].capitalize()}\n{turn['content']}"
+
+
+@dataclass(frozen=True)
+class Response:
+    key: str
+    text: str
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class Label:
+    """The aggregate; fields as in the `Label` model. `neither`: how many said that neither response is valid."""
+
+    source: str
+    p_b: float | None
+    p_tie: float | None
+    strength: float | None
+    agreement: float | None
+    votes: int
+    neither: int
+
+    @property
+    def is_tie(self) -> bool:
+        return self.p_b is not None and abs(self.p_b - 0.5) < 1e-9
+
+
+@dataclass(frozen=True)
+class Vote:
+    """One counted judgment, by a pseudonymous rater. `preference` in [-1, 1], negative means A."""
+
+    rater: str
+    is_person: bool
+    is_expert: bool
+    outcome: str
+    preference: float | None
+    p_b: float | None
+    confidence: float | None
+    aspects: dict[str, Any]
+    attributes: dict[str, Any]
+    reasons: list[str]
+    justification: str
+    active_ms: int | None
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A comparison with its label and the judgments behind it, in the order they were made."""
+
+    key: str
+    prompt: Prompt
+    response_a: Response
+    response_b: Response
+    label: Label
+    votes: tuple[Vote, ...]
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def people(self) -> list[Vote]:
+        return [vote for vote in self.votes if vote.is_person]
+
+    def unusable(self, options: Options) -> str:
+        """Why no pair format can use it, or ""."""
+        if self.label.neither and options.neither == "drop" and self.label.neither >= self.label.votes:
+            return "neither response is valid"
+        if self.label.p_b is None:
+            return "no answer on the scale"
+        if self.response_a.text == self.response_b.text:
+            return "equal responses"
+        if not self.response_a.text.strip() or not self.response_b.text.strip():
+            return "an empty response"
+        return ""
+
+
+class Source(Protocol):
+    """The data of an export, as of one point. Every call starts a new pass, ordered by id."""
+
+    def judged(self) -> Iterator[Judged]:
+        """Every comparison with counted judgments."""
+
+    def table(self, name: str) -> Iterator[dict[str, Any]]:
+        """The rows of one table of the lossless store; see `judgments.TABLES`."""
+
+
+class Row(NamedTuple):
+    config: str
+    split: str
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Config:
+    """One table of the data set: what `load_dataset(folder, name)` gives."""
+
+    name: str
+    schema: pa.Schema
+    about: str
+
+
+class Writer(Protocol):
+    """A dataset format. `left_out` counts, by reason, what the last pass of `rows` did not write."""
+
+    title: str
+    # Names of the options that make a difference here.
+    heeds: frozenset[str]
+    left_out: Counter[str]
+
+    def __init__(self, protocol: Definition, options: Options) -> None:
+        """Raises FormatUnfit when the protocol does not collect what the format needs."""
+
+    @property
+    def configs(self) -> tuple[Config, ...]: ...
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the data must know, one sentence each; goes on the card."""
+
+    def rows(self, source: Source) -> Iterator[Row]: ...
+
+
+def split_of(prompt: Prompt, options: Options) -> str:
+    """The split of a prompt, drawn by the hash of its turns: equal conversations never cross, context or not."""
+    digest = hashlib.sha256(f"{options.seed}\n{json.dumps(prompt.turns, sort_keys=True)}".encode()).digest()
+    return VALIDATION if int.from_bytes(digest[:8]) / 2**64 < options.validation else TRAIN
