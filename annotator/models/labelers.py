@@ -124,6 +124,9 @@ class LabelerCall(models.Model):
     status = models.CharField(max_length=10, choices=Status, default=Status.IN_FLIGHT)
     input_tokens = models.PositiveIntegerField(default=0)
     output_tokens = models.PositiveIntegerField(default=0)
+    # Whose money it is; null for a labeler that costs nothing.
+    reservation = models.ForeignKey("Reservation", models.PROTECT, null=True, related_name="calls")
+    # While in flight (and when lost) the highest it can cost, which its reservation holds; then what it did cost.
     cost = models.DecimalField(max_digits=14, decimal_places=8, default=0)
     latency_ms = models.PositiveIntegerField(default=0)
     # What came back, as far as it is needed to never buy it again: {"text", "p_b", "logprobs", …}

@@ -39,13 +39,17 @@ class Reservation(models.Model):
     amount = models.DecimalField(max_digits=18, decimal_places=8)
     # Sum of this reservation's entries at the last settling; entries are the truth.
     committed = models.DecimalField(max_digits=18, decimal_places=8, default=0)
+    # Given back to the account: the reservation still holds amount - refunded - committed.
+    refunded = models.DecimalField(max_digits=18, decimal_places=8, default=0)
     is_open = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["account", "key"], name="reservation_key_once"),
-            models.CheckConstraint(condition=Q(committed__lte=F("amount")), name="reservation_not_passed"),
+            models.CheckConstraint(
+                condition=Q(amount__gte=F("committed") + F("refunded")), name="reservation_not_passed"
+            ),
             models.CheckConstraint(condition=Q(amount__gte=0), name="reservation_not_negative"),
         ]
 
