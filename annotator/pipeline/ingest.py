@@ -10,6 +10,7 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -18,17 +19,21 @@ from typing import Any
 from celery import shared_task
 from django.core.files.storage import default_storage
 from django.db import DataError, connection, transaction
+from django.utils.timezone import now
 
 from annotator import formats, protocols, recorded
 from annotator.formats.files import FileInvalid, RowFile
 from annotator.formats.rows import Entry, RowInvalid
-from annotator.models import Job, Project
+from annotator.models import Job, JobCancelled, Project
 from annotator.pipeline import ingest_tables, work
 from annotator.protocols import Definition
 
 ERRORS_SHOWN = 100
 # Rows between two progress beats; each batch is one COPY a table.
 BATCH = 1000
+# Folder of uploads in storage, one folder a project.
+UPLOADS = "uploads"
+UPLOAD_KEPT = timedelta(days=1)
 
 
 @dataclass
@@ -90,14 +95,21 @@ def run_ingests() -> int:
 
 
 def ingest_upload(job: Job) -> str:
-    """Import the uploaded file of a job and remove it; a refused file is removed too, its errors are in the job."""
+    """Import the uploaded file of a job and remove it, whatever came of it: a refused file's errors are in the job.
+
+    Only a job that another worker took over leaves the file, for that worker.
+    """
     name = job.parameters["upload"]
     if not default_storage.exists(name):
         raise work.StepRefused("The uploaded file is gone from storage. Upload it again.")
     try:
-        with _local(name) as path:
+        with local_upload(name) as path:
             report = ingest_file(job.project, path, source=job.parameters.get("source", ""), job=job)
-    except work.StepRefused:
+    except JobCancelled:
+        if Job.objects.filter(pk=job.pk, cancel_requested=True).exists():
+            default_storage.delete(name)
+        raise
+    except Exception:
         default_storage.delete(name)
         raise
     default_storage.delete(name)
@@ -105,18 +117,36 @@ def ingest_upload(job: Job) -> str:
 
 
 @contextlib.contextmanager
-def _local(name: str) -> Iterator[Path]:
+def local_upload(name: str) -> Iterator[Path]:
     """The stored file as a local one: where it lies, or a temporary copy from object storage."""
     try:
-        yield Path(default_storage.path(name))
-        return
+        path = Path(default_storage.path(name))
     except NotImplementedError:
-        pass
-    with tempfile.NamedTemporaryFile(suffix=Path(name).suffix) as copy, default_storage.open(name) as stored:
-        for chunk in stored.chunks():
-            copy.write(chunk)
-        copy.flush()
-        yield Path(copy.name)
+        with tempfile.NamedTemporaryFile(suffix=Path(name).suffix) as copy, default_storage.open(name) as stored:
+            for chunk in stored.chunks():
+                copy.write(chunk)
+            copy.flush()
+            yield Path(copy.name)
+        return
+    yield path
+
+
+def sweep_uploads(project: Project) -> int:
+    """Remove uploads older than a day that no unfinished job needs: previews never confirmed, cancelled imports."""
+    folder = f"{UPLOADS}/{project.pk}"
+    wanted = set(
+        Job.objects.unfinished()
+        .filter(project=project, kind=Job.Kind.INGEST)
+        .values_list("parameters__upload", flat=True)
+    )
+    try:
+        names = [f"{folder}/{name}" for name in default_storage.listdir(folder)[1]]
+    except FileNotFoundError:
+        return 0
+    old = [name for name in names if default_storage.get_modified_time(name) < now() - UPLOAD_KEPT]
+    for name in set(old) - wanted:
+        default_storage.delete(name)
+    return len(set(old) - wanted)
 
 
 def ingest_file(project: Project, path: Path, *, source: str = "", job: Job | None = None) -> IngestReport:

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from annotator import protocols
+from annotator.models import Project
+
+PRESET_WORDS = {
+    "plain": _("Plain: A, tie or B, as in chat arenas"),
+    "multipref": _("MultiPref: helpful, truthful, harmless and overall on five levels"),
+    "helpsteer2": _("HelpSteer2: five ratings of each response, then six levels without a tie"),
+}
+
+
+class NewProject(forms.ModelForm):
+    preset = forms.ChoiceField(
+        label=_("Protocol"),
+        help_text=_("What a judgment contains. It can be revised later; judgments keep their version."),
+    )
+    cap = forms.DecimalField(
+        label=_("Hard budget"), min_value=Decimal(0), max_digits=14, decimal_places=6, initial=0,
+        help_text=_("What the project may spend at most. 0 for now is fine: the settings change it."),
+    )  # fmt: skip
+
+    class Meta:
+        model = Project
+        fields = ("name", "description", "currency", "price_per_judgment", "votes")
+        widgets = {"description": forms.Textarea(attrs={"rows": 3})}
+        help_texts = {
+            "currency": _("Three letters, for example USD or EUR."),
+            "price_per_judgment": _("What one judgment of one person costs you."),
+            "votes": _("How many people judge a comparison that goes to people."),
+        }
+
+    field_order = ("name", "description", "preset", "votes", "currency", "price_per_judgment", "cap")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["preset"].choices = [  # type: ignore[attr-defined]
+            (name, PRESET_WORDS.get(name, name)) for name in protocols.PRESETS
+        ]
+
+    def clean_currency(self) -> str:
+        currency = self.cleaned_data["currency"].upper()
+        if len(currency) != 3 or not (currency.isascii() and currency.isalpha()):
+            raise forms.ValidationError(_("Give the three letters of the currency, for example USD."))
+        return currency
+
+    def clean_votes(self) -> int:
+        votes = self.cleaned_data["votes"]
+        if not 1 <= votes <= 100:
+            raise forms.ValidationError(_("Between 1 and 100 people."))
+        return votes
+
+
+class Upload(forms.Form):
+    file = forms.FileField(
+        label=_("File"),
+        help_text=_(
+            "JSON Lines or CSV (also .gz), or Parquet. Its size does not matter; nothing is imported before you have seen a preview."
+        ),
+    )
+    source = forms.CharField(
+        label=_("Source of the recorded judgments"),
+        required=False,
+        max_length=100,
+        help_text=_(
+            "Only when the file brings judgments: people are told apart by source and name. Empty: as the rows say."
+        ),
+    )
