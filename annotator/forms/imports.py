@@ -61,7 +61,7 @@ class Upload(forms.Form):
     file = forms.FileField(
         label=_("File"),
         help_text=_(
-            "JSON Lines or CSV (also .gz), or Parquet. Its size does not matter; nothing is imported before you have seen a preview."
+            "JSON Lines or CSV (also .gz), or Parquet, of any size. Nothing is imported before you have seen a preview."
         ),
     )
     source = forms.CharField(
