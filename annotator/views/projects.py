@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
-from annotator import access
-from annotator.models import Membership
+from annotator import access, charts, standing
+from annotator.models import Account, Job, Membership, Project
+from annotator.views import jobs
+
+STAGES = {
+    "imported": _("Imported"),
+    "routed": _("Routed"),
+    "labelled": _("Labelled"),
+    "exported": _("Exported"),
+}
+JOBS_SHOWN = 5
 
 
 @login_required
 @require_safe
 def projects(request: HttpRequest) -> HttpResponse:
     mine = (
-        Membership.objects.filter(user=request.user).select_related("project").order_by("project__status", "-project_id")
+        Membership.objects.filter(user=request.user)  # type: ignore[misc]
+        .select_related("project")
+        .order_by("project__status", "-project_id")
     )
     rows = [
         {
@@ -27,3 +42,65 @@ def projects(request: HttpRequest) -> HttpResponse:
         for membership in mine
     ]
     return render(request, "projects/projects.html", {"rows": rows})
+
+
+@login_required
+@require_safe
+def board(request: HttpRequest, project_id: int) -> HttpResponse:
+    project = access.project_or_404(request, project_id, access.READERS)
+    stages = standing.stages(project)
+    account = Account.objects.filter(project=project).first()
+    annotators, more = standing.people(project)
+    context = {
+        "project": project,
+        "tab": "board",
+        "imported": stages[0].total,
+        "labelled": stages[2].total,
+        "account": account,
+        "agreement": standing.agreement(project),
+        "waiting": standing.waiting_for_people(project),
+        "bars": _bars(project, stages),
+        "legend": _legend(project, stages),
+        "jobs": _jobs(project),
+        "annotators": annotators,
+        "more_annotators": more,
+        "judged_today": sum(rater.today for rater in annotators),  # type: ignore[attr-defined]
+        "spending": standing.spending(account) if account else [],
+    }
+    return render(request, "projects/board.html", context)
+
+
+def sources_of(project: Project) -> list[str]:
+    """People first, then the labelers in the order in which they came: the order of colours on every page."""
+    return ["people", *project.labelers.order_by("id").values_list("name", flat=True)]
+
+
+def _bars(project: Project, stages: list[standing.Stage]) -> list[dict[str, Any]]:
+    colours = charts.palette(sources_of(project))
+    return [
+        {"words": STAGES[stage.key], "total": stage.total, "svg": _bar(stage, stages[0].total, colours)}
+        for stage in stages
+    ]
+
+
+def _bar(stage: standing.Stage, imported: int, colours: dict[str, str]) -> SafeString:
+    whole = imported or 1
+    by_source = stage.by_source or {"": stage.total}
+    return charts.stacked_bar([charts.Part(colours.get(name, "other"), n / whole) for name, n in by_source.items()])
+
+
+def _legend(project: Project, stages: list[standing.Stage]) -> list[dict[str, Any]]:
+    colours = charts.palette(sources_of(project))
+    routed, labelled = stages[1].by_source, stages[2].by_source
+    names = [name for name in [*colours, ""] if name in routed or name in labelled]
+    return [
+        {"name": name, "kind": colours.get(name, "other"), "routed": routed.get(name), "labelled": labelled.get(name)}
+        for name in names
+    ]
+
+
+def _jobs(project: Project) -> list[dict[str, Any]]:
+    """What runs or waits, then what ended last."""
+    running = list(project.jobs.unfinished().order_by("id")[:20])  # type: ignore[attr-defined]
+    ended = project.jobs.exclude(state__in=(Job.State.WAITING, Job.State.RUNNING)).order_by("-id")[:JOBS_SHOWN]
+    return [{"job": job, "result_url": jobs.result_url(job)} for job in [*running, *ended]]

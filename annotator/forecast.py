@@ -1,0 +1,129 @@
+"""A plan as its page reads it: `Plan.summary` (written by pipeline/route.py) in typed form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from annotator.charts import CurvePoint
+from annotator.models import Plan
+
+CENT = Decimal("0.01")
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one source gets: comparisons, price of one in money, and their cost together."""
+
+    source: str
+    count: int
+    price_each: float
+    cost: float
+    of_count: float
+    of_cost: float
+    # Votes of one comparison; 1 for labelers.
+    votes: int = 1
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a simple choice is predicted to reach, and its cost. `predicted` is None without a performance model."""
+
+    name: str
+    predicted: float | None
+    low: float | None
+    high: float | None
+    cost: float
+
+
+@dataclass(frozen=True)
+class CurveRow:
+    point: CurvePoint
+    people_share: float
+    is_here: bool
+
+    @property
+    def half_width(self) -> float:
+        return (self.point.high - self.point.low) / 2
+
+    @property
+    def over_random(self) -> float | None:
+        return None if self.point.random is None else self.point.predicted - self.point.random
+
+
+@dataclass(frozen=True)
+class Reason:
+    text: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Forecast:
+    has_skill: bool
+    skill_text: str
+    shares: list[Share] = field(default_factory=list)
+    baselines: list[Baseline] = field(default_factory=list)
+    curve: list[CurveRow] = field(default_factory=list)
+    reasons: list[Reason] = field(default_factory=list)
+    control: int = 0
+    model: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        return sum(share.count for share in self.shares)
+
+
+def read(plan: Plan) -> Forecast:
+    """Keys that an older plan did not have are empty."""
+    summary = plan.summary
+    return Forecast(
+        has_skill=bool(summary.get("skill")),
+        skill_text=str(summary.get("skill_text", "")),
+        shares=_shares(summary.get("shares", [])),
+        baselines=[_baseline(row) for row in summary.get("baselines", [])],
+        curve=_curve(summary.get("curve", []), float(plan.budget)),
+        reasons=[Reason(str(row["text"]), int(row["count"])) for row in summary.get("reasons", [])],
+        control=int(summary.get("control", 0)),
+        model=summary.get("model", {}),
+    )
+
+
+def _shares(rows: list[dict[str, Any]]) -> list[Share]:
+    """People first, then as the plan lists them."""
+    count = sum(int(row["count"]) for row in rows) or 1
+    cost = sum(float(row["cost"]) for row in rows) or 1.0
+    ordered = sorted(rows, key=lambda row: row["source"] != "people")
+    return [
+        Share(
+            str(row["source"]),
+            int(row["count"]),
+            float(row["price_each"]),
+            float(row["cost"]),
+            int(row["count"]) / count,
+            float(row["cost"]) / cost,
+            int(row.get("votes", 1)),
+        )
+        for row in ordered
+    ]
+
+
+def _baseline(row: dict[str, Any]) -> Baseline:
+    return Baseline(str(row["name"]), row.get("predicted"), row.get("low"), row.get("high"), float(row["cost"]))
+
+
+def _curve(rows: list[dict[str, Any]], budget: float) -> list[CurveRow]:
+    """The rows with a prediction; the one at (or nearest below) the plan's own budget is marked."""
+    known = [row for row in rows if row.get("predicted") is not None]
+    known.sort(key=lambda row: float(row["budget"]))
+    here = max((float(row["budget"]) for row in known if float(row["budget"]) <= budget + 0.005), default=None)
+    return [
+        CurveRow(
+            CurvePoint(
+                float(row["budget"]), float(row["predicted"]), float(row["low"]), float(row["high"]), row.get("random")
+            ),
+            float(row.get("people_share") or 0),
+            float(row["budget"]) == here,
+        )
+        for row in known
+    ]

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from annotator.models import Account, Project
+
+WORDS = {
+    "auto": _("whatever is predicted best"),
+    "performance": _("performance model"),
+    "all_people": _("people for everything"),
+    "all_ai": _("AI for everything"),
+    "random": _("random mixture"),
+    "disagreement": _("people where labelers disagree"),
+}
+
+
+class PlanForm(forms.Form):
+    """Money in, plan out. Five fields; all but the first are filled in."""
+
+    budget = forms.DecimalField(label=_("Budget"), max_digits=14, decimal_places=2, min_value=Decimal("0"))
+    cap = forms.DecimalField(
+        label=_("Hard budget of the project"), max_digits=14, decimal_places=2, min_value=Decimal("0")
+    )
+    strategy = forms.ChoiceField(label=_("Choose by"))
+    control = forms.DecimalField(
+        label=_("Random control, %"), max_digits=4, decimal_places=1, min_value=Decimal("0"), max_value=Decimal("50")
+    )
+    seed = forms.IntegerField(label=_("Seed"), min_value=0, max_value=2**31)
+
+    def __init__(self, data: object, project: Project, account: Account | None, initial: dict[str, object]) -> None:
+        super().__init__(
+            data,  # type: ignore[arg-type]
+            initial={
+                "cap": account.cap.quantize(Decimal("0.01")) if account else None,
+                "strategy": "auto",
+                "control": round(100 * project.control_share, 1),
+                "seed": 0,
+                **initial,
+            },
+        )
+        self.account = account
+        self.fields["strategy"].choices = self.strategies()  # type: ignore[attr-defined]
+
+    @staticmethod
+    def strategies() -> list[tuple[str, object]]:
+        # Not at the top: NumPy and scikit-learn would be loaded by every web process, for the annotators' pages too.
+        from routing.strategies import STRATEGIES
+
+        return [(name, WORDS.get(name, name.replace("_", " "))) for name in ("auto", *STRATEGIES)]
+
+    def clean_cap(self) -> Decimal:
+        cap = Decimal(self.cleaned_data["cap"])
+        bound = self.account.spent + self.account.reserved if self.account else Decimal(0)
+        if cap < bound:
+            raise forms.ValidationError(
+                _("%(bound)s are spent or set aside already: the hard budget cannot be lower."),
+                params={"bound": f"{bound:.2f}"},
+            )
+        return cap

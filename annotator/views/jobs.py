@@ -1,0 +1,90 @@
+"""Long work, followed by the person who asked for it: progress, what went wrong, cancel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+from django_htmx.http import HttpResponseClientRedirect
+
+from annotator import access
+from annotator.models import Job, Plan, Project
+from annotator.pipeline import work
+
+# Where the result of a job is to be seen.
+RESULTS = {
+    Job.Kind.INGEST: "comparisons",
+    Job.Kind.FEATURISE: "comparisons",
+    Job.Kind.LABEL: "comparisons",
+    Job.Kind.RETRAIN: "plans",
+    Job.Kind.ROUTE: "plans",
+    Job.Kind.EXPORT: "exports",
+}
+
+
+def ask_for(project: Project, kind: str, by: Any, *, key: str = "", **parameters: object) -> Job:
+    """Request a job for the user and tell a worker once it is stored."""
+    job = Job.objects.request(project, kind, key=key, by=by, **parameters)
+    transaction.on_commit(lambda: work.nudge(work.TASKS[Job.Kind(kind)]))
+    return job
+
+
+def is_over(job: Job) -> bool:
+    return job.state not in (Job.State.WAITING, Job.State.RUNNING)
+
+
+def result_url(job: Job) -> str:
+    """The page that shows what the job made; "" when it made nothing."""
+    if job.state != Job.State.DONE:
+        return ""
+    if job.kind == Job.Kind.ROUTE:
+        made = Plan.objects.filter(project=job.project_id, created_at__gte=job.created_at).order_by("number").first()
+        if made:
+            return reverse("plan", args=[job.project_id, made.number])
+    try:
+        return reverse(RESULTS[Job.Kind(job.kind)], args=[job.project_id])
+    except NoReverseMatch:
+        return ""
+
+
+@login_required
+@require_safe
+def job(request: HttpRequest, project_id: int, job_id: int) -> HttpResponse:
+    project = access.project_or_404(request, project_id, access.READERS)
+    found = get_object_or_404(project.jobs, pk=job_id)
+    context = {"project": project, "tab": "board", "job": found, "result_url": result_url(found)}
+    return render(request, "jobs/job.html", context)
+
+
+@login_required
+@require_safe
+def job_progress(request: HttpRequest, project_id: int, job_id: int) -> HttpResponse:
+    """The fragment that asks for itself again while the job runs. With `?follow=1` it goes to the result when done."""
+    project = access.project_or_404(request, project_id, access.READERS)
+    found = get_object_or_404(project.jobs, pk=job_id)
+    follow = request.GET.get("follow") == "1"
+    address = result_url(found)
+    if follow and is_over(found):
+        return HttpResponseClientRedirect(address or reverse("job", args=[project.pk, found.pk]))
+    context = {"project": project, "job": found, "result_url": address, "follow": follow}
+    return render(request, "jobs/_job.html", context)
+
+
+@login_required
+@require_POST
+def job_cancel(request: HttpRequest, project_id: int, job_id: int) -> HttpResponse:
+    project = access.project_or_404(request, project_id, access.LEADS)
+    found = get_object_or_404(project.jobs, pk=job_id)
+    if is_over(found):
+        messages.info(request, _("It had already ended, so there was nothing to cancel."))
+    else:
+        found.cancel()
+        messages.success(request, _("Cancelled. What it had stored stays; asking again goes on from there."))
+    return redirect("job", project.pk, found.pk)
