@@ -82,6 +82,7 @@ _SCHEMA = pa.schema(
 class MultiPref:
     title = "MultiPref"
     heeds = frozenset({"ai", "validation", "seed"})
+    reads_revisions = False
 
     def __init__(self, protocol: Definition, options: Options) -> None:
         asked = {aspect.key: [level.value for level in aspect.levels] for aspect in protocol.aspects}
@@ -105,7 +106,8 @@ class MultiPref:
     @property
     def notes(self) -> list[str]:
         notes = [
-            "Answers of reviewers and leads are the expert ones, all others the normal ones. `evaluator` is a pseudonym.",
+            "Answers of reviewers and leads are the expert ones, all others the normal ones.",
+            "`evaluator` is a pseudonym.",
             "Answers that neither response is valid have no place in this format and are not in it.",
             "`text` is the conversation as one string, `meta_turns` the same as messages; "
             "`meta_p_b` is the label's probability that B is better, `meta_source` whose judgment it is.",

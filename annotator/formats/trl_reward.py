@@ -31,6 +31,7 @@ _META = [
 class TrlReward:
     title = "TRL reward"
     heeds = frozenset({"ties", "neither", "margin", "prompt", "validation", "seed"})
+    reads_revisions = False
 
     def __init__(self, protocol: Definition, options: Options) -> None:
         self.options = options

@@ -1,0 +1,129 @@
+"""The facts that travel with an export: enough to say years later what was exported, from what and how."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from functools import cache
+from typing import Any
+
+import pyarrow as pa
+from django.conf import settings
+
+from annotator.formats.source import Options, Writer
+from annotator.formats.tables import Written
+from annotator.models import Export, LabelerVersion, Plan, Protocol
+from annotator.snapshot import Snapshot, public
+
+MANIFEST_VERSION = 1
+
+
+@cache
+def software_version() -> str:
+    project = tomllib.loads((settings.BASE_DIR / "pyproject.toml").read_text())
+    return str(project["project"]["version"])
+
+
+def digest(files: list[Written]) -> str:
+    """One hash for a file set: equal exactly when names and bytes of all data files are."""
+    lines = "".join(f"{file.sha256}  {file.name}\n" for file in sorted(files, key=lambda file: file.name))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def manifest(
+    export: Export, snapshot: Snapshot, writer: Writer, options: Options, files: list[Written]
+) -> dict[str, Any]:
+    """Everything in JSON types. Only `snapshot.seen` and `export` differ between two exports of unchanged data."""
+    project = export.project
+    return {
+        "manifest_version": MANIFEST_VERSION,
+        "software": {"name": "Switchyard", "version": software_version(), "pyarrow": pa.__version__},
+        "project": {"name": project.name, "provenance": project.provenance, "currency": project.currency},
+        "export": export.number,
+        "format": export.format,
+        "container": export.container,
+        "options": {name: value for name, value in options.as_dict().items() if name in writer.heeds},
+        "recipe": _recipe(snapshot),
+        "filters": {"judgments": "current revisions whose undo window was over", "left_out": _sorted(writer.left_out)},
+        "snapshot": {"seen": snapshot.seen.isoformat(), "last_ids": snapshot.last},
+        "protocols": _protocols(snapshot),
+        "guidelines": _guidelines(project.guidelines, project.guidelines_version),
+        "labelers": _labelers(snapshot),
+        "plan": _plan(snapshot.plan_id),
+        "prices": {"person_judgment": format(project.price_per_judgment, "f"), "currency": project.currency},
+        "counted": _counted(snapshot),
+        "configs": [config.name for config in writer.configs],
+        "files": [vars(file) for file in files],
+        "data_sha256": digest(files),
+    }
+
+
+def _sorted(counts: dict[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items()))
+
+
+def _recipe(snapshot: Snapshot) -> dict[str, Any]:
+    recipe = snapshot.recipe
+    return {"name": recipe.name, "version": recipe.version, "source": recipe.source, "method": recipe.method}
+
+
+def _guidelines(text: str, version: int) -> dict[str, Any]:
+    return {"version": version, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _protocols(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """The versions that counted judgments answered."""
+    answered = Protocol.objects.filter(pk__in=snapshot.tally.protocols).order_by("version")
+    return [{"version": protocol.version, "preset": protocol.preset} for protocol in answered]
+
+
+def _labelers(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """The exact versions of AI labelers whose judgments counted."""
+    versions = LabelerVersion.objects.filter(pk__in=snapshot.tally.versions).select_related("labeler").order_by("pk")
+    return [
+        {
+            "name": version.labeler.name,
+            "kind": version.labeler.kind,
+            "digest": version.digest,
+            "parameters": public(version.parameters),
+            "price_per_call": format(version.labeler.price_per_call, "f"),
+            "price_per_million_input": format(version.labeler.price_per_million_input, "f"),
+            "price_per_million_output": format(version.labeler.price_per_million_output, "f"),
+        }
+        for version in versions
+    ]
+
+
+def _plan(plan_id: int | None) -> dict[str, Any] | None:
+    """The approved plan the routed recipe followed."""
+    plan = Plan.objects.filter(pk=plan_id).select_related("performance_model__feature_set").first()
+    if plan is None:
+        return None
+    model = plan.performance_model
+    return {
+        "number": plan.number,
+        "strategy": plan.strategy,
+        "budget": format(plan.budget, "f"),
+        "cost": format(plan.cost, "f"),
+        "seed": plan.seed,
+        "performance_model": model
+        and {
+            "version": model.version,
+            "kind": model.kind,
+            "sha256": model.artifact_sha256,
+            "seed": model.seed,
+            "feature_set": {"version": model.feature_set.version, "digest": model.feature_set.digest},
+        },
+    }
+
+
+def _counted(snapshot: Snapshot) -> dict[str, Any]:
+    tally = snapshot.tally
+    return {
+        "comparisons_by_source": _sorted(tally.comparisons),
+        "judgments_by_source": _sorted(tally.votes),
+        "cost_by_source": {name: format(cost.normalize(), "f") for name, cost in sorted(tally.cost.items())},
+        "people": len(tally.people),
+        "pairs_of_people": tally.pairs,
+        "agreeing_pairs": tally.agreeing,
+    }

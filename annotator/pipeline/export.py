@@ -1,0 +1,192 @@
+"""Labels and judgments become a data set: files in storage, with a card and a manifest, complete or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from celery import shared_task
+from django.conf import settings
+from django.core.files import File
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.utils.module_loading import import_string
+from django.utils.timezone import now
+
+from annotator import protocols
+from annotator.formats import WRITERS
+from annotator.formats.card import card
+from annotator.formats.source import FormatUnfit, Options, Row, Writer, read_options
+from annotator.formats.tables import CONTAINERS, Written, sha256_of, write_tables
+from annotator.manifest import digest, manifest
+from annotator.models import Export, Job, Project, Recipe, User
+from annotator.pipeline import work
+from annotator.snapshot import Snapshot
+
+# Rows between two signs of life; far less than a lease's time.
+BEAT_ROWS = 1000
+
+
+def writer_for(project: Project, format: str, options: Options) -> Writer:
+    """The writer of a format for the project's protocol. Raises StepRefused when the two do not fit."""
+    if format not in WRITERS:
+        raise work.StepRefused(f"format: {format!r} is none of {', '.join(WRITERS)}")
+    definition = protocols.read(project.protocol.definition)
+    try:
+        return import_string(WRITERS[format])(definition, options)
+    except FormatUnfit as reason:
+        raise work.StepRefused(str(reason)) from None
+
+
+def request_export(
+    project: Project,
+    format: str,
+    container: str,
+    recipe: Recipe,
+    options: Mapping[str, Any],
+    by: User | None,
+) -> tuple[Export, Job]:
+    """Ask for an export; asking twice before it has run gives the same one.
+
+    Raises StepRefused, and stores nothing, when the format does not fit the project's protocol or an option is wrong.
+    """
+    try:
+        checked = read_options(options)
+    except ValueError as error:
+        raise work.StepRefused(str(error)) from None
+    if container not in CONTAINERS:
+        raise work.StepRefused(f"file type: {container!r} is none of {', '.join(CONTAINERS)}")
+    if recipe.project_id != project.pk:
+        raise work.StepRefused("recipe: it belongs to another project")
+    writer_for(project, format, checked)
+    asked = {"format": format, "container": container, "recipe": recipe.pk, "options": checked.as_dict()}
+    key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    with transaction.atomic():
+        # Numbers follow each other: one request at a time in a project.
+        Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+        job = Job.objects.unfinished().filter(project=project, kind=Job.Kind.EXPORT, key=key).first()
+        if job:
+            return Export.objects.get(pk=job.parameters["export"]), job
+        latest = project.exports.order_by("-number").values_list("number", flat=True).first()
+        export = Export.objects.create(
+            project=project,
+            number=(latest or 0) + 1,
+            format=format,
+            container=container,
+            recipe=recipe,
+            options=checked.as_dict(),
+            created_by=by,
+        )
+        job = Job.objects.request(project, Job.Kind.EXPORT, key=key, by=by, export=export.pk)
+        transaction.on_commit(lambda: work.nudge(work.TASKS[Job.Kind.EXPORT]))
+    return export, job
+
+
+def write_export(export: Export, job: Job | None = None) -> Export:
+    """Write the export's files and publish them together; a finished export is left as it is.
+
+    Until the end nothing is in storage and nothing can be downloaded; a run that died leaves only a folder aside,
+    which the next run clears. Raises StepRefused when there is nothing to write, JobCancelled when cancelled.
+    """
+    export.refresh_from_db()
+    if export.completed_at:
+        return export
+    assert export.recipe is not None
+    options = read_options(export.options)
+    writer = writer_for(export.project, export.format, options)
+    snapshot = Snapshot.take(export.project, export.recipe)
+    folder = _clean_folder(export)
+    try:
+        rows = _beating(writer.rows(snapshot), snapshot, writer, job)
+        files = write_tables(folder, export.container, writer.configs, rows)
+        _refuse_empty(files, writer)
+        facts = manifest(export, snapshot, writer, options, files)
+        (folder / "manifest.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        (folder / "README.md").write_text(card(facts, writer))
+        if job:
+            job.beat(snapshot.passed, snapshot.passed, "storing")
+        _publish(export, folder, files, facts)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return export
+
+
+def _clean_folder(export: Export) -> Path:
+    """A folder of this run's own, beside what runs that died have left; theirs are removed."""
+    aside = Path(settings.VAR_DIR) / "exporting" / str(export.pk)
+    shutil.rmtree(aside, ignore_errors=True)
+    folder = aside / uuid.uuid4().hex
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _beating(rows: Iterator[Row], snapshot: Snapshot, writer: Writer, job: Job | None) -> Iterator[Row]:
+    total = snapshot.size(writer.reads_revisions) if job else 0
+    for number, row in enumerate(rows):
+        if job and number % BEAT_ROWS == 0:
+            job.beat(min(snapshot.passed, total), total, f"{number:,} rows")
+        yield row
+
+
+def _refuse_empty(files: list[Written], writer: Writer) -> None:
+    main = writer.configs[0].name
+    if any(file.config == main for file in files):
+        return
+    reasons = "; ".join(f"{number:,} × {reason}" for reason, number in sorted(writer.left_out.items()))
+    raise work.StepRefused(
+        f"There is nothing to export yet. Left out: {reasons}."
+        if reasons
+        else "There is nothing to export yet: no comparison has a judgment that this recipe counts."
+    )
+
+
+def _publish(export: Export, folder: Path, files: list[Written], facts: dict[str, Any]) -> None:
+    """Put the folder into storage under an address of its own content, then show it: the row is what makes it so."""
+    known = {file.name: file for file in files}
+    whole = sha256_of(folder / "manifest.json")
+    base = f"exports/{export.project_id}/{export.number}-{export.format}-{whole[:12]}"
+    stored = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder).as_posix()
+        stored.append(
+            {
+                "name": name,
+                "address": _store(f"{base}/{name}", path),
+                "bytes": path.stat().st_size,
+                "sha256": known[name].sha256 if name in known else sha256_of(path),
+                "rows": known[name].rows if name in known else None,
+            }
+        )
+    main = facts["configs"][0]
+    Export.objects.filter(pk=export.pk, completed_at=None).update(
+        files=stored,
+        manifest=facts,
+        sha256=digest(files),
+        rows=sum(file.rows for file in files if file.config == main),
+        completed_at=now(),
+    )
+    export.refresh_from_db()
+
+
+def _store(name: str, path: Path) -> str:
+    if default_storage.exists(name):  # left by a run that died here
+        default_storage.delete(name)
+    with path.open("rb") as content:
+        return default_storage.save(name, File(content))
+
+
+def _export_job(job: Job) -> str:
+    export = Export.objects.select_related("project", "recipe").get(pk=job.parameters["export"])
+    write_export(export, job)
+    return f"export {export.number}: {export.rows:,} rows"
+
+
+@shared_task(name=work.TASKS[Job.Kind.EXPORT])
+def run_exports() -> int:
+    """Write the exports that were asked for."""
+    return work.work(Job.Kind.EXPORT, _export_job)
