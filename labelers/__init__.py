@@ -1,0 +1,23 @@
+"""AI labelers: batches of pairs in, batches of verdicts out. Free of Django; usable from a notebook."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+# Kind -> dotted path of its class. Adding a labeler: one file, one line here, one test (docs/labelers.md).
+# Kinds that begin with "null" look at no meaning; they are what every other labeler has to beat.
+KINDS = {
+    "null_longest": "labelers.nulls.Longest",
+    "null_shortest": "labelers.nulls.Shortest",
+    "null_random": "labelers.nulls.Random",
+    "llm_judge": "labelers.llm_judge.LLMJudge",
+    "proxy": "labelers.proxy.Proxy",
+    "planted": "labelers.fake.Planted",
+}
+
+
+def load(kind: str) -> Any:
+    """The class of a kind, imported when first asked for. Raises KeyError for a kind we do not have."""
+    module, name = KINDS[kind].rsplit(".", 1)
+    return getattr(import_module(module), name)

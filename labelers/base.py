@@ -1,0 +1,199 @@
+"""The labeler contract: what a labeler is given, what it answers, what it may raise.
+
+Everything is in the pair's own order: `p_b` is the probability that response B is better, negative scores mean A.
+A labeler whose calls cost money also satisfies `Asking`, so that its caller can reserve, store and reuse each call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+PROMPTS = Path(__file__).parent / "prompts"
+MILLION = Decimal(1_000_000)
+
+
+class Prompt(Protocol):
+    @property
+    def turns(self) -> Any:
+        """[{"role": "system" | "user" | "assistant", "content": str}, …]"""
+
+    @property
+    def context(self) -> Any:
+        """[{"title": str, "text": str}, …]"""
+
+
+class Response(Protocol):
+    @property
+    def text(self) -> str: ...
+
+
+class Pair(Protocol):
+    """What is judged; a `Comparison` row of the database satisfies it as it is."""
+
+    @property
+    def prompt(self) -> Prompt: ...
+
+    @property
+    def response_a(self) -> Response: ...
+
+    @property
+    def response_b(self) -> Response: ...
+
+
+class Outcome(StrEnum):
+    A = "a"
+    B = "b"
+    TIE = "tie"
+    ABSTAIN = "abstain"
+    # The labeler answered, but not with one verdict.
+    UNPARSED = "unparsed"
+    # No answer; `Verdict.provenance["error"]` says why.
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of one or several calls, as the server counted them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a labeler says of one pair. `p_b` counts a tie half; `p_tie` is None where a tie cannot be said."""
+
+    outcome: Outcome
+    p_b: float | None = None
+    p_tie: float | None = None
+    # How sure it is of the side it names, in [0.5, 1].
+    confidence: float | None = None
+    scores: tuple[float, float] | None = None
+    # {"helpfulness": {"a": 3, "b": 4}, …}
+    attributes: dict[str, dict[str, float]] = field(default_factory=dict)
+    rationale: str = ""
+    usage: Usage = Usage()
+    cost: Decimal = Decimal(0)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_judgment(self) -> bool:
+        return self.outcome not in (Outcome.UNPARSED, Outcome.ERROR)
+
+
+def verdict_of(p_b: float, p_tie: float | None = None, **more: Any) -> Verdict:
+    """The verdict that a probability stands for. Equal chances are a tie, never a coin flip or the else-branch."""
+    tie = p_tie or 0.0
+    a, b = 1 - p_b - tie / 2, p_b - tie / 2
+    if tie > max(a, b) or abs(a - b) < 1e-9:
+        return Verdict(Outcome.TIE, p_b=p_b, p_tie=p_tie, confidence=max(p_b, 1 - p_b), **more)
+    outcome = Outcome.B if b > a else Outcome.A
+    return Verdict(outcome, p_b=p_b, p_tie=p_tie, confidence=max(p_b, 1 - p_b), **more)
+
+
+class LabelerError(Exception):
+    """One call failed. `permanent`: the same call can never pass (a wrong key, a model that is not there).
+
+    `may_have_cost` is True where the server may have worked for us without our seeing it (a timeout, cut answers);
+    `retry_after` is what the server asked for, in seconds.
+    """
+
+    def __init__(
+        self, reason: str, *, permanent: bool, may_have_cost: bool = False, retry_after: float | None = None
+    ) -> None:
+        super().__init__(reason)
+        self.permanent = permanent
+        self.may_have_cost = may_have_cost
+        self.retry_after = retry_after
+
+
+class Labeler(Protocol):
+    """Pairs in, verdicts out, in the same order; one pair's failure stays its own (`Outcome.ERROR`)."""
+
+    def judge(self, pairs: Sequence[Pair]) -> list[Verdict]: ...
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Unit prices, all in one currency."""
+
+    per_call: Decimal = Decimal(0)
+    per_million_input: Decimal = Decimal(0)
+    per_million_output: Decimal = Decimal(0)
+
+    def of(self, usage: Usage) -> Decimal:
+        tokens = usage.input_tokens * self.per_million_input + usage.output_tokens * self.per_million_output
+        return self.per_call + tokens / MILLION
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one call said, in the pair's own order, as far as it is needed to never buy it again.
+
+    `p_b` is None when the text was not one verdict. `method` is "logprobs" or "text".
+    """
+
+    text: str
+    p_b: float | None = None
+    p_tie: float | None = None
+    method: str = "text"
+    usage: Usage = Usage()
+    cost: Decimal = Decimal(0)
+    latency_ms: int = 0
+    finish_reason: str = ""
+
+    def stored(self) -> dict[str, Any]:
+        """A JSON object; tokens, cost and latency have columns of their own."""
+        kept = asdict(self)
+        return {key: kept[key] for key in ("text", "p_b", "p_tie", "method", "finish_reason")}
+
+
+class Asking(Labeler, Protocol):
+    """A labeler that asks call by call: one for each of `orders` ("ab": response A is shown first, "ba")."""
+
+    @property
+    def orders(self) -> tuple[str, ...]: ...
+
+    @property
+    def concurrency(self) -> int:
+        """Calls at once."""
+
+    @property
+    def timeout(self) -> float:
+        """Seconds after which a call has ended, one way or the other."""
+
+    def highest_price(self, pair: Pair, order: str) -> Decimal:
+        """What the call can cost at most; known before it is made."""
+
+    def ask(self, pair: Pair, order: str) -> Answer:
+        """Make one call, once. Raises LabelerError."""
+
+    def delay(self, error: LabelerError, failures: int) -> float | None:
+        """Seconds to wait before asking again after so many failures, None when it is of no use."""
+
+    def verdict(self, answers: Mapping[str, Answer]) -> Verdict:
+        """One verdict from the answers of all orders."""
+
+
+def digest(kind: str, parameters: Mapping[str, Any], *, code: int, prompts: Sequence[str] = ()) -> str:
+    """What names a labeler's version: sha256 over kind, parameters, prompt files and code version."""
+    files = {name: hashlib.sha256((PROMPTS / name).read_bytes()).hexdigest() for name in prompts}
+    whole = {"kind": kind, "parameters": dict(parameters), "prompts": files, "code": code}
+    return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def texts_digest(pair: Pair, *more: str) -> bytes:
+    """A digest of the pair that is the same when A and B change places: for draws that must mirror."""
+    low, high = sorted((pair.response_a.text, pair.response_b.text))
+    prompt = json.dumps(pair.prompt.turns, sort_keys=True)
+    return hashlib.sha256("\0".join((*more, prompt, low, high)).encode("utf-8", "surrogatepass")).digest()

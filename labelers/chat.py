@@ -1,0 +1,143 @@
+"""One client for every OpenAI-compatible chat endpoint: one call, what came back, and which failures can pass.
+
+The openai client's own retries and redirects are off: each attempt must be reserved and recorded by the caller,
+and a redirect could leave the endpoint that was checked.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import openai
+
+from labelers.base import LabelerError, Usage
+
+Message = Mapping[str, str]
+# A server may ask for patience, but not for ever.
+LONGEST_WAIT = 120.0
+
+
+@dataclass(frozen=True)
+class Token:
+    """One generated token and the log-probabilities of its `top_logprobs` rivals, itself included."""
+
+    text: str
+    top: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Completion:
+    text: str
+    tokens: tuple[Token, ...]
+    usage: Usage
+    finish_reason: str
+    latency_ms: int
+
+
+@dataclass(frozen=True)
+class Retries:
+    """When to ask again: only what can pass, later each time, as the server says where it says so."""
+
+    failures: int = 6
+    first: float = 0.5
+    longest: float = 30.0
+
+    def delay(self, error: LabelerError, failures: int) -> float | None:
+        """Seconds to wait after so many failures (1 = the first), None to give up."""
+        if error.permanent or failures >= self.failures:
+            return None
+        if error.retry_after is not None:
+            return min(error.retry_after, LONGEST_WAIT)
+        # Jitter keeps the calls that failed together from coming back together.
+        return min(self.first * 2 ** (failures - 1), self.longest) * random.uniform(0.5, 1)
+
+
+class Chat:
+    """A model behind `base_url` (ending in /v1). Safe to share between threads."""
+
+    def __init__(self, base_url: str, model: str, *, api_key: str = "", timeout: float = 60.0) -> None:
+        self.model = model
+        self._secret = api_key
+        self._client = openai.OpenAI(
+            base_url=base_url,
+            api_key=api_key or "none",
+            max_retries=0,
+            timeout=timeout,
+            http_client=openai.DefaultHttpxClient(follow_redirects=False),
+        )
+
+    def complete(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        top_logprobs: int = 0,
+        extra: Mapping[str, Any] | None = None,
+    ) -> Completion:
+        """Make one call. Raises LabelerError; the key never appears in its message."""
+        options: dict[str, Any] = {"max_tokens": max_tokens, "temperature": temperature}
+        if top_logprobs:
+            options |= {"logprobs": True, "top_logprobs": top_logprobs}
+        started = time.monotonic()
+        try:
+            answer = self._client.chat.completions.create(
+                model=self.model, messages=list(messages), extra_body=extra, **options
+            )
+        except openai.APITimeoutError:
+            raise LabelerError("no answer in time", permanent=False, may_have_cost=True) from None
+        except openai.APIConnectionError as error:
+            reason = f"no connection: {error.__cause__ or error}"
+            raise LabelerError(self._clean(reason), permanent=False, may_have_cost=_was_sent(error)) from None
+        except openai.APIStatusError as error:
+            raise self._refused(error) from None
+        except (openai.APIError, ValueError) as error:
+            raise self._garbage(error) from None
+        return self._completion(answer, int((time.monotonic() - started) * 1000))
+
+    def _completion(self, answer: Any, latency_ms: int) -> Completion:
+        try:
+            choice = answer.choices[0]
+            text = choice.message.content or ""
+            tokens = tuple(
+                Token(token.token, {rival.token: rival.logprob for rival in token.top_logprobs})
+                for token in (choice.logprobs.content or () if choice.logprobs else ())
+            )
+            usage = Usage(int(answer.usage.prompt_tokens), int(answer.usage.completion_tokens))
+            return Completion(str(text), tokens, usage, str(choice.finish_reason or ""), latency_ms)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise self._garbage(error) from None
+
+    def _garbage(self, error: Exception) -> LabelerError:
+        reason = f"the answer was not a chat completion ({type(error).__name__})"
+        return LabelerError(reason, permanent=False, may_have_cost=True)
+
+    def _refused(self, error: openai.APIStatusError) -> LabelerError:
+        code = error.status_code
+        can_pass = code in (408, 409, 429) or code >= 500
+        body = self._clean(error.response.text)[:300]
+        return LabelerError(
+            f"HTTP {code}: {body}" if body else f"HTTP {code}",
+            permanent=not can_pass,
+            retry_after=_retry_after(error.response.headers.get("retry-after")),
+        )
+
+    def _clean(self, text: str) -> str:
+        return text.replace(self._secret, "[key]") if self._secret else text
+
+
+def _was_sent(error: openai.APIConnectionError) -> bool:
+    """Whether the request may have reached the server: only a connection that was never made surely costs nothing."""
+    return "Connect" not in type(error.__cause__).__name__
+
+
+def _retry_after(header: str | None) -> float | None:
+    """Seconds of a Retry-After header; its date form is left to our own patience."""
+    try:
+        return max(float(header), 0.0) if header else None
+    except ValueError:
+        return None

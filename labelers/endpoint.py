@@ -1,0 +1,56 @@
+"""Which endpoints a labeler may talk to. A lead types the address, so it must not open the operator's network."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from urllib.parse import urlsplit
+
+# Where clouds answer with credentials; the link-local ones are refused as such.
+_METADATA = {ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("100.100.100.200")}
+
+
+class EndpointRefused(ValueError):
+    """The address may not be used; the message says why."""
+
+
+def check(url: str, *, allow_private: bool) -> None:
+    """Refuse what is not http(s), metadata and link-local addresses always, private ones unless allowed.
+
+    Looks the host name up, and every address it has must pass. Raises EndpointRefused.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise EndpointRefused(f"{url!r} is not an address: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise EndpointRefused("give an address that begins with https:// or http://")
+    if parts.username or parts.password:
+        raise EndpointRefused("leave user name and password out of the address")
+    if parts.query or parts.fragment:
+        raise EndpointRefused("leave out everything from ? or # on")
+    for address in _addresses(parts.hostname, port or (443 if parts.scheme == "https" else 80)):
+        _check_address(address, parts.hostname, allow_private)
+
+
+def _addresses(host: str, port: int) -> set[str]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise EndpointRefused(f"the host {host} cannot be found: {error}") from None
+    return {str(entry[4][0]).split("%")[0] for entry in found}
+
+
+def _check_address(text: str, host: str, allow_private: bool) -> None:
+    address = ipaddress.ip_address(text)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    never = address.is_link_local or address.is_multicast or address.is_unspecified or address in _METADATA
+    if never or (address.is_reserved and not address.is_loopback):
+        raise EndpointRefused(f"{host} is {address}: addresses of this kind are never called")
+    if not address.is_global and not allow_private:
+        raise EndpointRefused(
+            f"{host} is {address}, inside this site's own network. The operator can allow it: "
+            "LABELER_PRIVATE_ENDPOINTS=yes"
+        )
