@@ -12,11 +12,11 @@ from decimal import Decimal
 import numpy as np
 from django.db.models import Avg, Case, Count, F, FloatField, Q, Value, When
 
-from annotator.models import FeatureSet, Features, Judgment, Labeler, LabelerCall, Outcome, Project, Rater
+from annotator.models import Features, FeatureSet, Judgment, Labeler, LabelerCall, Outcome, Project, Rater
 from annotator.pipeline.work import StepRefused
 
 # Free baselines are features and stand beside every labeler, but no plan sends comparisons to them.
-NULLS = ("longest", "shortest", "random")
+NULLS = ("null_longest", "null_shortest", "null_random")
 # A labeler must have answered this share of the comparisons with people's votes before a plan may use it.
 COVERAGE = 0.9
 
