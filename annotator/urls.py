@@ -1,7 +1,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from annotator.views import comparisons, health, imports, jobs, people, plans, projects, settings
+from annotator.views import comparisons, exports, health, imports, jobs, people, plans, projects, settings
 
 urlpatterns = [
     path("", projects.projects, name="projects"),
@@ -32,6 +32,13 @@ urlpatterns = [
     path("projects/new", imports.new_project, name="new_project"),
     path("projects/<int:project_id>/import/", imports.import_upload, name="import_upload"),
     path("projects/<int:project_id>/import/<str:upload>", imports.import_preview, name="import_preview"),
+    path("projects/<int:project_id>/exports/", exports.exports, name="exports"),
+    path("projects/<int:project_id>/exports/<int:number>/download/", exports.export_download, name="export_download"),
+    path(
+        "projects/<int:project_id>/exports/<int:number>/download/<path:name>",
+        exports.export_download,
+        name="export_download",
+    ),
     path("accounts/", include("allauth.account.urls")),
     path("admin/", admin.site.urls),
 ]

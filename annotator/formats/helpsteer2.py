@@ -57,6 +57,8 @@ class HelpSteer2:
                 f"HelpSteer2 needs ratings from 0 to 4 of {', '.join(missing)}, which this project's protocol does "
                 "not ask for. The preset “helpsteer2” does; MultiPref, TRL reward or judgments may fit this project."
             )
+        if options.ties == "both":
+            raise FormatUnfit("HelpSteer2 writes a tie as strength 0: keep ties, or leave them out.")
         self.options = options
         self.left_out: Counter[str] = Counter()
 

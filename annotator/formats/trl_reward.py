@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from annotator.formats.source import TURN, Config, Judged, Options, Row, Source, split_of
+from annotator.formats.source import TURN, Config, FormatUnfit, Judged, Options, Row, Source, split_of
 from annotator.protocols import Definition
 
 _META = [
@@ -34,6 +34,8 @@ class TrlReward:
     reads_revisions = False
 
     def __init__(self, protocol: Definition, options: Options) -> None:
+        if options.ties == "keep":
+            raise FormatUnfit("TRL reward has no row for a tie: leave ties out, or write them both ways round.")
         self.options = options
         self.left_out: Counter[str] = Counter()
 

@@ -3,8 +3,9 @@ counts as of its own boundary) can never disagree.
 
 A vote is a current judgment whose undo window is over and whose outcome is an answer on the scale. People vote
 0 / 0.5 / 1 for A / tie / B; labelers vote with their p_b. Of several versions of one labeler only the newest that
-judged the comparison counts, and nulls (labelers that look at no text) never do. Surplus judgments are real
-judgments and count. `neither_valid` is counted apart: it says nothing about which response is better.
+judged the comparison counts. Pooling takes neither nulls (they read no meaning) nor the project's own proxies (they
+repeat its labels). Surplus judgments are real judgments and count. `neither_valid` is counted apart: it says
+nothing about which response is better.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from annotator.models.routes import Plan
 
 # Nobody's id: the boundary of a count that has none.
 NO_BOUNDARY = 2**63 - 1
-# Kinds of `labelers.KINDS` that carry no opinion: they are baselines to be measured against.
-NULL_KIND = "null%"
+# Kinds of `labelers.KINDS` with no opinion of their own, as patterns: baselines, and the project's proxies.
+UNPOOLED = ["null%", "proxy"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Scope:
             "plan": self.plan_id or 0,
             "seen": self.seen,
             "last": self.last_judgment,
-            "null": NULL_KIND,
+            "unpooled": UNPOOLED,
         }
 
 
@@ -71,7 +72,7 @@ def approved_plan(project_id: int) -> int | None:
 # Without an approved plan, or where it has no route, the routed recipe takes people.
 _COUNTED = """
 WITH judged AS (
-    SELECT j.*, r.kind AS rater_kind, v.labeler_id, v.id AS version_id,
+    SELECT j.*, r.kind AS rater_kind, v.labeler_id, v.id AS version_id, l.kind AS labeler_kind,
            coalesce(route.source, 'people') AS routed_to, route.labeler_id AS routed_labeler,
            max(v.id) OVER (PARTITION BY j.comparison_id, v.labeler_id) AS newest_version
     FROM annotator_judgment j
@@ -82,7 +83,6 @@ WITH judged AS (
     WHERE j.comparison_id = ANY(%(comparisons)s)
       AND j.is_current AND j.effective_at <= %(seen)s AND j.id <= %(last)s
       AND j.outcome IN ('level', 'neither_valid')
-      AND coalesce(l.kind, '') NOT LIKE %(null)s
 ),
 counted AS (
     SELECT judged.*,
@@ -92,7 +92,7 @@ counted AS (
                 ELSE (1 + sign(preference)) / 2 END AS vote
     FROM judged
     WHERE newest_version IS NOT DISTINCT FROM version_id
-      AND CASE WHEN %(source)s = 'pooled' THEN true
+      AND CASE WHEN %(source)s = 'pooled' THEN rater_kind = 'person' OR labeler_kind NOT LIKE ALL(%(unpooled)s)
                WHEN %(source)s = 'routed' AND routed_labeler IS NOT NULL THEN labeler_id = routed_labeler
                ELSE rater_kind = 'person' END
 )

@@ -120,12 +120,13 @@ def test_relabelling_removes_a_label_whose_chosen_source_has_not_judged(project)
     assert not Label.objects.exists()
 
 
-def test_pooling_takes_people_and_labelers_but_no_nulls(project):
+def test_pooling_takes_people_and_labelers_but_no_nulls_and_no_proxies(project):
     aggregate.recipe(project, "pooled")
     comparison = make_comparison(project)
     make_judgment(comparison, make_person(project), 1)
     make_judgment(comparison, make_labeler(project), p_b=0.5)
-    make_judgment(comparison, make_labeler(project, kind="null_length"), p_b=0.0)
+    make_judgment(comparison, make_labeler(project, kind="null_longest"), p_b=0.0)
+    make_judgment(comparison, make_labeler(project, kind="proxy"), p_b=0.0)
     aggregate.aggregate()
     assert (label_of(comparison, "pooled").p_b, label_of(comparison, "pooled").votes) == (0.75, 2)
     assert label_of(comparison).p_b == 1

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.utils.module_loading import import_string
+from django.utils.translation import gettext_lazy as _
+
+from annotator import protocols
+from annotator.formats import WRITERS
+from annotator.formats.source import FormatUnfit, Options
+from annotator.formats.tables import CONTAINERS
+from annotator.models import Project, Recipe
+
+FILE_TYPES = {"parquet": _("Parquet (small, typed)"), "jsonl": _("JSON Lines (readable)")}
+# The names of `Options`; a format says in `heeds` which of them it reads.
+OPTIONS = ("ties", "neither", "ai", "margin", "prompt", "validation", "seed")
+
+
+def fitting(project: Project) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """(name, title) of the formats that the project's protocol can fill, and (title, reason) of the others."""
+    definition = protocols.read(project.protocol.definition)
+    fit, unfit = [], []
+    for name, path in WRITERS.items():
+        writer = import_string(path)
+        try:
+            writer(definition, Options())
+        except FormatUnfit as reason:
+            unfit.append((writer.title, str(reason)))
+        else:
+            fit.append((name, writer.title))
+    return fit, unfit
+
+
+class ExportForm(forms.Form):
+    """What to export and how. `options` of the cleaned data is what `request_export` takes."""
+
+    format = forms.ChoiceField(label=_("Format"))
+    container = forms.ChoiceField(
+        label=_("File type"), choices=[(name, FILE_TYPES[name]) for name in CONTAINERS], initial="parquet"
+    )
+    source = forms.ChoiceField(label=_("Whose judgments count"), choices=Recipe.Source.choices)
+    ties = forms.ChoiceField(
+        label=_("Ties"),
+        choices=[
+            ("drop", _("leave them out")),
+            ("keep", _("keep them (HelpSteer2: strength 0)")),
+            ("both", _("write them both ways round (TRL reward)")),
+        ],
+        help_text=_("MultiPref and judgments always keep them."),
+    )
+    neither = forms.ChoiceField(
+        label=_("Where half or more found neither response valid"),
+        choices=[("drop", _("leave the comparison out")), ("keep", _("use what the others said"))],
+    )
+    ai = forms.ChoiceField(
+        label=_("Comparisons that only an AI labeler judged"),
+        choices=[("leave_out", _("leave them out")), ("keep", _("keep its answer"))],
+        help_text=_("For HelpSteer2 (as strength ±1) and MultiPref (beside empty lists); the others always keep it."),
+    )
+    margin = forms.ChoiceField(
+        label=_("Margin"),
+        choices=[
+            ("strength", _("strength of people's preference")),
+            ("soft", _("how sure the label is")),
+            ("none", _("no margin")),
+        ],
+        help_text=_("TRL reward only."),
+    )
+    prompt = forms.ChoiceField(
+        label=_("Prompt"),
+        choices=[("implicit", _("in each conversation")), ("explicit", _("in a column of its own"))],
+        help_text=_("TRL reward only; RewardTrainer recommends the first."),
+    )
+    validation = forms.FloatField(
+        label=_("Validation split, % of prompts"),
+        min_value=0,
+        max_value=50,
+        initial=0,
+        help_text=_("Equal prompts stay on one side. The judgments format is never split."),
+    )
+    seed = forms.IntegerField(label=_("Seed of the split"), min_value=0, max_value=2**31 - 1, initial=0)
+
+    # What the page shows at once; the rest waits behind “More options”.
+    FIRST = ("format", "container", "source", "ties")
+
+    def __init__(self, data: Any, project: Project) -> None:
+        super().__init__(data)
+        fit, self.unfit = fitting(project)
+        self.fields["format"].choices = fit  # type: ignore[attr-defined]
+
+    @property
+    def first(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.FIRST]
+
+    @property
+    def more(self) -> list[forms.BoundField]:
+        return [field for field in self if field.name not in self.FIRST]
+
+    @property
+    def has_errors_behind(self) -> bool:
+        return any(field.errors for field in self.more)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        options = {name: cleaned[name] for name in OPTIONS if name in cleaned}
+        if "validation" in options:
+            options["validation"] /= 100
+        return {**cleaned, "options": options}
