@@ -5,6 +5,7 @@ Every chart is drawn for the eye and has a table or a list with the same numbers
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -92,6 +93,12 @@ class _Axes:
     def y(self, value: float) -> float:
         return round(TOP + (self.top - value) / (self.top - self.bottom) * (HEIGHT - TOP - BOTTOM), 1)
 
+    def budgets(self) -> list[float]:
+        """Three to seven round numbers from zero on."""
+        scale = 10.0 ** math.floor(math.log10(self.budget))
+        step = next(step * scale for step in (0.2, 0.5, 1, 2) if self.budget / (step * scale) <= 6)
+        return [step * i for i in range(int(self.budget / step) + 1)]
+
     def values(self) -> list[float]:
         return [self.bottom + self.step * i for i in range(round((self.top - self.bottom) / self.step) + 1)]
 
@@ -144,11 +151,8 @@ def _grid(axes: _Axes) -> SafeString:
     )
     ticks = format_html_join(
         "",
-        '<text x="{}" y="{}" text-anchor="{}">{}</text>',
-        (
-            (axes.x(budget), HEIGHT - 8, "end" if i == 4 else "middle", _round_number(budget))
-            for i, budget in enumerate(axes.budget * quarter / 4 for quarter in range(5))
-        ),
+        '<text x="{}" y="{}" text-anchor="middle">{}</text>',
+        ((axes.x(budget), HEIGHT - 8, _round_number(budget)) for budget in axes.budgets()),
     )
     return format_html(
         '{}{}<line class="axis" x1="{}" x2="{}" y1="{}" y2="{}" />',
@@ -162,7 +166,7 @@ def _grid(axes: _Axes) -> SafeString:
 
 
 def _round_number(value: float) -> str:
-    return number_format(value, 0 if value >= 20 or value == 0 else 2, use_l10n=True, force_grouping=True)
+    return number_format(value, 0 if float(value).is_integer() else 2, use_l10n=True, force_grouping=True)
 
 
 def _band(axes: _Axes, points: Sequence[CurvePoint]) -> SafeString:
@@ -176,13 +180,19 @@ def _random(axes: _Axes, points: Sequence[CurvePoint]) -> SafeString:
     return format_html('<path class="reference" d="{}" />', _path(axes, line)) if len(line) > 1 else SafeString("")
 
 
+def _beside(is_highest: bool) -> tuple[str, float]:
+    """Words of the highest line stand at the left, where a curve is low; all others at the right."""
+    return ("start", LEFT + 4) if is_highest else ("end", WIDTH - RIGHT - 4)
+
+
 def _references(axes: _Axes, references: Sequence[tuple[str, float]]) -> SafeString:
+    highest = max((value for _words, value in references), default=0.0)
     return format_html_join(
         "",
         '<line class="reference dotted" x1="{}" x2="{}" y1="{}" y2="{}" />'
-        '<text class="halo" x="{}" y="{}" text-anchor="end">{}</text>',
+        '<text class="halo" text-anchor="{}" x="{}" y="{}">{}</text>',
         (
-            (LEFT, WIDTH - RIGHT, axes.y(value), axes.y(value), WIDTH - RIGHT - 4, axes.y(value) - 5, words)
+            (LEFT, WIDTH - RIGHT, axes.y(value), axes.y(value), *_beside(value == highest), axes.y(value) - 5, words)
             for words, value in references
         ),
     )

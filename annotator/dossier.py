@@ -82,7 +82,11 @@ def _feature(name: str, value: float) -> Feature:
 
     if math.isnan(value):
         return Feature(name, "–", _("not defined for this comparison"))
-    return Feature(name, f"{value:.4g}".replace("-", "−"), describe(name, value))
+    try:
+        words = describe(name, value)
+    except KeyError:  # a feature set made by another version of the extractors
+        words = ""
+    return Feature(name, f"{value:.4g}".replace("-", "−"), words)
 
 
 def judgments(comparison: Comparison) -> list[Said]:

@@ -74,6 +74,13 @@ class Forecast:
         return sum(share.count for share in self.shares)
 
 
+def interval(predicted: float, low: float, high: float) -> str:
+    """ "± 0.02" where the interval is even on both sides, else its two ends."""
+    if abs((high - predicted) - (predicted - low)) < 0.01:
+        return f"±\u00a0{(high - low) / 2:.2f}"
+    return f"[{low:.2f}, {high:.2f}]"
+
+
 def read(plan: Plan) -> Forecast:
     """Keys that an older plan did not have are empty."""
     summary = plan.summary

@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import Aggregate, Avg, Count, F, FloatField, Max, Q, StdDev, Sum
 from django.utils.timezone import localtime, now
 
-from annotator.models import Account, Label, LedgerEntry, Plan, Project, Rater, Reservation
+from annotator.models import Account, Label, LedgerEntry, Plan, Project, Reservation
 
 # The board names the most productive people; an import may bring thousands.
 PEOPLE_SHOWN = 50
@@ -94,7 +94,7 @@ def waiting_for_people(project: Project) -> int:
     return project.comparisons.filter(places_open__gt=0).aggregate(n=Sum("places_open"))["n"] or 0
 
 
-def people(project: Project) -> tuple[list[Rater], int]:
+def people(project: Project) -> tuple[list[Any], int]:
     """Raters who are people, with `total`, `today`, `median_ms` and `latest`; and how many more there are."""
     current = Q(judgments__is_current=True)
     judging = (
@@ -108,7 +108,7 @@ def people(project: Project) -> tuple[list[Rater], int]:
         )
         .filter(total__gt=0)
     )
-    shown = list(judging.order_by("-total", "id")[:PEOPLE_SHOWN])
+    shown: list[Any] = list(judging.order_by("-total", "id")[:PEOPLE_SHOWN])
     return shown, max(judging.count() - PEOPLE_SHOWN, 0) if len(shown) == PEOPLE_SHOWN else 0
 
 

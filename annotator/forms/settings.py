@@ -40,6 +40,7 @@ class WorkForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, data: object = None, *, instance: Project) -> None:
         initial = {
+            "price_per_judgment": f"{instance.price_per_judgment.normalize():f}",
             "control": round(100 * instance.control_share, 1),
             "lease_minutes": max(1, round(instance.lease_seconds / 60)),
         }

@@ -109,6 +109,7 @@ def comparison(request: HttpRequest, project_id: int, comparison_id: int) -> Htt
         project.comparisons.select_related("prompt", "response_a", "response_b"), pk=comparison_id
     )
     judgments = dossier.judgments(found)
+    routes = list(found.routes.select_related("plan__performance_model", "labeler").order_by("-plan__number")[:10])
     context = {
         "project": project,
         "tab": "comparisons",
@@ -119,7 +120,8 @@ def comparison(request: HttpRequest, project_id: int, comparison_id: int) -> Htt
         "people_said": [row for row in judgments if row.is_person],
         "ai_said": [row for row in judgments if not row.is_person],
         "labels": found.labels.select_related("recipe").order_by("-recipe__is_default", "recipe__name"),
-        "routes": found.routes.select_related("plan__performance_model", "labeler").order_by("-plan__number"),
+        "route": next((route for route in routes if route.plan.status == Plan.Status.APPROVED), None),
+        "routes": routes,
         "alternatives": dossier.alternatives(project),
         "flags": found.flags.select_related("rater__user").order_by("resolved_at", "id"),
         "following": project.comparisons.filter(pk__gt=found.pk).order_by("id").values_list("pk", flat=True).first(),

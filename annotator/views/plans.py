@@ -107,6 +107,7 @@ def plan(request: HttpRequest, project_id: int, number: int) -> HttpResponse:
         "shares": [{"share": share, "kind": colours.get(share.source, "other")} for share in told.shares],
         "count_bar": _bar(told, colours, "of_count", 30),
         "cost_bar": _bar(told, colours, "of_cost", 18),
+        "interval": _interval(found),
         "curve": _curve(found, told),
         "account": ledger.account_of(project),
         "plain_strategies": [("random", _("Use a random mixture")), ("all_ai", _("Use AI for everything"))],
@@ -120,6 +121,12 @@ def plan(request: HttpRequest, project_id: int, number: int) -> HttpResponse:
         "newer_model": project.performance_models.filter(version__gt=_version(found.performance_model)).exists(),
     }
     return render(request, "plans/plan.html", context)
+
+
+def _interval(plan: Plan) -> str:
+    if plan.predicted is None or plan.low is None or plan.high is None:
+        return ""
+    return forecast.interval(plan.predicted, plan.low, plan.high)
 
 
 def _offered(strategy: str) -> str:

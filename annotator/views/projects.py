@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 
 from annotator import access, charts, standing
 from annotator.models import Account, Job, Membership, Project
-from annotator.views import jobs
+from annotator.views import imports, jobs
 
 STAGES = {
     "imported": _("Imported"),
@@ -41,7 +41,8 @@ def projects(request: HttpRequest) -> HttpResponse:
         }
         for membership in mine
     ]
-    return render(request, "projects/projects.html", {"rows": rows})
+    may_create = imports.may_create_projects(request.user)  # type: ignore[arg-type]
+    return render(request, "projects/projects.html", {"rows": rows, "may_create": may_create})
 
 
 @login_required
@@ -86,7 +87,8 @@ def _bars(project: Project, stages: list[standing.Stage]) -> list[dict[str, Any]
 def _bar(stage: standing.Stage, imported: int, colours: dict[str, str]) -> SafeString:
     whole = imported or 1
     by_source = stage.by_source or {"": stage.total}
-    return charts.stacked_bar([charts.Part(colours.get(name, "other"), n / whole) for name, n in by_source.items()])
+    names = [name for name in colours if name in by_source] + [name for name in by_source if name not in colours]
+    return charts.stacked_bar([charts.Part(colours.get(name, "other"), by_source[name] / whole) for name in names])
 
 
 def _legend(project: Project, stages: list[standing.Stage]) -> list[dict[str, Any]]:

@@ -1,0 +1,304 @@
+"""Every address × every role × own and foreign projects, and the policy headers on every answer.
+
+An address that is not in the matrix fails the first test: whoever adds one says here who may use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from django.core import signing
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils.timezone import now
+
+from annotator.models import Export, Flag, Job, Labeler, Membership, Project, User
+from annotator.pipeline import aggregate
+from tests.builders import (
+    make_comparison,
+    make_labeler,
+    make_member,
+    make_person,
+    make_plan,
+    make_project,
+    make_user,
+)
+
+pytestmark = pytest.mark.django_db
+
+LEAD, REVIEWER, ANNOTATOR, VIEWER = "lead", "reviewer", "annotator", "viewer"
+MEMBERS = {LEAD, REVIEWER, ANNOTATOR, VIEWER}
+READERS = {LEAD, REVIEWER, VIEWER}
+SEATED = {LEAD, REVIEWER, ANNOTATOR}
+# A stranger leads another project; staff may enter the site's administration and has no role here.
+LOGGED_IN = (LEAD, REVIEWER, ANNOTATOR, VIEWER, "stranger", "staff")
+# What an address answers to those who may use it: a page, a redirect after a form, or a form with what is wrong.
+DONE = {200, 204, 302, 422}
+
+
+@dataclass
+class World:
+    """A project with somebody of every role, one object of every kind; and another project with the same."""
+
+    project: Project = field(default_factory=lambda: make_project(name="Own"))
+    users: dict[str, User] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for role in (LEAD, REVIEWER, ANNOTATOR, VIEWER):
+            self.users[role] = make_member(self.project, role)
+        self.comparison = make_comparison(self.project, votes_wanted=1, places_open=1)
+        self.labeler: Labeler = make_labeler(self.project).labeler_version.labeler
+        self.plan = make_plan(self.project, {self.comparison: None}, status="draft")
+        self.job = Job.objects.create(project=self.project, kind="route")
+        self.flag = Flag.objects.create(comparison=self.comparison, rater=make_person(self.project), reason="odd")
+        self.membership = Membership.objects.get(project=self.project, user=self.users[VIEWER])
+        self.recipe = aggregate.default_recipe(self.project)
+        self.export = Export.objects.create(
+            project=self.project, number=1, format="judgments", recipe=self.recipe, completed_at=now()
+        )
+        stored = {"name": "uploads/gone.jsonl", "filename": "gone.jsonl", "source": ""}
+        self.upload = signing.dumps(stored, salt=f"annotator.imports.{self.project.pk}")
+        self.assignment = self._assignment()
+
+    def _assignment(self) -> Any:
+        from annotator.models import Assignment
+
+        rater = make_person(self.project, self.users[ANNOTATOR])
+        return Assignment.objects.create(
+            project=self.project, comparison=self.comparison, rater=rater, leased_until=now(), a_first=True
+        )
+
+
+@dataclass(frozen=True)
+class Url:
+    """Who may GET and who may POST; None: nobody, the method is refused. `args` finds the address in a world."""
+
+    args: Callable[[World], list[Any]] = lambda world: []
+    get: set[str] | None = None
+    post: set[str] | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+    # What the others are told: 404 where the address must not show that something exists.
+    refusal: int = 404
+    # False for addresses that lie outside any project.
+    in_project: bool = True
+
+
+def own(*names: str) -> Callable[[World], list[Any]]:
+    """The project's id, then what the dotted names lead to."""
+
+    def find(world: World) -> list[Any]:
+        found = [world.project.pk]
+        for name in names:
+            value: Any = world
+            for part in name.split("."):
+                value = getattr(value, part)
+            found.append(value)
+        return found
+
+    return find
+
+
+def anywhere(name: str) -> Callable[[World], list[Any]]:
+    """An address that names its object alone."""
+    return lambda world: own(name)(world)[1:]
+
+
+EVERYBODY = set(LOGGED_IN)
+# Leads of some project, and staff.
+FOUNDERS = {LEAD, "stranger", "staff"}
+
+MATRIX: dict[str, Url] = {
+    "projects": Url(get=EVERYBODY, in_project=False),
+    "board": Url(own(), get=READERS),
+    "comparisons": Url(own(), get=READERS),
+    "comparison": Url(own("comparison.pk"), get=READERS),
+    "flag_resolve": Url(own("flag.pk"), post={LEAD}),
+    "plans": Url(own(), get=READERS, post={LEAD}),
+    "train": Url(own(), post={LEAD}),
+    "plan": Url(own("plan.number"), get=READERS),
+    "plan_approve": Url(own("plan.number"), post={LEAD}),
+    "people": Url(own(), get={LEAD}),
+    "member_add": Url(own(), post={LEAD}),
+    "member_invite": Url(own(), post={LEAD}),
+    "member_role": Url(own("membership.pk"), post={LEAD}, data={"role": "viewer"}),
+    "member_link": Url(own("membership.pk"), post={LEAD}),
+    "member_remove": Url(own("membership.pk"), post={LEAD}),
+    "job": Url(own("job.pk"), get=READERS),
+    "job_progress": Url(own("job.pk"), get=READERS),
+    "job_cancel": Url(own("job.pk"), post={LEAD}),
+    "project_settings": Url(own(), get={LEAD}),
+    "settings_general": Url(own(), post={LEAD}),
+    "settings_work": Url(own(), post={LEAD}),
+    "settings_cap": Url(own(), post={LEAD}),
+    "settings_protocol": Url(own(), post={LEAD}),
+    "settings_status": Url(own(), post={LEAD}),
+    "new_project": Url(get=FOUNDERS, post=FOUNDERS, refusal=403, in_project=False),
+    "import_upload": Url(own(), get={LEAD}, post={LEAD}),
+    "import_preview": Url(own("upload"), get={LEAD}, post={LEAD}),
+    "labelers": Url(own(), get={LEAD}, post={LEAD}),
+    "exports": Url(own(), get=READERS, post={LEAD}),
+    "export_download": Url(own("export.number"), get=READERS),
+    "annotate": Url(own(), get=SEATED),
+}
+
+# Addresses for people who are not logged in, with what they answer them to a GET.
+PUBLIC = {
+    "health": 200,
+    "account_login": 200,
+    "account_logout": 302,
+    "account_inactive": 200,
+    "account_signup": 200,
+    "account_reauthenticate": 302,
+    "account_email": 302,
+    "account_email_verification_sent": 200,
+    "account_change_password": 302,
+    "account_set_password": 302,
+    "account_reset_password": 200,
+    "account_confirm_login_code": 302,
+    "account_confirm_email": 200,
+    "account_reset_password_from_key_done": 200,
+    "account_reset_password_from_key": 200,
+    "account_reset_password_done": 200,
+}
+PUBLIC_ARGS = {"account_confirm_email": ["some-key"], "account_reset_password_from_key": ["1", "some-key"]}
+
+
+def addresses(patterns: Any = None) -> Iterator[str]:
+    """Names of every address of the site but the administration's, which Django guards itself."""
+    for pattern in patterns or get_resolver().url_patterns:
+        if isinstance(pattern, URLResolver):
+            if pattern.namespace != "admin":
+                yield from addresses(pattern.url_patterns)
+        elif isinstance(pattern, URLPattern):
+            yield pattern.name or str(pattern.pattern)
+
+
+def client_of(world: World, role: str) -> Client:
+    client = Client()
+    if role not in world.users:
+        world.users[role] = make_user(is_staff=role == "staff")
+        if role == "stranger":
+            Membership.objects.create(user=world.users[role], project=make_project(name="Foreign"), role=LEAD)
+    client.force_login(world.users[role])
+    return client
+
+
+def strict(response: Any) -> None:
+    """The enforcing policy, on every answer, without a way around it."""
+    policy = response.headers["Content-Security-Policy"]
+    assert "unsafe" not in policy and "default-src 'none'" in policy and "script-src 'self'" in policy
+    assert response.headers["X-Frame-Options"] == "DENY"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_every_address_is_in_the_matrix():
+    missing = sorted(set(addresses()) - set(MATRIX) - set(PUBLIC))
+    assert not missing, f"say in tests/annotator/test_access.py who may use {missing}"
+
+
+@pytest.mark.parametrize("name", [name for name in MATRIX if name in set(addresses())])
+def test_only_the_roles_named_may_use_it(name):
+    url = MATRIX[name]
+    world = World()
+    address = reverse(name, args=url.args(world))
+    for role in LOGGED_IN:
+        for method, allowed in (("get", url.get), ("post", url.post)):
+            client = client_of(world, role)
+            response = getattr(client, method)(address, url.data if method == "post" else {})
+            if allowed is None:
+                expected = {405}
+            else:
+                expected = DONE if role in allowed else {url.refusal}
+            assert response.status_code in expected, f"{role} {method} {address}: {response.status_code}"
+            strict(response)
+
+
+@pytest.mark.parametrize("name", [name for name in MATRIX if name in set(addresses())])
+def test_somebody_not_logged_in_is_sent_to_log_in(name):
+    world = World()
+    for method in ("get", "post"):
+        response = getattr(Client(), method)(reverse(name, args=MATRIX[name].args(world)))
+        assert response.status_code == 302
+        assert response.headers["Location"].startswith(reverse("account_login"))
+        strict(response)
+
+
+@pytest.mark.parametrize("name", [name for name in MATRIX if name in set(addresses())])
+def test_a_lead_reaches_nothing_of_another_project_through_the_own_one(name):
+    """The own project's id with another project's object: it does not exist."""
+    own_world, other = World(), World(project=make_project(name="Other"))
+    theirs = MATRIX[name].args(other)
+    if not MATRIX[name].in_project or len(theirs) < 2:
+        return
+    client = client_of(own_world, LEAD)
+    address = reverse(name, args=[own_world.project.pk, *theirs[1:]])
+    for method, allowed in (("get", MATRIX[name].get), ("post", MATRIX[name].post)):
+        if allowed is not None:
+            numbered = theirs[1:] == MATRIX[name].args(own_world)[1:]
+            assert numbered or getattr(client, method)(address, MATRIX[name].data).status_code == 404
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_pages_answer_people_who_are_not_logged_in(name):
+    response = Client().get(reverse(name, args=PUBLIC_ARGS.get(name, [])))
+    assert response.status_code == PUBLIC[name]
+    strict(response)
+
+
+def test_nobody_signs_up():
+    Client().post(reverse("account_signup"), {"username": "eve", "password1": "correct horse", "email": "e@x.org"})
+    assert not User.objects.filter(username="eve").exists()
+
+
+def test_the_administration_is_for_staff_and_staff_alone_sees_no_table():
+    world = World()
+    tables = [reverse(f"admin:annotator_{model}_changelist") for model in ("project", "user", "job")]
+    for role in (LEAD, REVIEWER, ANNOTATOR, VIEWER, "stranger"):
+        assert client_of(world, role).get(reverse("admin:index")).status_code == 302
+    staff = client_of(world, "staff")
+    assert staff.get(reverse("admin:index")).status_code == 200
+    assert {staff.get(table).status_code for table in tables} == {403}
+
+
+def test_a_missing_page_has_our_look_and_the_policy():
+    response = Client().get("/no/such/page")
+    assert response.status_code == 404
+    assert b'class="top"' in response.content
+    strict(response)
+
+
+def test_a_form_without_its_token_is_refused_in_words():
+    client = Client(enforce_csrf_checks=True)
+    response = client.post(reverse("account_login"), {"login": "a", "password": "b"})
+    assert response.status_code == 403
+    assert b"nothing was changed" in response.content
+    strict(response)
+
+
+def test_a_broken_page_says_what_to_do(monkeypatch):
+    def broken(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("annotator.standing.stages", broken)
+    world = World()
+    client = client_of(world, LEAD)
+    client.raise_request_exception = False
+    response = client.get(reverse("board", args=[world.project.pk]))
+    assert response.status_code == 500
+    assert b"administrator" in response.content
+    strict(response)
+
+
+def test_health_tells_when_the_database_is_away(monkeypatch):
+    from django.db import OperationalError
+
+    from annotator.views import health
+
+    def away() -> None:
+        raise OperationalError("away")
+
+    monkeypatch.setattr(health.connection, "cursor", away)
+    assert Client().get(reverse("health")).status_code == 503
