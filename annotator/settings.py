@@ -181,10 +181,19 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20
 # AI labelers and heavy models are optional: `make run MODELS=no` leaves torch out and pages say so.
 MODELS = env_bool("MODELS", True)
 
+# Judges on this machine or its network. A lead types their addresses, so a site with strangers as leads says no.
+LABELER_PRIVATE_ENDPOINTS = env_bool("LABELER_PRIVATE_ENDPOINTS", urlsplit(CELERY_BROKER_URL).scheme == "filesystem")
+# Environment variables that hold API keys, each with the one host it may be sent to: "OPENAI_API_KEY@api.openai.com".
+LABELER_KEYS = dict(entry.partition("@")[::2] for entry in env_list("LABELER_KEYS", ""))
+if not all(LABELER_KEYS.values()):
+    raise ImproperlyConfigured("LABELER_KEYS: write NAME@host, e.g. OPENAI_API_KEY@api.openai.com, comma between two.")
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env_str("LOG_LEVEL", "INFO")},
+    # A line for every call of a judge would bury everything else; calls are rows of the call ledger.
+    "loggers": {"httpx2": {"level": "WARNING"}},
 }

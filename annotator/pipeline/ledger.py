@@ -201,6 +201,20 @@ def hold(reservation: Reservation, calls: Sequence[LabelerCall]) -> list[Labeler
 
 
 @transaction.atomic
+def top_up(reservation: Reservation, by: Decimal) -> bool:
+    """Widen a plan's reservation from what the plan's budget and the project's both have left; False when they do not.
+
+    A call is held at its highest price, so the last calls of a plan need more than they will cost.
+    """
+    if reservation.plan_id is None:
+        return False
+    plan = Plan.objects.select_for_update(no_key=True).get(pk=reservation.plan_id)
+    kept = sum((each.amount - each.refunded for each in plan.reservations.all()), Decimal(0))
+    fresh = _locked(reservation.pk)
+    return fresh.is_open and kept + by <= plan.budget and _widen(fresh, _exact(by))
+
+
+@transaction.atomic
 def close(reservation: Reservation) -> Decimal:
     """Refund what was neither committed nor is held by a call in flight; gives the refund. Repeating it is safe."""
     fresh = _locked(reservation.pk)

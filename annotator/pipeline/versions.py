@@ -1,0 +1,123 @@
+"""Labelers' versions: an immutable row for every exact configuration, its rater, and the labeler built from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+import labelers
+from annotator import protocols
+from annotator.models import Labeler, LabelerVersion, Project, Rater
+from annotator.pipeline.work import StepRefused
+from labelers import endpoint
+from labelers.base import Asking, Prices, digest
+from labelers.base import Labeler as LabelerContract
+
+JUDGE = "llm_judge"
+PROXY = "proxy"
+RECORDED = "recorded"
+# Labelers of ours that send nothing anywhere and cost nothing: they run on everything by themselves.
+OWN = ("null_longest", "null_shortest", "null_random", PROXY)
+# Parameters of a judge's version that its class is not built with.
+_BOOKKEEPING = ("api_key_env", "guidelines_version", "protocol_version")
+
+
+@transaction.atomic
+def new_version(labeler: Labeler, parameters: Mapping[str, Any]) -> LabelerVersion:
+    """The version of `labeler` with these parameters, made with its rater when it is new."""
+    kind = labelers.load(labeler.kind)
+    name = digest(labeler.kind, parameters, code=kind.CODE_VERSION, prompts=getattr(kind, "PROMPT_FILES", ()))
+    version, _created = LabelerVersion.objects.get_or_create(
+        labeler=labeler, digest=name, defaults={"parameters": dict(parameters)}
+    )
+    Rater.objects.get_or_create(project=labeler.project, labeler_version=version, defaults={"kind": Rater.Kind.LABELER})
+    return version
+
+
+def current_version(labeler: Labeler) -> LabelerVersion:
+    """The version that judges now. Code or prompt files that changed since make a new one with the same parameters."""
+    newest = labeler.versions.order_by("-id").first()
+    if labeler.kind == RECORDED:
+        if newest is None:
+            raise StepRefused(_("%(name)s has no recorded verdicts.") % {"name": labeler.name})
+        return newest
+    return new_version(labeler, newest.parameters if newest else {})
+
+
+def judge_parameters(project: Project, **chosen: Any) -> dict[str, Any]:
+    """What `chosen` and the project's protocol and guidelines make of a judge: its rubric is frozen with it."""
+    definition = protocols.read(project.protocol.definition)
+    return {
+        **chosen,
+        "question": definition.question,
+        "tie": definition.has_tie,
+        "guidelines": project.guidelines,
+        "guidelines_version": project.guidelines_version,
+        "protocol_version": project.protocol.version,
+    }
+
+
+def is_outdated(version: LabelerVersion) -> bool:
+    """Whether the project's guidelines or protocol have changed since the judge was configured."""
+    if version.labeler.kind != JUDGE:
+        return False
+    project = version.labeler.project
+    then = (version.parameters.get("guidelines_version"), version.parameters.get("protocol_version"))
+    return then != (project.guidelines_version, project.protocol.version)
+
+
+def prices(labeler: Labeler) -> Prices:
+    return Prices(labeler.price_per_call, labeler.price_per_million_input, labeler.price_per_million_output)
+
+
+def build(version: LabelerVersion) -> LabelerContract | Asking:
+    """The labeler itself. Raises StepRefused when its endpoint or key may not be used, in words for the lead."""
+    kind, parameters = version.labeler.kind, dict(version.parameters)
+    if kind == JUDGE:
+        base_url = parameters["base_url"]
+        check_endpoint(base_url)
+        key = api_key(parameters.get("api_key_env", ""), base_url)
+        known = {name: value for name, value in parameters.items() if name not in _BOOKKEEPING}
+        return labelers.load(kind)(**known, api_key=key, prices=prices(version.labeler))
+    if kind not in labelers.KINDS:
+        raise StepRefused(_("%(name)s only has recorded verdicts and cannot judge anew.") % {"name": version.labeler})
+    return labelers.load(kind)(**parameters)
+
+
+def check_endpoint(base_url: str) -> None:
+    """Looks the host up, so never inside a transaction. Raises StepRefused."""
+    try:
+        endpoint.check(base_url, allow_private=settings.LABELER_PRIVATE_ENDPOINTS)
+    except endpoint.EndpointRefused as refusal:
+        raise StepRefused(_("This endpoint cannot be used: %(reason)s") % {"reason": refusal}) from None
+
+
+def api_key(name: str, base_url: str) -> str:
+    """The key in the environment variable `name`, only for the host the operator named with it.
+
+    Without that rule a lead could have any secret of the site sent to an endpoint of their own.
+    """
+    if not name:
+        return ""
+    host = urlsplit(base_url).hostname
+    if settings.LABELER_KEYS.get(name) != host:
+        raise StepRefused(
+            _("The key %(name)s may not be sent to %(host)s; the operator allows it: LABELER_KEYS=%(name)s@%(host)s.")
+            % {"name": name, "host": host}
+        )
+    key = os.environ.get(name, "")
+    if not key:
+        raise StepRefused(_("The environment variable %(name)s is empty where workers run.") % {"name": name})
+    return key
+
+
+def highest_price(labeler: Asking, pairs: list[Any]) -> Decimal:
+    """The most that judging `pairs` can cost when every call passes at the first attempt."""
+    return sum((labeler.highest_price(pair, order) for pair in pairs for order in labeler.orders), Decimal(0))

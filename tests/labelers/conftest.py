@@ -1,0 +1,17 @@
+import pytest
+
+from tests.labelers import judge_server
+
+
+@pytest.fixture(scope="session")
+def one_server():
+    pytest.importorskip("transformers", reason="the judge server needs torch and transformers (MODELS=no)")
+    server = judge_server.start()
+    yield server
+    server.shutdown()
+
+
+@pytest.fixture
+def server(one_server):
+    one_server.reset()
+    return one_server

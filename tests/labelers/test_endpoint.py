@@ -1,0 +1,48 @@
+"""Which addresses a lead's labeler may call."""
+
+import socket
+
+import pytest
+
+from labelers.endpoint import EndpointRefused, check
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("ftp://example.org/v1", "begins with https"),
+        ("file:///etc/passwd", "begins with https"),
+        ("localhost:8000/v1", "begins with https"),
+        ("http://user:pass@127.0.0.1/v1", "password"),
+        ("http://127.0.0.1/v1?to=x", "leave out"),
+        ("http://169.254.169.254/latest", "never called"),
+        ("http://[fe80::1]/v1", "never called"),
+        ("http://[::ffff:169.254.169.254]/v1", "never called"),
+        ("http://[fd00:ec2::254]/v1", "never called"),
+        ("http://100.100.100.200/v1", "never called"),
+        ("http://0.0.0.0/v1", "never called"),
+        ("http://2852039166/latest", "never called"),
+        ("http://127.0.0.1:99999/v1", "not an address"),
+    ],
+)
+def test_what_is_never_called_even_when_private_addresses_are_allowed(url, why):
+    with pytest.raises(EndpointRefused, match=why):
+        check(url, allow_private=True)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8000/v1", "http://[::1]/v1", "http://10.1.2.3/v1", "http://100.64.0.1/v1"]
+)
+def test_private_addresses_need_the_operators_word(url):
+    check(url, allow_private=True)
+    with pytest.raises(EndpointRefused, match="LABELER_PRIVATE_ENDPOINTS=yes"):
+        check(url, allow_private=False)
+
+
+def test_every_address_of_a_name_must_pass(monkeypatch):
+    addresses = [("93.184.215.14", 443), ("169.254.169.254", 443)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_a, **_k: [(2, 1, 6, "", address) for address in addresses])
+    with pytest.raises(EndpointRefused, match=r"judge\.example is 169\.254\.169\.254"):
+        check("https://judge.example/v1", allow_private=True)
+    addresses.pop()
+    check("https://judge.example/v1", allow_private=False)
