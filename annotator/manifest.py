@@ -96,7 +96,7 @@ def _labelers(snapshot: Snapshot) -> list[dict[str, Any]]:
 
 def _plan(plan_id: int | None) -> dict[str, Any] | None:
     """The approved plan the routed recipe followed."""
-    plan = Plan.objects.filter(pk=plan_id).select_related("performance_model__feature_set").first()
+    plan = Plan.objects.filter(pk=plan_id or 0).select_related("performance_model__feature_set").first()
     if plan is None:
         return None
     model = plan.performance_model

@@ -210,8 +210,8 @@ class Snapshot:
             self.passed += len(page)
 
     def _comparisons_table(self) -> Iterator[dict[str, Any]]:
-        columns = ("external_id", "metadata", "prompt__external_id")
-        columns += ("response_a__external_id", "response_b__external_id")
+        responses = ("response_a__external_id", "response_b__external_id")
+        columns = ("external_id", "metadata", "prompt__external_id", *responses)
         for page in _pages(Comparison.objects.filter(project=self.project), self.last["comparisons"], columns):
             for row in page:
                 yield {
@@ -289,11 +289,15 @@ _COMPARISON = (
     *(f"response_{side}__{name}" for side in "ab" for name in ("external_id", "text", "model")),
 )
 _AS_JSON = ("aspects", "attributes", "spans", "provenance")
-_VOTE = ("outcome", "preference", "p_b", "confidence", "aspects", "attributes", "reasons", "justification")
-_VOTE += ("active_ms", "created_at")
+_VOTE = (
+    *("outcome", "preference", "p_b", "confidence", "aspects", "attributes", "reasons", "justification"),
+    *("active_ms", "created_at"),
+)
 _JUDGMENT = ("comparison_id", "rater_id", "protocol_id", *_VOTE)
-_STORED = ("round", "revision", "is_current", "level", "p_tie", "spans", "a_first", "is_surplus", "provenance")
-_STORED += ("cost", "effective_at")
+_STORED = (
+    *("round", "revision", "is_current", "level", "p_tie", "spans", "a_first", "is_surplus", "provenance"),
+    *("cost", "effective_at"),
+)
 
 
 def _pages(rows: QuerySet[Any], last: int | None, columns: Sequence[str]) -> Iterator[list[dict[str, Any]]]:

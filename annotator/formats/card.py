@@ -6,7 +6,7 @@ Written from a manifest (`annotator/manifest.py`) alone, so that card and manife
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -235,7 +235,7 @@ def _repeat(facts: Mapping[str, Any]) -> str:
     )
 
 
-def _grid(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _grid(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _column in head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

@@ -47,7 +47,7 @@ def rounded_mean(votes: Sequence[int]) -> int:
 class HelpSteer2:
     title = "HelpSteer2"
     heeds = frozenset({"ties", "neither", "ai", "validation", "seed"})
-    reads_revisions = False
+    is_lossless = False
 
     def __init__(self, protocol: Definition, options: Options) -> None:
         asked = {attribute.key: (attribute.minimum, attribute.maximum) for attribute in protocol.attributes}

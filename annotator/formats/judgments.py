@@ -127,7 +127,7 @@ TABLES: dict[str, tuple[str, list[tuple[str, pa.DataType]]]] = {
 class Judgments:
     title = "Judgments, lossless"
     heeds: frozenset[str] = frozenset()
-    reads_revisions = True
+    is_lossless = True
 
     def __init__(self, protocol: Definition, options: Options) -> None:
         self.left_out: Counter[str] = Counter()

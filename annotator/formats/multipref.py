@@ -82,7 +82,7 @@ _SCHEMA = pa.schema(
 class MultiPref:
     title = "MultiPref"
     heeds = frozenset({"ai", "validation", "seed"})
-    reads_revisions = False
+    is_lossless = False
 
     def __init__(self, protocol: Definition, options: Options) -> None:
         asked = {aspect.key: [level.value for level in aspect.levels] for aspect in protocol.aspects}
@@ -159,7 +159,7 @@ class MultiPref:
         for aspect in ASPECTS:
             said = vote.aspects.get(aspect) or {}
             labels = self.reasons[aspect]
-            answer[f"{aspect}_pref"] = PREFERENCES.get(said.get("level"))
+            answer[f"{aspect}_pref"] = PREFERENCES[said["level"]] if said else None
             answer[f"{aspect}_checked_reasons"] = [labels.get(key, key) for key in said.get("reasons") or []]
             answer[f"{aspect}_own_reason"] = ""
             answer[f"{aspect}_confidence"] = _confidence(said.get("confidence"))

@@ -199,8 +199,8 @@ class Writer(Protocol):
     title: str
     # Names of the options that make a difference here.
     heeds: frozenset[str]
-    # Whether it passes over every judgment and revision, beside the comparisons (for progress).
-    reads_revisions: bool
+    # Whether it passes over every judgment and revision, beside the comparisons.
+    is_lossless: bool
     left_out: Counter[str]
 
     def __init__(self, protocol: Definition, options: Options) -> None:

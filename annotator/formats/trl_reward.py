@@ -31,7 +31,7 @@ _META = [
 class TrlReward:
     title = "TRL reward"
     heeds = frozenset({"ties", "neither", "margin", "prompt", "validation", "seed"})
-    reads_revisions = False
+    is_lossless = False
 
     def __init__(self, protocol: Definition, options: Options) -> None:
         if options.ties == "keep":

@@ -12,7 +12,7 @@ from annotator.formats.source import FormatUnfit, Options
 from annotator.formats.tables import CONTAINERS
 from annotator.models import Project, Recipe
 
-FILE_TYPES = {"parquet": _("Parquet (small, typed)"), "jsonl": _("JSON Lines (readable)")}
+FILE_TYPES = {"parquet": _("Parquet"), "jsonl": _("JSON Lines")}
 # The names of `Options`; a format says in `heeds` which of them it reads.
 OPTIONS = ("ties", "neither", "ai", "margin", "prompt", "validation", "seed")
 
@@ -41,13 +41,12 @@ class ExportForm(forms.Form):
     )
     source = forms.ChoiceField(label=_("Whose judgments count"), choices=Recipe.Source.choices)
     ties = forms.ChoiceField(
-        label=_("Ties"),
+        label=_("Ties in HelpSteer2 and TRL reward"),
         choices=[
             ("drop", _("leave them out")),
-            ("keep", _("keep them (HelpSteer2: strength 0)")),
-            ("both", _("write them both ways round (TRL reward)")),
+            ("keep", _("HelpSteer2: as strength 0")),
+            ("both", _("TRL reward: both ways round")),
         ],
-        help_text=_("MultiPref and judgments always keep them."),
     )
     neither = forms.ChoiceField(
         label=_("Where half or more found neither response valid"),
@@ -56,7 +55,7 @@ class ExportForm(forms.Form):
     ai = forms.ChoiceField(
         label=_("Comparisons that only an AI labeler judged"),
         choices=[("leave_out", _("leave them out")), ("keep", _("keep its answer"))],
-        help_text=_("For HelpSteer2 (as strength ±1) and MultiPref (beside empty lists); the others always keep it."),
+        help_text=_("HelpSteer2: as strength ±1; MultiPref: with empty lists. The others always keep it."),
     )
     margin = forms.ChoiceField(
         label=_("Margin"),

@@ -126,7 +126,7 @@ def _clean_folder(export: Export) -> Path:
 
 
 def _beating(rows: Iterator[Row], snapshot: Snapshot, writer: Writer, job: Job | None) -> Iterator[Row]:
-    total = snapshot.size(writer.reads_revisions) if job else 0
+    total = snapshot.size(writer.is_lossless) if job else 0
     for number, row in enumerate(rows):
         if job and number % BEAT_ROWS == 0:
             job.beat(min(snapshot.passed, total), total, f"{number:,} rows")
@@ -134,8 +134,9 @@ def _beating(rows: Iterator[Row], snapshot: Snapshot, writer: Writer, job: Job |
 
 
 def _refuse_empty(files: list[Written], writer: Writer) -> None:
+    # The lossless store always has tables such as the protocol's; without judgments it is still empty.
     main = writer.configs[0].name
-    if any(file.config == main for file in files):
+    if any(file.config == main for file in files) or (files and not writer.is_lossless):
         return
     reasons = "; ".join(f"{number:,} × {reason}" for reason, number in sorted(writer.left_out.items()))
     raise work.StepRefused(
@@ -162,7 +163,7 @@ def _publish(export: Export, folder: Path, files: list[Written], facts: dict[str
                 "rows": known[name].rows if name in known else None,
             }
         )
-    main = facts["configs"][0]
+    main = next(name for name in facts["configs"] if any(file.config == name for file in files))
     Export.objects.filter(pk=export.pk, completed_at=None).update(
         files=stored,
         manifest=facts,

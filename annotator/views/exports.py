@@ -19,10 +19,9 @@ from django.views.decorators.http import require_http_methods, require_safe
 from annotator import access
 from annotator.archive import zipped
 from annotator.formats import WRITERS
-from annotator.forms.exports import ExportForm
+from annotator.forms.exports import FILE_TYPES, ExportForm
 from annotator.models import Export, Job, Project, User
 from annotator.pipeline import aggregate, export, work
-from annotator.views import jobs
 
 SHOWN = 100
 
@@ -74,9 +73,9 @@ def _rows(project: Project) -> list[dict[str, Any]]:
         {
             "export": made,
             "title": import_string(WRITERS[made.format]).title if made.format in WRITERS else made.format,
+            "file_type": FILE_TYPES.get(made.container, made.container),
             "bytes": sum(file["bytes"] for file in made.files),
             "job": written_by.get(made.pk),
-            "is_over": made.pk in written_by and jobs.is_over(written_by[made.pk]),
         }
         for made in newest
     ]
