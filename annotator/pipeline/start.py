@@ -11,7 +11,7 @@ from annotator.models import Labeler, Membership, Project, Protocol, Role, User
 from annotator.pipeline import aggregate, ledger
 
 # Labelers that cost nothing and are hard to beat on biased data: what every dearer one is compared with.
-FREE_LABELERS = ("longest", "shortest")
+FREE_LABELERS = ("longest", "shortest", "random")
 
 
 def create_project(
@@ -49,5 +49,5 @@ def create_project(
         if cap:
             ledger.set_cap(project, cap)
         for kind in FREE_LABELERS:
-            Labeler.objects.create(project=project, name=kind, kind=kind)
+            Labeler.objects.create(project=project, name=kind, kind=f"null_{kind}")
     return project
