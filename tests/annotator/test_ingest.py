@@ -70,7 +70,7 @@ RICH = {
     "metadata": {"domain": "weather"},
     "judgments": [
         {"rater": "ann", "kind": "person", "comparison": "7:1-3", "level": -2, "confidence": 3, "source": "lab",
-         "aspects": {"truthful": {"level": -2, "confidence": 2, "reasons": ["correct"]}}, "justification": "z is wrong"},
+         "aspects": {"truthful": {"level": -2, "confidence": 2, "reasons": ["correct"]}}},
         {"rater": "ann", "kind": "person", "comparison": "7:1-3", "level": -1, "source": "lab"},
         {"kind": "person", "comparison": "7:1-2", "outcome": "neither_valid"},
         {"rater": "judge-1", "kind": "ai", "comparison": "7:2-3", "p_b": 0.25, "cost": "0.0021", "seed": 3},

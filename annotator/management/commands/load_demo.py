@@ -114,10 +114,7 @@ def _all_to_people(project: Project, lead: User) -> None:
     try:
         from annotator.pipeline import route
     except ImportError:
-        from annotator.pipeline import assign
-
-        project.comparisons.update(votes_wanted=project.votes)
-        assign.open_places(project.pk, list(project.comparisons.values_list("pk", flat=True)))
+        project.comparisons.update(votes_wanted=project.votes, places_open=project.votes)
         return
     budget = project.price_per_judgment * project.votes * project.comparisons.count()
     route.approve(route.make_plan(project, budget, strategy="all-people", by=lead), lead)
