@@ -1,0 +1,201 @@
+"""Budget in, plan out: what the lead asks for, reads and approves."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.urls import reverse
+
+from annotator import charts, forecast
+from annotator.models import Account, FeatureSet, Job, PerformanceModel, Plan
+from annotator.pipeline import ledger
+from tests.builders import make_comparison, make_labeler, make_member, make_plan, make_project
+
+SUMMARY: dict[str, Any] = {
+    "shares": [
+        {"source": "judge-large", "count": 78, "price_each": 0.03, "cost": 2.34},
+        {"source": "people", "count": 22, "price_each": 0.5, "cost": 11.0},
+    ],
+    "baselines": [
+        {"name": "all AI", "predicted": 0.66, "low": 0.64, "high": 0.68, "cost": 3.0},
+        {"name": "all people", "predicted": 0.70, "low": 0.68, "high": 0.72, "cost": 50.0},
+    ],
+    "curve": [
+        {"budget": 5, "people_share": 0.05, "predicted": 0.67, "low": 0.65, "high": 0.69, "random": 0.665},
+        {"budget": 15, "people_share": 0.22, "predicted": 0.71, "low": 0.69, "high": 0.73, "random": 0.68},
+        {"budget": 50, "people_share": 1.0, "predicted": 0.70, "low": 0.68, "high": 0.72, "random": 0.70},
+    ],
+    "reasons": [{"text": "responses 40% alike", "count": 14}],
+    "skill": True,
+    "skill_text": "Ranks unseen mixtures at 0.58 [0.46, 0.68].",
+    "model": {"kind": "ridge", "rank_correlation": 0.58},
+    "control": 5,
+}
+
+
+@pytest.fixture
+def project(db):
+    return make_project(price_per_judgment=Decimal("0.5"))
+
+
+@pytest.fixture
+def lead(project, client):
+    user = make_member(project, "lead")
+    client.force_login(user)
+    return user
+
+
+def drafted(project, **changes: Any) -> Plan:
+    """A plan as the planner leaves it; `changes` go into its summary."""
+    judge = make_labeler(project, "judge-large")
+    plan = make_plan(project, {make_comparison(project): None, make_comparison(project): judge}, status="draft")
+    Plan.objects.filter(pk=plan.pk).update(
+        summary={**SUMMARY, **changes}, budget=15, cost="13.34", cost_to_pay="9", predicted=0.71, low=0.69, high=0.73
+    )
+    plan.refresh_from_db()
+    return plan
+
+
+def text(response) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", response.content.decode()).replace("&nbsp;", " ").split())
+
+
+def sent(**changes: Any) -> dict[str, Any]:
+    return {"budget": "15.00", "cap": "20.00", "strategy": "auto", "control": "5", "seed": "3", **changes}
+
+
+def test_a_budget_asks_for_one_plan_however_often_it_is_sent(project, lead, client):
+    for _ in range(2):
+        response = client.post(reverse("plans", args=[project.pk]), sent(control="10"))
+    job = Job.objects.get(project=project, kind="route")
+    assert response.headers["Location"] == reverse("job", args=[project.pk, job.pk])
+    assert job.parameters == {"budget": "15.00", "strategy": "auto", "seed": 3}
+    assert job.requested_by == lead
+    project.refresh_from_db()
+    assert project.control_share == 0.1
+    assert Account.objects.get(project=project).cap == 20
+
+
+@pytest.mark.parametrize(
+    "changes", [{"budget": "-1"}, {"budget": "much"}, {"strategy": "magic"}, {"control": "80"}, {"cap": "5"}]
+)
+def test_a_budget_that_makes_no_sense_asks_for_nothing(project, lead, client, changes):
+    ledger.set_cap(project, Decimal(30))
+    ledger.reserve(project, "a test", Decimal(10), source="people")
+    response = client.post(reverse("plans", args=[project.pk]), sent(**changes))
+    assert response.status_code == 422
+    assert not Job.objects.exists()
+    assert Account.objects.get(project=project).cap == 30
+
+
+def test_the_plan_says_in_one_sentence_who_judges_and_what_it_is_worth(project, lead, client):
+    said = text(client.get(reverse("plan", args=[project.pk, drafted(project).number])))
+    assert "15.00 USD: 22% people , 78% judge-large ; predicted accuracy 0.71 ± 0.02" in said
+    assert "all AI 0.66 for 3.00 USD, all people 0.70 for 50.00 USD" in said
+    assert "responses 40% alike 14" in said
+    assert "Approving sets 9.00 USD aside" in said
+    assert "has no skill" not in said
+
+
+def test_every_number_of_the_chart_is_in_the_table_beside_it(project, lead, client):
+    response = client.get(reverse("plan", args=[project.pk, drafted(project).number]))
+    said = text(response)
+    for row in SUMMARY["curve"]:
+        assert f"{row['budget']:.2f} {row['people_share']:.0%} {row['predicted']:.2f}" in said
+    assert b'<svg class="chart big"' in response.content and b"style=" not in response.content
+
+
+def test_without_skill_the_page_says_so_first_and_offers_what_is_known_to_work(project, lead, client):
+    plan = drafted(project, skill=False, skill_text="Unseen mixtures are ranked at 0.04 [-0.11, 0.19].")
+    response = client.get(reverse("plan", args=[project.pk, plan.number]))
+    main = text(response).split("Settings", 1)[-1]
+    assert main.index("The performance model has no skill here.") < main.index("15.00 USD:")
+    assert "0.04 [-0.11, 0.19]" in main
+    assert "Use AI for everything" in main
+
+
+def test_a_plan_without_a_prediction_promises_nothing(project, lead, client):
+    plan = drafted(project, skill=False, curve=[], baselines=[])
+    Plan.objects.filter(pk=plan.pk).update(predicted=None, low=None, high=None)
+    response = client.get(reverse("plan", args=[project.pk, plan.number]))
+    assert "no prediction" in text(response) and b"chart big" not in response.content
+
+
+def test_what_the_step_refuses_is_told_and_the_plan_stays_a_draft(project, lead, client):
+    ledger.set_cap(project, Decimal("0.01"))
+    plan = drafted(project)
+    response = client.post(reverse("plan_approve", args=[project.pk, plan.number]), follow=True)
+    plan.refresh_from_db()
+    assert plan.status == "draft"
+    assert 'class="message error"' in response.content.decode()
+
+
+def test_only_a_lead_is_offered_to_approve(project, client):
+    client.force_login(make_member(project, "viewer"))
+    response = client.get(reverse("plan", args=[project.pk, drafted(project).number]))
+    assert response.status_code == 200
+    assert b"Approve plan" not in response.content and b"Make a plan" not in response.content
+
+
+def test_training_is_asked_for_once_and_its_refusal_is_shown(project, lead, client):
+    for _ in range(2):
+        client.post(reverse("train", args=[project.pk]))
+    job = Job.objects.get(kind="retrain")
+    Job.objects.filter(pk=job.pk).update(
+        state="failed", message="Only 12 comparisons were judged by both: 50 are needed."
+    )
+    assert "Only 12 comparisons were judged by both" in text(client.get(reverse("plans", args=[project.pk])))
+
+
+def test_the_plans_are_compared_and_the_model_named(project, lead, client):
+    features = FeatureSet.objects.create(project=project, version=1, state="ready", names=["x"], digest="x")
+    PerformanceModel.objects.create(
+        project=project, version=3, kind="ridge", metrics={"rank_correlation": 0.58}, feature_set=features, artifact="x"
+    )
+    plan = drafted(project)
+    said = text(client.get(reverse("plans", args=[project.pk])))
+    assert f"Plan {plan.number} Draft random 15.00 13.34 0.71 [0.69, 0.73] 22% people, 78% judge-large" in said
+    assert "Version 3 (ridge)" in said
+
+
+# Charts and forecast, without a database
+
+
+def test_an_uneven_interval_is_told_by_its_ends():
+    assert forecast.interval(0.71, 0.69, 0.73) == "±\u00a00.02"
+    assert forecast.interval(0.71, 0.60, 0.73) == "[0.60, 0.73]"
+
+
+def test_the_row_of_the_curve_at_the_budget_is_marked():
+    plan = Plan(summary=SUMMARY, budget=Decimal(20))
+    assert [row.is_here for row in forecast.read(plan).curve] == [False, True, False]
+
+
+def test_people_come_first_and_shares_add_up_to_one():
+    shares = forecast.read(Plan(summary=SUMMARY, budget=Decimal(15))).shares
+    assert [share.source for share in shares] == ["people", "judge-large"]
+    assert sum(share.of_count for share in shares) == pytest.approx(1)
+    assert sum(share.of_cost for share in shares) == pytest.approx(1)
+
+
+def test_a_higher_value_is_drawn_higher_and_a_larger_budget_further_right():
+    points = [charts.CurvePoint(1, 0.6, 0.5, 0.7), charts.CurvePoint(3, 0.8, 0.7, 0.9)]
+    drawn = charts.curve(points, here=points[0], references=[("all AI", 0.65)], title="A title")
+    path = re.search(r'class="curve" d="M([\d.]+) ([\d.]+) L([\d.]+) ([\d.]+)"', drawn)
+    left, low, right, high = map(float, path.groups())
+    assert left < right and high < low
+    assert 'aria-label="A title"' in drawn and "all AI" in drawn and "style" not in drawn
+
+
+def test_names_in_a_chart_are_escaped():
+    part = charts.Part("people", 1.0, "<script>alert(1)</script>")
+    assert "<script>" not in charts.stacked_bar([part], height=30)
+
+
+@pytest.mark.parametrize("values", [(0.5, 0.5, 0.5), (0.0, 1.0, 0.3), (0.701, 0.702, 0.703)])
+def test_any_range_of_values_can_be_drawn(values):
+    points = [charts.CurvePoint(i, value, value, value) for i, value in enumerate(values)]
+    assert "nan" not in charts.curve(points, here=None, references=[], title="")
