@@ -208,10 +208,7 @@ def test_only_the_roles_named_may_use_it(name):
         for method, allowed in (("get", url.get), ("post", url.post)):
             client = client_of(world, role)
             response = getattr(client, method)(address, url.data if method == "post" else {})
-            if allowed is None:
-                expected = {405}
-            else:
-                expected = DONE if role in allowed else {url.refusal}
+            expected = {405} if allowed is None else DONE if role in allowed else {url.refusal}
             assert response.status_code in expected, f"{role} {method} {address}: {response.status_code}"
             strict(response)
 
