@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -68,7 +69,7 @@ class Vote:
     rater: str  # "" for anonymous people
     is_ai: bool
     source: str
-    answer: dict[str, Any] = field(default_factory=dict)
+    answer: dict[str, Any] = dataclasses.field(default_factory=dict)
     preference: float | None = None
     p_b: float | None = None
     p_tie: float | None = None

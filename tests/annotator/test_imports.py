@@ -1,0 +1,110 @@
+"""From a file to a project by the browser's way: create, upload, preview, confirm."""
+
+import json
+
+import pytest
+from django.core.files.storage import default_storage
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import CommandError, call_command
+from django.urls import reverse
+
+from annotator.models import Job, Project, Role
+from annotator.pipeline import ingest
+from tests.builders import make_member, make_project, make_user
+
+ROW = {"id": "q1", "prompt": "What is <b>rain</b>?", "response_a": "Water.", "response_b": "<script>alert(1)</script>"}
+NEW = {"name": "Fresh", "description": "", "preset": "multipref", "votes": 2, "currency": "eur",
+       "price_per_judgment": "0.75", "cap": "100"}  # fmt: skip
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def lead(client):
+    user = make_member(make_project(), Role.LEAD)
+    client.force_login(user)
+    return user
+
+
+def upload(client, project, *rows, name="rows.jsonl"):
+    content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    address = reverse("import_upload", args=[project.pk])
+    return client.post(address, {"file": SimpleUploadedFile(name, content), "source": ""})
+
+
+def test_a_lead_creates_a_project_with_all_that_the_steps_count_on(client, lead):
+    response = client.post(reverse("new_project"), NEW)
+    project = Project.objects.get(name="Fresh")
+    assert response.url == reverse("import_upload", args=[project.pk])
+    assert project.protocol.preset == "multipref" and project.currency == "EUR"
+    assert project.memberships.get().user == lead and project.account.cap == 100
+    assert project.recipes.get().is_default
+    assert {labeler.kind for labeler in project.labelers.all()} >= {"null_longest", "null_shortest"}
+
+
+def test_a_project_with_nonsense_is_not_created(client, lead):
+    response = client.post(reverse("new_project"), {**NEW, "currency": "€", "votes": 0})
+    assert response.status_code == 422 and not Project.objects.filter(name="Fresh").exists()
+    assert set(response.context["form"].errors) == {"currency", "votes"}
+
+
+def test_who_leads_no_project_creates_none(client):
+    client.force_login(make_user())
+    assert client.post(reverse("new_project"), NEW).status_code == 403
+
+
+def test_an_upload_is_previewed_as_text_and_imported_once_when_confirmed(client, lead):
+    project = lead.projects.get()
+    preview = upload(client, project, ROW).url
+    page = client.get(preview)
+    assert "&lt;script&gt;alert(1)" in page.content.decode() and not Job.objects.exists()
+    assert not project.comparisons.exists()
+    first, second = client.post(preview), client.post(preview)
+    job = Job.objects.get(kind=Job.Kind.INGEST)
+    assert first.url == second.url == reverse("job", args=[project.pk, job.pk])
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"), [([{**ROW, "response_a": ""}], "response_a"), ([{"x": 1}], "no known shape")]
+)
+def test_a_file_that_does_not_fit_is_explained_and_cannot_be_imported(client, lead, rows, words):
+    page = client.get(upload(client, lead.projects.get(), *rows).url).content.decode()
+    assert words in page and "Import the whole file" not in page
+
+
+def test_a_preview_belongs_to_its_project(client, lead):
+    preview = upload(client, lead.projects.get(), ROW).url
+    other = make_project()
+    other.memberships.create(user=lead, role=Role.LEAD)
+    token = preview.rsplit("/", 1)[1]
+    assert client.get(reverse("import_preview", args=[other.pk, token])).status_code == 404
+
+
+def test_a_preview_whose_file_is_gone_asks_for_it_again(client, lead):
+    project = lead.projects.get()
+    preview = upload(client, project, ROW).url
+    for name in default_storage.listdir(f"uploads/{project.pk}")[1]:
+        default_storage.delete(f"uploads/{project.pk}/{name}")
+    assert client.get(preview).url == reverse("import_upload", args=[project.pk])
+
+
+def test_old_uploads_nobody_confirmed_are_swept_away(client, lead, monkeypatch):
+    project = lead.projects.get()
+    upload(client, project, ROW)
+    client.post(upload(client, project, ROW).url)
+    monkeypatch.setattr(ingest, "UPLOAD_KEPT", -ingest.UPLOAD_KEPT)
+    assert ingest.sweep_uploads(project) == 1
+    assert len(default_storage.listdir(f"uploads/{project.pk}")[1]) == 1
+
+
+def test_the_commands_do_the_same(tmp_path, capsys):
+    make_user("lena")
+    call_command("create_project", "By hand", "--lead", "lena", "--preset", "multipref", "--cap", "5")
+    project = Project.objects.get()
+    assert capsys.readouterr().out.strip() == str(project.pk) and project.account.cap == 5
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps(ROW))
+    call_command("ingest", str(project.pk), str(file))
+    assert project.comparisons.count() == 1
+    file.write_text('{"id": 1')
+    with pytest.raises(CommandError, match="line 1"):
+        call_command("ingest", str(project.pk), str(file))
