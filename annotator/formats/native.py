@@ -22,7 +22,7 @@ VOTE = {
 
 
 def claims(row: Mapping[str, Any]) -> bool:
-    return "id" in row and ("responses" in row or "response_a" in row)
+    return not row.keys().isdisjoint(("responses", "response_a", "response_b"))
 
 
 def read(row: Mapping[str, Any]) -> Entry:

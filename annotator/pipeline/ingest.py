@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from celery import shared_task
@@ -81,7 +80,6 @@ class IngestReport:
 class Preview:
     """What a look at the start of a file found."""
 
-    shape: str = ""
     container: str = ""
     entries: list[Entry] = field(default_factory=list)
     rows_checked: int = 0
@@ -198,28 +196,32 @@ def _stage(
 
 def entries(file: RowFile, errors: Errors) -> Iterator[tuple[int, Entry]]:
     """(line, entry) of every row that fits; the others go to `errors`."""
-    reader: ModuleType | None = None
+    known = False
     for line, row in file:
         try:
-            if isinstance(row, RowInvalid):
-                raise row
-            reader = reader or detect(row)
-            yield line, reader.read(row)
+            entry = read_row(row, known)
         except RowInvalid as invalid:
             errors.add(line, invalid.field, invalid.reason)
+        else:
+            known = True
+            yield line, entry
 
 
-def detect(row: dict[str, Any]) -> ModuleType:
-    """The reader that knows this row. Raises FileInvalid naming the columns it needs."""
+def read_row(row: dict[str, Any] | RowInvalid, known: bool) -> Entry:
+    """The row by the reader that knows its shape.
+
+    Raises RowInvalid; FileInvalid when no reader knows it and no row before it was `known` either.
+    """
+    if isinstance(row, RowInvalid):
+        raise row
     for dotted in formats.READERS.values():
         reader = import_module(dotted)
         if reader.claims(row):
-            return reader
+            entry: Entry = reader.read(row)
+            return entry
     found = ", ".join(sorted(str(name) for name in row)[:12])
-    raise FileInvalid(
-        "the rows are in no known shape: give each an id, a prompt, and either responses or response_a and response_b"
-        f" (found: {found})"
-    )
+    reason = f"in no known shape: it needs an id, a prompt, and responses or response_a and response_b (found: {found})"
+    raise RowInvalid("", reason) if known else FileInvalid(f"the rows are {reason}")
 
 
 def preview(project: Project, path: Path, *, rows: int = 1000, shown: int = 10) -> Preview:
@@ -243,11 +245,7 @@ def preview(project: Project, path: Path, *, rows: int = 1000, shown: int = 10) 
 
 def _look(seen: Preview, definition: Definition, line: int, row: dict[str, Any] | RowInvalid, shown: int) -> None:
     try:
-        if isinstance(row, RowInvalid):
-            raise row
-        reader = detect(row)
-        seen.shape = seen.shape or reader.__name__.rpartition(".")[2]
-        entry = reader.read(row)
+        entry = read_row(row, bool(seen.entries))
         for vote in entry.votes:
             recorded.answer(definition, vote)
         if len(seen.entries) < shown:

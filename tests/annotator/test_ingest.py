@@ -161,6 +161,8 @@ BAD = [
     ("[1, 2]", "", "not a JSON object"),
     ('{"id": "a", "prompt": "x", "response_a": NaN, "response_b": "y"}', "", "NaN"),
     ({"id": "a", "response_a": "x", "response_b": "y"}, "prompt", "missing"),
+    ({"prompt": "x", "response_a": "x", "response_b": "y"}, "id", "missing"),
+    ({"id": "a", "text": "x"}, "", "no known shape"),
     ({"id": "", "prompt": "x", "response_a": "x", "response_b": "y"}, "id", "empty"),
     ({"id": "a", "prompt": "x", "response_a": "", "response_b": "y"}, "response_a", "empty"),
     ({"id": "a", "prompt": "x", "response_a": "x\0", "response_b": "y"}, "response_a", "NUL"),
@@ -295,6 +297,13 @@ def test_a_file_of_no_use_is_refused_with_words(tmp_path, content):
 def test_rows_of_no_known_shape_name_what_they_need(tmp_path):
     with pytest.raises(work.StepRefused, match="response_a"):
         ingest.ingest_file(make_project(), write(tmp_path, [{"question": "x", "chosen": "y"}]))
+
+
+def test_rows_of_both_shapes_may_be_mixed(tmp_path):
+    labels = [{"annotator": "w1", "preference": 1, "raw": "right"}]
+    ingest.ingest_file(make_project(), write(tmp_path, [ROW, {**ROW, "id": "q2", "human_labels": labels}]))
+    judgment = Judgment.objects.get()
+    assert judgment.comparison.external_id == "q2" and judgment.comparison.metadata == {}
 
 
 def uploaded(project, rows):
