@@ -97,12 +97,14 @@ def waiting_for_people(project: Project) -> int:
 def people(project: Project) -> tuple[list[Any], int]:
     """Raters who are people, with `total`, `today`, `median_ms` and `latest`; and how many more there are."""
     current = Q(judgments__is_current=True)
+    today = start_of_today()
     judging = (
         project.raters.people()  # type: ignore[attr-defined]
         .select_related("user")
         .annotate(
             total=Count("judgments", filter=current),
-            today=Count("judgments", filter=current & Q(judgments__created_at__gte=start_of_today())),
+            # Imported judgments came with the file, not today.
+            today=Count("judgments", filter=current & Q(user__isnull=False, judgments__created_at__gte=today)),
             median_ms=Median("judgments__active_ms", filter=current),
             latest=Max("judgments__created_at", filter=current),
         )

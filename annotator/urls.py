@@ -1,11 +1,12 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from annotator.views import comparisons, exports, health, imports, jobs, people, plans, projects, settings
+from annotator.views import comparisons, exports, health, imports, jobs, people, plans, projects, settings, theme
 
 urlpatterns = [
     path("", projects.projects, name="projects"),
     path("health", health.health, name="health"),
+    path("theme", theme.theme, name="theme"),
     path("projects/<int:project_id>/", projects.board, name="board"),
     path("projects/<int:project_id>/comparisons/", comparisons.comparisons, name="comparisons"),
     path("projects/<int:project_id>/comparisons/<int:comparison_id>/", comparisons.comparison, name="comparison"),

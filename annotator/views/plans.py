@@ -163,10 +163,10 @@ def _curve(plan: Plan, told: forecast.Forecast) -> SafeString:
 @require_POST
 def plan_approve(request: HttpRequest, project_id: int, number: int) -> HttpResponse:
     project = access.project_or_404(request, project_id, access.LEADS)
+    found = get_object_or_404(project.plans, number=number)
     # Not at the top: routing loads NumPy and scikit-learn, which annotators' pages do not need.
     from annotator.pipeline import route
 
-    found = get_object_or_404(project.plans, number=number)
     try:
         route.approve(found, request.user)
     except (ledger.OverBudget, work.StepRefused) as refusal:

@@ -112,6 +112,7 @@ FOUNDERS = {LEAD, "stranger", "staff"}
 
 MATRIX: dict[str, Url] = {
     "projects": Url(get=EVERYBODY, in_project=False),
+    "theme": Url(post=EVERYBODY, in_project=False),
     "board": Url(own(), get=READERS),
     "comparisons": Url(own(), get=READERS),
     "comparison": Url(own("comparison.pk"), get=READERS),

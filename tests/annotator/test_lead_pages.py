@@ -51,7 +51,7 @@ def page(client: Client, name: str, *args: object, **query: object):
 
 def test_the_board_begins_with_one_sentence_of_what_was_measured(project, lead, client):
     comparisons = [make_comparison(project) for _ in range(4)]
-    first, second = make_person(project), make_person(project)
+    first, second = make_person(project, make_member(project, "annotator", "ada")), make_person(project)
     make_plan(project, dict.fromkeys(comparisons))
     make_judgment(comparisons[0], first, 1, active_ms=60_000)
     make_judgment(comparisons[0], second, 2, active_ms=120_000)
@@ -64,7 +64,16 @@ def test_the_board_begins_with_one_sentence_of_what_was_measured(project, lead, 
     assert "0.00 of 10.00 USD spent" in said
     assert "agreement 1.00" in said
     assert "generated" in said
-    assert f"{first} 2 2 1:15" in said, "judgments today, in total, and their median time"
+    assert "ada 2 2 1:15" in said, "judgments today, in total, and their median time"
+    assert f"{second} imported 0 1 2:00" in said
+
+
+def test_a_chosen_theme_is_kept_and_leads_back_to_our_own_pages_only(project, lead, client):
+    address = reverse("board", args=[project.pk])
+    assert client.post(reverse("theme"), {"theme": "dark", "next": address}).headers["Location"] == address
+    assert b'data-theme="dark"' in client.get(address).content
+    assert client.post(reverse("theme"), {"theme": "x", "next": "https://evil.org/"}).headers["Location"] == "/"
+    assert b"data-theme" not in client.get(address).content
 
 
 def test_an_empty_project_says_how_to_begin(project, lead, client):
