@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +19,8 @@ from celery import shared_task
 from django.core.files.storage import default_storage
 from django.db import DataError, connection, transaction
 from django.utils.timezone import now
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotator import formats, protocols, recorded
 from annotator.formats.files import FileInvalid, RowFile
@@ -28,8 +30,9 @@ from annotator.pipeline import ingest_tables, work
 from annotator.protocols import Definition
 
 ERRORS_SHOWN = 100
-# Rows between two progress beats; each batch is one COPY a table.
+# Rows and characters between two progress beats; each batch is one COPY a table.
 BATCH = 1000
+BATCH_SIZE = 16 * 2**20
 # Folder of uploads in storage, one folder a project.
 UPLOADS = "uploads"
 UPLOAD_KEPT = timedelta(days=1)
@@ -51,11 +54,16 @@ class Errors:
     def refuse(self) -> None:
         """Raise StepRefused when anything was wrong."""
         if self.shown:
-            count = len(self.shown) + self.more
+            words = ngettext(
+                "Nothing was imported: there is a problem on line %(line)s (%(field)s: %(reason)s)."
+                " Correct the file and import it again.",
+                "Nothing was imported: there are %(count)s problems, the first on line %(line)s"
+                " (%(field)s: %(reason)s). Correct the file and import it again.",
+                len(self.shown) + self.more,
+            )
             first = self.shown[0]
             raise work.StepRefused(
-                f"Nothing was imported: {count} problem{'s' if count > 1 else ''}, the first on line {first['line']}"
-                f" ({first['field'] or 'row'}: {first['reason']}). Correct the file and import it again.",
+                words % {**first, "field": first["field"] or _("row"), "count": len(self.shown) + self.more},
                 errors=self.shown,
                 more=self.more,
             )
@@ -72,8 +80,10 @@ class IngestReport:
     skipped_existing: int
 
     def __str__(self) -> str:
-        text = f"{self.comparisons} comparisons of {self.prompts} new prompts and {self.judgments} judgments imported"
-        return f"{text}; {self.skipped_existing} comparisons existed already" if self.skipped_existing else text
+        words = _("%(comparisons)s comparisons of %(prompts)s new prompts and %(judgments)s judgments imported")
+        if self.skipped_existing:
+            words += "; " + _("%(skipped_existing)s comparisons existed already")
+        return words % asdict(self)
 
 
 @dataclass
@@ -99,7 +109,7 @@ def ingest_upload(job: Job) -> str:
     """
     name = job.parameters["upload"]
     if not default_storage.exists(name):
-        raise work.StepRefused("The uploaded file is gone from storage. Upload it again.")
+        raise work.StepRefused(_("The uploaded file is gone from storage. Upload it again."))
     try:
         with local_upload(name) as path:
             report = ingest_file(job.project, path, source=job.parameters.get("source", ""), job=job)
@@ -164,9 +174,11 @@ def ingest_file(project: Project, path: Path, *, source: str = "", job: Job | No
             Job.objects.request(project, Job.Kind.FEATURISE)
             transaction.on_commit(lambda: work.nudge(work.TASKS[Job.Kind.FEATURISE]))
     except FileInvalid as invalid:
-        raise work.StepRefused(f"Nothing was imported: {invalid}.", errors=errors.shown, more=errors.more) from invalid
+        reason = _("Nothing was imported: %(reason)s.") % {"reason": invalid}
+        raise work.StepRefused(reason, errors=errors.shown, more=errors.more) from invalid
     except DataError as error:
-        raise work.StepRefused(f"Nothing was imported: the database refused a value: {error}") from error
+        reason = _("Nothing was imported: the database refused a value: %(reason)s")
+        raise work.StepRefused(reason % {"reason": error}) from error
     finally:
         staging.drop()
     return IngestReport(**counts)
@@ -185,10 +197,10 @@ def _stage(
             staging.add(line, entry, answers)
         except RowInvalid as invalid:
             errors.add(line, invalid.field, invalid.reason)
-        if taken % BATCH == 0:
+        if taken % BATCH == 0 or staging.pending_size > BATCH_SIZE:
             staging.flush(keep=not errors.shown)
             if job:
-                job.beat(int(70 * file.share_read()), 100, f"{taken} rows read")
+                job.beat(int(70 * file.share_read()), 100, _("%(count)s rows read") % {"count": taken})
     staging.flush(keep=not errors.shown)
     if not taken and not errors.shown:
         raise FileInvalid("the file holds no rows")

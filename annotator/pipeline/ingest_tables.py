@@ -71,6 +71,7 @@ class Staging:
         self.connection = connection
         self.pending: dict[str, list[tuple[Any, ...]]] = {table: [] for table in TABLES}
         self.raters: dict[RaterKey, int] = {}
+        self.pending_size = 0
         self.source = ""
         self.protocol_id = 0
 
@@ -94,6 +95,7 @@ class Staging:
         """Take one checked row. Raises RowInvalid when two of its judgments claim the same place."""
         judgments = list(self._judgments(line, entry, answers))
         prompt, responses = entry.prompt, entry.responses
+        self.pending_size += len(prompt.turns) + len(prompt.context) + sum(len(one.text) for one in responses)
         self.pending["staged_prompt"].append(
             (line, prompt.external_id, prompt.turns, prompt.context, prompt.metadata, prompt.text_hash)
         )
@@ -130,6 +132,7 @@ class Staging:
 
     def flush(self, *, keep: bool) -> None:
         """COPY what is pending, or forget it when the import has failed anyway."""
+        self.pending_size = 0
         with transaction.atomic(), self.connection.cursor() as cursor:
             for table, waiting in self.pending.items():
                 if waiting and keep:
