@@ -81,7 +81,7 @@ class TextEmbedding(TransformerMixin, BaseEstimator):
 
     @classmethod
     def load(cls, path: Path | str, *, sha256: str | None = None) -> TextEmbedding:
-        """Raises routing.artifact.ArtifactMismatch when the file is not a text embedding, or not the one with `sha256`."""
+        """Raises artifact.ArtifactMismatch when the file is no text embedding, or not the one with `sha256`."""
         embedding: TextEmbedding = artifact.load(path, kind=KIND, version=VERSION, sha256=sha256, into=cls)
         return embedding
 

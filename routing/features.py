@@ -79,6 +79,11 @@ def extract(pairs: Sequence[Pair]) -> np.ndarray:
     return np.vstack([np.column_stack([f.compute(chunk) for f in FEATURES.values()]) for chunk in chunks])
 
 
+def symmetric(values: np.ndarray) -> np.ndarray:
+    """`extract`'s columns with signed ones made absolute: what is left is the same when A and B are exchanged."""
+    return np.where(SIGNED, np.abs(values), values)
+
+
 def describe(name: str, value: float, quantiles: tuple[float, float] | None = None) -> str:
     """A feature's value in words ("responses 40% alike", "long prompt").
 

@@ -35,7 +35,8 @@ _QUESTION = re.compile("[?？؟;](?=\\s|$)|[？؟]")
 # Said at the beginning of a refusal; looked for in the first 400 characters, where refusals say it.
 _REFUSAL = re.compile(
     r"\b(?:I(?:'m| am) (?:sorry|unable|not able|not comfortable)|I (?:can(?:not|'t| not)|won't|will not|must decline)"
-    r"|as an ai\b|I apologi[sz]e|unfortunately, I (?:can|am)|lo siento|no puedo|es tut mir leid|ich kann (?:nicht|keine)"
+    r"|as an ai\b|I apologi[sz]e|unfortunately, I (?:can|am)|lo siento|no puedo|es tut mir leid"
+    r"|ich kann (?:nicht|keine)"
     r"|je suis désolé|je ne peux pas|desculpe|não posso|mi dispiace|non posso|к сожалению|я не могу)"
     r"|申し訳|できません|抱歉|对不起|我无法|我不能|죄송",
     re.IGNORECASE,
