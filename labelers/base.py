@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 PROMPTS = Path(__file__).parent / "prompts"
 MILLION = Decimal(1_000_000)
@@ -158,6 +158,7 @@ class Answer:
         return {key: kept[key] for key in ("text", "p_b", "p_tie", "method", "finish_reason")}
 
 
+@runtime_checkable
 class Asking(Labeler, Protocol):
     """A labeler that asks call by call: one for each of `orders` ("ab": response A is shown first, "ba")."""
 

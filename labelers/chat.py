@@ -80,14 +80,16 @@ class Chat:
         extra: Mapping[str, Any] | None = None,
     ) -> Completion:
         """Make one call. Raises LabelerError; the key never appears in its message."""
-        options: dict[str, Any] = {"max_tokens": max_tokens, "temperature": temperature}
+        options: dict[str, Any] = {
+            "messages": list(messages),
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+        }
         if top_logprobs:
             options |= {"logprobs": True, "top_logprobs": top_logprobs}
         started = time.monotonic()
         try:
-            answer = self._client.chat.completions.create(
-                model=self.model, messages=list(messages), extra_body=extra, **options
-            )
+            answer = self._client.chat.completions.create(model=self.model, extra_body=extra, **options)
         except openai.APITimeoutError:
             raise LabelerError("no answer in time", permanent=False, may_have_cost=True) from None
         except openai.APIConnectionError as error:

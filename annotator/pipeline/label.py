@@ -152,10 +152,9 @@ def _run(
         raise work.StepRefused(
             _("%(name)s costs money: it judges what an approved plan gives it.") % {"name": labeler.name}
         )
-    version = versions.current_version(labeler)
     if labeler.kind == versions.RECORDED:
         return
-    judge = proxy.build(version) if labeler.kind == versions.PROXY else versions.build(version)
+    version, judge = _judge(labeler)
     tally.lost = calls.count_lost(version, reservation)
     ids = list(comparison_ids)
     done, last = 0, 0.0
@@ -166,7 +165,7 @@ def _run(
             last = time.monotonic()
             job.beat(min(done, len(ids)), len(ids), tally.words())
 
-    asker = calls.Asker(judge, version, reservation, beat) if hasattr(judge, "ask") else None
+    asker = calls.Asker(judge, version, reservation, beat) if isinstance(judge, base.Asking) else None
     for batch in _batches(ids):
         pending = _pending(version, batch)
         if asker:
@@ -175,6 +174,14 @@ def _run(
             _store(version, zip(pending, judge.judge(pending), strict=True), tally, reservation)
         done += len(batch)
         beat()
+
+
+def _judge(labeler: Labeler) -> tuple[LabelerVersion, base.Labeler | base.Asking]:
+    if labeler.kind == versions.PROXY:
+        version = proxy.current_version(labeler)
+        return version, proxy.build(version)
+    version = versions.current_version(labeler)
+    return version, versions.build(version)
 
 
 def _take_in(
@@ -292,7 +299,7 @@ def estimate(labeler: Labeler, comparisons: QuerySet[Comparison]) -> tuple[int, 
     left = _unjudged(version, comparisons)
     number = left.count()
     judge = versions.build(version)
-    if labeler.is_free or not number or not hasattr(judge, "ask"):
+    if labeler.is_free or not number or not isinstance(judge, base.Asking):
         return number, Decimal(0)
     sample = list(_texts(left.order_by("pk"))[:SAMPLE])
     price = versions.highest_price(judge, sample) * number / len(sample)

@@ -148,7 +148,9 @@ class Handler(BaseHTTPRequestHandler):
                 int(mode), json.dumps({"error": {"message": f"no: {self.headers['Authorization']}"}}), extra
             )
         if mode == "hang":
-            time.sleep(1.5)
+            time.sleep(3)
+            self.close_connection = True
+            return None
         if mode == "garbage":
             return self.send(200, '{"id": "x", "choi')
         text = mode.partition(":")[2] if mode.startswith("text:") else None
