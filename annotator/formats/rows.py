@@ -5,10 +5,10 @@ Text is kept exactly as received. Refused, with the field named: NUL, lone surro
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-import dataclasses
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal

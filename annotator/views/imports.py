@@ -18,7 +18,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from annotator import access
+from annotator import access, rendering
 from annotator.formats.rows import Entry
 from annotator.forms.imports import NewProject, Upload
 from annotator.models import Job, Membership, Project, Role, User
@@ -113,9 +113,12 @@ def _as_shown(entry: Entry) -> dict[str, Any]:
     first = entry.comparisons[0]
     return {
         "id": first.external_id,
-        "turns": json.loads(entry.prompt.turns),
+        "turns": [(turn["role"], rendering.to_html(turn["content"])) for turn in json.loads(entry.prompt.turns)],
         "context": json.loads(entry.prompt.context),
-        "sides": [("a", entry.responses[first.a]), ("b", entry.responses[first.b])],
+        "sides": [
+            (side, response.model, rendering.to_html(response.text))
+            for side, response in (("a", entry.responses[first.a]), ("b", entry.responses[first.b]))
+        ],
         "more": len(entry.comparisons) - 1,
         "people": sum(not vote.is_ai for vote in entry.votes),
         "ai": sum(vote.is_ai for vote in entry.votes),
