@@ -23,6 +23,8 @@ class ComparisonFilter(forms.Form):
     control = forms.BooleanField(label=_("random control"), required=False)
     # The plan whose routes are meant, by number; the approved one when empty.
     plan = forms.IntegerField(required=False, min_value=1, widget=forms.HiddenInput)
+    # Comparisons that this rater judged, by the rater's number.
+    rater = forms.IntegerField(required=False, min_value=1, widget=forms.HiddenInput)
     after = forms.IntegerField(required=False, min_value=0, widget=forms.HiddenInput)
 
     def __init__(self, data: object, sources: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from annotator import access, charts, dossier, standing
 from annotator.forms.comparisons import ComparisonFilter
-from annotator.models import Comparison, Flag, Label, Plan, Project, Route
+from annotator.models import Comparison, Flag, Judgment, Label, Plan, Project, Route
 from annotator.views.projects import sources_of
 
 PAGE = 50
@@ -35,6 +35,7 @@ def comparisons(request: HttpRequest, project_id: int) -> HttpResponse:
         "tab": "comparisons",
         "form": form,
         "plan": plan,
+        "rater": project.raters.filter(pk=form.cleaned_data.get("rater")).select_related("user").first(),
         "total": project.comparisons.count(),
         "rows": _rows(project, plan, page[:PAGE], charts.palette(sources)),
         "next_query": _next(request, page),
@@ -76,6 +77,9 @@ def _chosen(project: Project, plan: Plan | None, asked: dict[str, Any]) -> Query
         found = found.filter(Exists(labels.filter(votes__gte=2, agreement__lt=1)))
     if asked.get("votes") == "waiting":
         found = found.filter(places_open__gt=0)
+    if asked.get("rater"):
+        judged_by = Judgment.objects.filter(is_current=True, rater=asked["rater"], comparison=OuterRef("pk"))
+        found = found.filter(Exists(judged_by))
     if asked.get("flagged"):
         found = found.filter(Exists(Flag.objects.filter(comparison=OuterRef("pk"), resolved_at=None)))
     return found

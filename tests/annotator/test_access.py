@@ -35,8 +35,8 @@ READERS = {LEAD, REVIEWER, VIEWER}
 SEATED = {LEAD, REVIEWER, ANNOTATOR}
 # A stranger leads another project; staff may enter the site's administration and has no role here.
 LOGGED_IN = (LEAD, REVIEWER, ANNOTATOR, VIEWER, "stranger", "staff")
-# What an address answers to those who may use it: a page, a redirect after a form, or a form with what is wrong.
-DONE = {200, 204, 302, 422}
+# What an address answers to those who may use it: a page, a redirect after a form, or a form with what is wrong, or "too late".
+DONE = {200, 204, 302, 409, 422}
 
 
 @dataclass
@@ -143,6 +143,12 @@ MATRIX: dict[str, Url] = {
     "exports": Url(own(), get=READERS, post={LEAD}),
     "export_download": Url(own("export.number"), get=READERS),
     "annotate": Url(own(), get=SEATED),
+    # An assignment is its annotator's alone.
+    **{
+        name: Url(anywhere("assignment.pk"), post={ANNOTATOR}, in_project=False)
+        for name in ("judgment", "draft", "skip", "flag", "undo", "open")
+    },
+    "prefetch": Url(anywhere("assignment.pk"), get={ANNOTATOR}, in_project=False),
 }
 
 # Addresses for people who are not logged in, with what they answer them to a GET.

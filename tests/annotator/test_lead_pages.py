@@ -150,6 +150,17 @@ def test_the_list_shows_what_the_filter_asks_for(project, lead, client, query, e
     assert shown == expected
 
 
+def test_the_board_leads_to_what_one_rater_judged(project, lead, client):
+    person, other = make_person(project), make_person(project)
+    theirs, others = make_comparison(project, external_id="theirs"), make_comparison(project, external_id="others")
+    make_judgment(theirs, person, 1)
+    make_judgment(others, other, 1)
+    board = page(client, "board", project.pk).content.decode()
+    assert f'?rater={person.pk}">' in board
+    body = page(client, "comparisons", project.pk, rater=person.pk).content.decode()
+    assert ">theirs</a>" in body and ">others</a>" not in body and f"Only those that {person} judged." in body
+
+
 def test_a_comparison_shows_who_said_what_and_why_it_went_there(project, lead, client):
     comparison = make_comparison(project, "Why is the sky blue?", a="Rayleigh <script>alert(1)</script>", b="Paint.")
     judge, person = make_labeler(project, "Judge R4", price_per_call=Decimal("0.03")), make_person(project)

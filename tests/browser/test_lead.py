@@ -1,0 +1,158 @@
+"""The walk of a newcomer's first ten minutes, in a real browser against the whole stack: nothing needs a shell."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+import zipfile
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+pytestmark = pytest.mark.browser
+
+# Workers share two cores with the browser: background work is waited for, never timed.
+SOON, LONG = 20_000, 240_000
+GENERATED = "Generated: routing practice"
+
+
+def enter(browser: Browser, stack, name: str) -> Page:
+    """A page of `name`'s own browser, logged in, that fails on anything the console complains about."""
+    page = browser.new_context(locale="en", accept_downloads=True).new_page()
+    page.complaints = []
+    page.on("console", lambda said: page.complaints.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.goto(stack.url)
+    page.get_by_label("Login").fill(name)
+    page.get_by_label("Password", exact=True).fill(stack.logins[name])
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("heading", name="You take part in")).to_be_visible(timeout=SOON)
+    return page
+
+
+def until(page: Page, condition, timeout_ms: int = LONG) -> None:
+    """Reload until `condition()` holds, as somebody does who waits for the tick."""
+    deadline = time.monotonic() + timeout_ms / 1000
+    while not condition():
+        assert time.monotonic() < deadline, f"still not so after {timeout_ms / 1000:.0f} s:\n{page.inner_text('main')}"
+        page.wait_for_timeout(1000)
+        page.reload()
+
+
+def tab(page: Page, name: str) -> None:
+    page.get_by_role("navigation", name="Project").get_by_role("link", name=name, exact=True).click()
+
+
+@pytest.fixture
+def lead(browser: Browser, stack) -> Page:
+    page = enter(browser, stack, "lead")
+    yield page
+    page.context.close()
+
+
+def test_the_lead_plans_and_exports_and_the_annotator_judges(browser: Browser, stack, lead: Page):
+    lead.get_by_role("link", name=GENERATED, exact=True).click()
+    expect(lead.locator("header.top")).to_contain_text("generated")
+
+    # Comparisons and their features.
+    until(lead, lambda: "Features Done" in " ".join(lead.inner_text("main").split()))
+    tab(lead, "Comparisons")
+    lead.locator("tbody th a").first.click()
+    features = lead.locator("section#features tbody tr")
+    expect(features.first).to_be_visible()
+    assert features.count() > 10
+    assert all(words.strip() for words in lead.locator("section#features tbody td:nth-child(3)").all_inner_texts())
+
+    # A performance model, then a budget, then a plan.
+    tab(lead, "Plan")
+    if lead.get_by_text("None is trained yet").count():
+        lead.get_by_role("button", name="Train it now").click()
+        lead.wait_for_url(re.compile(r"/plans/$"), timeout=LONG)
+    expect(lead.get_by_text(re.compile(r"Version \d+ \("))).to_be_visible()
+    lead.get_by_label("Budget", exact=True).fill("300")
+    lead.get_by_role("button", name="Make a plan").click()
+    lead.wait_for_url(re.compile(r"/plans/\d+/$"), timeout=LONG)
+    headline = lead.locator("h1").inner_text()
+    assert "300.00 USD" in headline and "people" in headline and "predicted accuracy" in headline
+    assert re.search(r"0\.\d\d\s(±\s0\.\d\d|\[0\.\d\d, 0\.\d\d\])", headline), "a prediction has its interval"
+    expect(lead.get_by_role("heading", name="What it costs")).to_be_visible()
+    expect(lead.get_by_role("img", name="Predicted performance against budget")).to_be_visible()
+
+    # Why did this pair go there?
+    lead.locator("h1 a", has_text="people").click()
+    lead.locator("tbody th a").first.click()
+    why = lead.locator("section#why")
+    expect(why).to_contain_text("Reason")
+    expect(why).to_contain_text("Chance of this choice")
+    lead.go_back()
+    lead.go_back()
+    lead.get_by_role("button", name="Approve plan").click()
+    expect(lead.get_by_text("is approved")).to_be_visible(timeout=SOON)
+
+    # The annotator judges what the plan sent to people, by keys.
+    annotator = enter(browser, stack, "annotator")
+    annotator.get_by_role("link", name=f"Annotate {GENERATED}").click()
+    expect(annotator.get_by_text("Which response is better").first).to_be_visible(timeout=SOON)
+    with annotator.expect_response(lambda reply: "/judgment" in reply.url and reply.ok, timeout=SOON):
+        annotator.keyboard.press("1")
+        annotator.keyboard.press("Enter")
+
+    # When the undo is over, the lead sees the judgment, its price and its label.
+    tab(lead, "Board")
+    theirs = lead.get_by_role("table").get_by_role("link", name="Anna Annotator")
+    until(lead, lambda: theirs.count())
+    theirs.click()
+    expect(lead.locator("tbody tr")).to_have_count(1)
+    until(lead, lambda: "B better" in lead.inner_text("tbody tr"))
+    lead.locator("tbody th a").click()
+    expect(lead.get_by_role("row", name="Anna Annotator")).to_be_visible()
+
+    # The data set, downloaded.
+    tab(lead, "Exports")
+    lead.get_by_role("button", name="Export", exact=True).click()
+    download = lead.get_by_role("link", name="Download all").first
+    until(lead, lambda: download.count())
+    with lead.expect_download(timeout=SOON) as started:
+        download.click()
+    with zipfile.ZipFile(io.BytesIO(started.value.path().read_bytes())) as files:
+        names = files.namelist()
+        assert files.testzip() is None
+    assert any("README" in name for name in names) and len(names) >= 3
+
+    assert not lead.complaints and not annotator.complaints
+    annotator.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390, 320])
+def test_no_page_of_the_lead_is_wider_than_its_screen(browser: Browser, stack, width: int, scheme: str):
+    page = enter(browser, stack, "lead")
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(color_scheme=scheme)
+    page.get_by_role("link", name=GENERATED, exact=True).click()
+    for name in ("Board", "Comparisons", "People", "Labelers", "Plan", "Exports", "Settings"):
+        tab(page, name)
+        expect(page.locator("nav a[aria-current]")).to_have_text(name)
+        beyond = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert beyond <= 0, f"{name} is {beyond} px wider than {width} px"
+    assert not page.complaints
+    page.context.close()
+
+
+def test_logging_out_needs_one_click_and_ends_the_session(browser: Browser, stack):
+    page = enter(browser, stack, "viewer")
+    page.locator("details.menu summary").click()
+    page.get_by_role("button", name="Log out").click()
+    page.goto(stack.url)
+    expect(page.get_by_role("button", name="Log in")).to_be_visible()
+    page.context.close()
+
+
+def test_the_keyboard_reaches_the_content_at_once(browser: Browser, stack):
+    page = enter(browser, stack, "lead")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    page.context.close()
