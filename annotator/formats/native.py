@@ -133,7 +133,7 @@ def _vote(given: dict[str, Any], name: str, comparisons: list[ComparisonRow], so
     a_first = given.get("a_first")
     if a_first not in (None, True, False):
         raise RowInvalid(f"{name}.a_first", "must be true or false")
-    unknown = {key: value for key, value in given.items() if key not in VOTE}
+    unknown = {key: value for key, value in given.items() if key not in VOTE and value is not None}
     provenance = {**unknown, **rows.mapping(given.get("provenance"), f"{name}.provenance")}
     return Vote(
         field=name,

@@ -246,6 +246,36 @@ def test_text_is_stored_exactly_as_received_whatever_the_container(tmp_path):
     assert all(others == stored[0] for others in stored[1:])
 
 
+def test_structured_columns_arrive_the_same_from_every_container(tmp_path):
+    structured = {name: json.dumps(value) for name, value in RICH.items() if isinstance(value, list | dict)}
+    cells = {**RICH, **structured}
+    cells["turns"] = cells.pop("prompt")
+    table = tmp_path / "rich.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, cells)
+        writer.writeheader()
+        writer.writerow(cells)
+    nested = tmp_path / "nested.parquet"
+    pq.write_table(pa.Table.from_pylist([{**RICH, "id": "7"}]), nested)
+    stored = []
+    for path in (write(tmp_path, [RICH]), table, nested):
+        project = make_project("multipref")
+        ingest.ingest_file(project, path)
+        stored.append(
+            (
+                list(project.prompts.values_list("turns", "context", "text_hash")),
+                list(project.comparisons.order_by("external_id").values_list("external_id", "response_b__text")),
+                list(
+                    project.judgments.order_by("id").values_list(
+                        "comparison__external_id", "outcome", "level", "p_b", "round", "cost", "reasons", "aspects"
+                    )
+                ),
+            )
+        )
+    assert len(stored[0][2]) == 4
+    assert stored[1] == stored[0] and stored[2] == stored[0]
+
+
 def test_identical_responses_are_kept_and_marked(tmp_path):
     project = make_project()
     ingest.ingest_file(project, write(tmp_path, [{**ROW, "response_b": ROW["response_a"]}, {**ROW, "id": "q2"}]))
