@@ -387,7 +387,8 @@ def _language_difference_words(value: float, _: tuple[float, float]) -> str:
 @feature(_language_difference_words, signed=True, usual=(-1, 1))
 def language_difference(pairs: Sequence[Pair]) -> np.ndarray:
     """B is in the last turn's language minus A is: -1, 0 or 1; NaN when a language is unknown (under 20 letters)."""
-    return _each(pairs, lambda pair: float(np.subtract(*reversed(_answers_in_language(pair)))))
+    answers = np.array([_answers_in_language(pair) for pair in pairs]).reshape(-1, 2)
+    return np.asarray(answers[:, 1] - answers[:, 0])
 
 
 @feature(_yes("a response in another language than the prompt", "responses in the prompt's language"))

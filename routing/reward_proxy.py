@@ -77,10 +77,8 @@ def fit_mixtures(
     everyone = None if weights is None else np.broadcast_to(weights, targets.shape)
     coefficients = np.empty((len(targets), X.shape[1]))
     for part in _blocks(len(targets), len(X)):
-        label, weight = _labels(
-            targets[part], None if weights is None else np.broadcast_to(weights, targets.shape)[part]
-        )
-        coefficients[part] = (_newton(rotated, eigenvalues, label, weight, penalties[part], tolerance)).T
+        label, weight = _labels(targets[part], None if everyone is None else everyone[part])
+        coefficients[part] = _newton(rotated, eigenvalues, label, weight, penalties[part], tolerance).T
     return coefficients @ basis.T
 
 

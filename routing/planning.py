@@ -1,0 +1,142 @@
+"""From a performance model and a budget to a plan: which strategy, and how much of the money.
+
+The plan with the highest lower bound of predicted performance wins, so that a mixture unlike those the model has seen
+does not win by luck. Without skill no such choice is pretended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import numpy as np
+
+from routing import mixtures, strategies
+from routing.performance import Chosen
+from routing.strategies import Allocation, BudgetTooSmall, Problem
+
+STEPS = 10
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predicted performance of one allocation with its interval; NaN without a performance model."""
+
+    allocation: Allocation
+    people_share: float
+    predicted: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The plan chosen, everything it was chosen from, whether the model had skill, and why, in words."""
+
+    best: Prediction
+    skill: bool
+    text: str
+    candidates: tuple[Prediction, ...] = field(default=())
+
+
+def predict(
+    model: Chosen | None,
+    problem: Problem,
+    bins: mixtures.Bins,
+    allocations: Sequence[Allocation],
+    coverage: float = 0.9,
+) -> list[Prediction]:
+    """Performance that `model` predicts for each allocation of `problem`."""
+    people = [_people_share(problem, allocation) for allocation in allocations]
+    if model is None or not allocations:
+        nothing = float("nan")
+        return [
+            Prediction(allocation, share, nothing, nothing, nothing)
+            for allocation, share in zip(allocations, people, strict=True)
+        ]
+    described = describe(problem, bins, np.stack([allocation.source for allocation in allocations]))
+    low, high = model.predict_interval(described, coverage)
+    return [Prediction(*row) for row in zip(allocations, people, model.predict(described), low, high, strict=True)]
+
+
+def describe(problem: Problem, bins: mixtures.Bins, drawn: np.ndarray) -> np.ndarray:
+    """`mixtures.describe` of mixtures (m, n) of a problem's comparisons."""
+    prices = problem.units / float(strategies.UNIT)
+    is_people = [source.is_people for source in problem.sources]
+    return mixtures.describe(drawn, bins.members(problem.features), prices, is_people)
+
+
+def choose_plan(
+    problem: Problem,
+    budget: Decimal,
+    model: Chosen | None,
+    bins: mixtures.Bins,
+    *,
+    seed: int = 0,
+    names: Sequence[str] = ("random", "disagreement"),
+    control_share: float = strategies.CONTROL_SHARE,
+    coverage: float = 0.9,
+) -> Choice:
+    """The strategy and people's share with the best lower bound among those within the budget.
+
+    `model` from `performance.choose` over `mixtures.describe`d mixtures with the same sources and bins. A model that is
+    no better than the mean cannot tell plans apart: the labelers alone are chosen (people, at random, without a
+    labeler); a model of the budget alone chooses how much, and people are drawn at random. Raises BudgetTooSmall.
+    """
+    if problem.people is None or not problem.labelers:
+        name = "all_ai" if problem.people is None else "all_people"
+        only = strategies.STRATEGIES[name](problem, budget, seed=seed)
+        return Choice(predict(model, problem, bins, [only])[0], False, "There is only one kind of source.")
+    if model is None or not model.skill_:
+        cheap = strategies.all_ai(problem, budget, seed=seed)
+        return Choice(predict(model, problem, bins, [cheap])[0], False, _no_skill(model))
+    wanted = tuple(names) if model.beats_budget_ else ("random",)
+    found = candidates(problem, budget, wanted, seed=seed, control_share=control_share)
+    predictions = predict(model, problem, bins, found, coverage)
+    best = max(predictions, key=lambda prediction: (prediction.low, -prediction.allocation.cost))
+    return Choice(best, True, _why(model, best), tuple(predictions))
+
+
+def candidates(
+    problem: Problem, budget: Decimal, names: Sequence[str], *, seed: int = 0, control_share: float
+) -> list[Allocation]:
+    """Each labeler alone where the budget allows, and each strategy at people's shares up to what the budget buys."""
+    found = [_alone(problem, budget, labeler, seed) for labeler in problem.labelers]
+    for name in names:
+        full = strategies.STRATEGIES[name](problem, budget, seed=seed, control_share=control_share)
+        most = _people_share(problem, full)
+        shares = [step / STEPS for step in range(1, STEPS + 1) if step / STEPS < most]
+        found.append(full)
+        found += [
+            strategies.STRATEGIES[name](problem, budget, seed=seed, people_share=share, control_share=control_share)
+            for share in shares
+        ]
+    return [allocation for allocation in found if allocation is not None]
+
+
+def _alone(problem: Problem, budget: Decimal, labeler: int, seed: int) -> Allocation | None:
+    try:
+        return strategies.all_ai(problem, budget, seed=seed, source=labeler)
+    except BudgetTooSmall:
+        return None
+
+
+def _people_share(problem: Problem, allocation: Allocation) -> float:
+    return float((allocation.source == problem.people).mean()) if problem.people is not None else 0.0
+
+
+def _no_skill(model: Chosen | None) -> str:
+    if model is None:
+        return "There is no performance model yet: collect people's judgments on a random seed set first."
+    return (
+        "No skill: on the seed set no performance model predicts better than the mean, so there is no evidence that "
+        "people's judgments improve the reward model. Labelers judge everything; a larger seed set may show more."
+    )
+
+
+def _why(model: Chosen, best: Prediction) -> str:
+    share = f"people for {best.people_share:.0%} of the comparisons"
+    if not model.beats_budget_:
+        return f"The model knows how much to spend, not on what: {share}, drawn at random."
+    return f"Best lower bound of predicted performance: {best.allocation.strategy.replace('_', ' ')}, {share}."
