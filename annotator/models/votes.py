@@ -144,31 +144,36 @@ ORDER BY comparison_id
 """
 )
 
+# Stale labels are looked up one by one (OFFSET 0 keeps it so) after the counts have ruled out nearly all of them: left
+# to itself the planner reads every label of the recipe, and a batch costs more the further an import has come.
 _STORE = (
     _LABELS
-    + """
-INSERT INTO annotator_label
-    (comparison_id, recipe_id, source, p_b, p_tie, strength, agreement, votes, attributes, updated_at)
-SELECT comparison_id, %(recipe)s, source, p_b, p_tie, strength, agreement, votes,
-       coalesce(ratings.attributes, '{}'), clock_timestamp()
-FROM labels LEFT JOIN ratings USING (comparison_id)
-ON CONFLICT (comparison_id, recipe_id) DO UPDATE SET
-    source = excluded.source, p_b = excluded.p_b, p_tie = excluded.p_tie, strength = excluded.strength,
-    agreement = excluded.agreement, votes = excluded.votes, attributes = excluded.attributes,
-    updated_at = excluded.updated_at
-WHERE (annotator_label.source, annotator_label.p_b, annotator_label.p_tie, annotator_label.strength,
-       annotator_label.agreement, annotator_label.votes, annotator_label.attributes)
-  IS DISTINCT FROM (excluded.source, excluded.p_b, excluded.p_tie, excluded.strength,
-                    excluded.agreement, excluded.votes, excluded.attributes)
-"""
+    + """,
+stored AS (
+    INSERT INTO annotator_label
+        (comparison_id, recipe_id, source, p_b, p_tie, strength, agreement, votes, attributes, updated_at)
+    SELECT comparison_id, %(recipe)s, source, p_b, p_tie, strength, agreement, votes,
+           coalesce(ratings.attributes, '{}'), clock_timestamp()
+    FROM labels LEFT JOIN ratings USING (comparison_id)
+    ON CONFLICT (comparison_id, recipe_id) DO UPDATE SET
+        source = excluded.source, p_b = excluded.p_b, p_tie = excluded.p_tie, strength = excluded.strength,
+        agreement = excluded.agreement, votes = excluded.votes, attributes = excluded.attributes,
+        updated_at = excluded.updated_at
+    WHERE (annotator_label.source, annotator_label.p_b, annotator_label.p_tie, annotator_label.strength,
+           annotator_label.agreement, annotator_label.votes, annotator_label.attributes)
+      IS DISTINCT FROM (excluded.source, excluded.p_b, excluded.p_tie, excluded.strength,
+                        excluded.agreement, excluded.votes, excluded.attributes)
 )
-
-_FORGET = (
-    _COUNTED
-    + """
-DELETE FROM annotator_label
-WHERE recipe_id = %(recipe)s AND comparison_id = ANY(%(comparisons)s)
-  AND NOT EXISTS (SELECT FROM counted WHERE counted.comparison_id = annotator_label.comparison_id)
+DELETE FROM annotator_label WHERE id IN (
+    SELECT stale.id
+    FROM unnest(%(comparisons)s::bigint[]) AS asked(comparison_id)
+    CROSS JOIN LATERAL (
+        SELECT l.id FROM annotator_label l
+        WHERE l.comparison_id = asked.comparison_id AND l.recipe_id = %(recipe)s
+        OFFSET 0
+    ) AS stale
+    WHERE asked.comparison_id NOT IN (SELECT comparison_id FROM labels)
+)
 """
 )
 
@@ -177,7 +182,6 @@ def store(scope: Scope, comparisons: Sequence[int]) -> None:
     """Bring the labels of `comparisons` under the scope's recipe up to date; labels nobody backs any more go."""
     with connection.cursor() as cursor:
         cursor.execute(_STORE, scope.parameters(comparisons))
-        cursor.execute(_FORGET, scope.parameters(comparisons))
 
 
 def count(scope: Scope, comparisons: Sequence[int]) -> dict[int, Count]:
