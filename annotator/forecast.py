@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from annotator.charts import CurvePoint
-from annotator.models import Plan
+from annotator.models import PerformanceModel, Plan
 
 CENT = Decimal("0.01")
 
@@ -134,3 +134,47 @@ def _curve(rows: list[dict[str, Any]], budget: float) -> list[CurveRow]:
         )
         for row in known
     ]
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well one kind of model did on mixtures it had not seen."""
+
+    rmse: float
+    rmse_error: float
+    spearman: float
+    spearman_low: float
+    spearman_high: float
+
+
+@dataclass(frozen=True)
+class Skill:
+    """What cross-validation measured of a performance model (`PerformanceModel.metrics`, see pipeline/retrain.py)."""
+
+    has_skill: bool
+    kind: str
+    scores: dict[str, Score]
+    # The score of choosing anew in every fold: the honest one for the kind that was chosen.
+    nested: Score | None
+    # The highest rank correlation that the noise between seeds allows.
+    ceiling: float | None
+    comparisons: int
+    prompts: int
+    mixtures: int
+    sources: list[str]
+
+
+def skill(model: PerformanceModel) -> Skill:
+    """Keys that an older model did not have are empty."""
+    metrics = model.metrics
+    return Skill(
+        has_skill=bool(metrics.get("skill")),
+        kind=model.kind,
+        scores={kind: Score(**score) for kind, score in metrics.get("scores", {}).items()},
+        nested=Score(**metrics["nested"]) if "nested" in metrics else None,
+        ceiling=metrics.get("noise_ceiling", {}).get("correlation"),
+        comparisons=metrics.get("comparisons", 0),
+        prompts=metrics.get("prompts", 0),
+        mixtures=metrics.get("mixtures", 0),
+        sources=metrics.get("sources", []),
+    )

@@ -34,12 +34,14 @@ def plans(request: HttpRequest, project_id: int) -> HttpResponse:
             return redirect("job", project.pk, _ask(request, project, form.cleaned_data).pk)
         except ledger.OverBudget as refusal:
             form.add_error("cap", str(refusal))
+    model = project.performance_models.order_by("-version").first()
     context = {
         "project": project,
         "tab": "plan",
         "form": form,
         "plans": _former(project),
-        "model": project.performance_models.order_by("-version").first(),
+        "model": model,
+        "skill": forecast.skill(model) if model else None,
         "account": ledger.account_of(project),
         "retrain": _latest_job(project, Job.Kind.RETRAIN),
         "route": _latest_job(project, Job.Kind.ROUTE),

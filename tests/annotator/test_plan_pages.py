@@ -36,6 +36,19 @@ SUMMARY: dict[str, Any] = {
 }
 
 
+SCORE = {"rmse": 0.01, "rmse_error": 0.001, "spearman": 0.58, "spearman_low": 0.46, "spearman_high": 0.68}
+METRICS: dict[str, Any] = {
+    "skill": True,
+    "scores": {"mean": {**SCORE, "spearman": 0.0}, "ridge": SCORE},
+    "nested": {**SCORE, "spearman": 0.51, "spearman_low": 0.40, "spearman_high": 0.60},
+    "noise_ceiling": {"deviation": 0.01, "reliability": 0.64, "correlation": 0.8},
+    "comparisons": 500,
+    "prompts": 90,
+    "mixtures": 200,
+    "sources": ["people", "judge-large"],
+}
+
+
 @pytest.fixture
 def project(db):
     return make_project(price_per_judgment=Decimal("0.5"))
@@ -153,12 +166,16 @@ def test_training_is_asked_for_once_and_its_refusal_is_shown(project, lead, clie
 def test_the_plans_are_compared_and_the_model_named(project, lead, client):
     features = FeatureSet.objects.create(project=project, version=1, state="ready", names=["x"], digest="x")
     PerformanceModel.objects.create(
-        project=project, version=3, kind="ridge", metrics={"rank_correlation": 0.58}, feature_set=features, artifact="x"
+        project=project, version=3, kind="ridge", metrics=METRICS, feature_set=features, artifact="x"
     )
     plan = drafted(project)
     said = text(client.get(reverse("plans", args=[project.pk])))
     assert f"Plan {plan.number} Draft random 15.00 13.34 0.71 [0.69, 0.73] 22% people, 78% judge-large" in said
     assert "Version 3 (ridge)" in said
+    assert "It has skill" in said
+    assert "200 mixtures of 500 comparisons (90 prompts) that people judged; sources: people, judge-large." in said
+    assert "Rank correlation on unseen mixtures: 0.51 [0.40, 0.60]. Noise between seeds allows 0.80 at most." in said
+    assert "ridge chosen 0.0100 ± 0.0010 0.58" in said
 
 
 # Charts and forecast, without a database
