@@ -1,0 +1,281 @@
+"""Model output, which is hostile text, as HTML that may stand in a page; stored once for each renderer version.
+
+Markdown in (CommonMark with tables and strikethrough, raw HTML shown as text), sanitised HTML out: code gets
+Pygments' classes, formulas become MathML, images become links, every block finds its own text direction.
+Raising `VERSION` renders everything anew, in the background or at first sight.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import nh3
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext
+from latex2mathml.converter import convert
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.rules_core import StateCore
+from markdown_it.token import Token
+from mdit_py_plugins.dollarmath import dollarmath_plugin
+from mdit_py_plugins.texmath import texmath_plugin
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import get_lexer_by_name
+from pygments.token import STANDARD_TYPES
+
+from annotator.models import Prompt, Response
+
+VERSION = 1
+
+# Longer texts are shown as they are: parsing them would cost seconds. Characters.
+LONGEST_MARKDOWN = 60_000
+LONGEST_CODE = 20_000
+LONGEST_FORMULA = 2_000
+MOST_FORMULAS = 400
+# Brackets and stars that never close make parsers slow long before they make prose.
+MOST_OPENERS = 4_000
+# Deeper quotes and lists are shown as they are: the parser would leave their text out.
+DEEPEST = 40
+_OPENERS = re.compile(r"[\[*_~`!$]")
+
+# A closed list: some of Pygments' 500 lexers take minutes on text made for them.
+LANGUAGES = frozenset(
+    "bash c c++ cpp cs csharp css dart diff dockerfile go haskell html http ini java javascript js json jsx julia "
+    "kotlin latex lua make makefile matlab nix objective-c perl php powershell ps1 py python python3 r rb rs ruby "
+    "rust scala sh shell sql swift tex toml ts tsx typescript xml yaml yml zsh".split()
+)
+
+_BLOCKS = frozenset("p h1 h2 h3 h4 h5 h6 li ul ol blockquote td th table".split())
+_MATHML = frozenset(
+    "math semantics mrow mi mn mo mtext mspace ms mfrac msqrt mroot mstyle merror mpadded mphantom menclose "
+    "msub msup msubsup munder mover munderover mmultiscripts mprescripts none mtable mtr mtd".split()
+)
+_TAGS = _BLOCKS | _MATHML | frozenset("a strong em s code pre br hr thead tbody tr div span".split())
+_ATTRIBUTES: dict[str, set[str]] = {
+    "a": {"href"},
+    "ol": {"start"},
+    "pre": {"tabindex"},
+    "math": {"display"},
+    "mo": {"stretchy", "fence", "separator", "form", "lspace", "rspace", "minsize", "maxsize", "movablelimits"},
+    "mi": {"mathvariant"},
+    "mspace": {"width"},
+    "mfrac": {"linethickness"},
+    "mtable": {"columnalign", "rowspacing", "columnspacing"},
+    "mtd": {"columnalign"},
+    "mover": {"accent"},
+    "munder": {"accentunder"},
+    "menclose": {"notation"},
+    "mstyle": {"displaystyle", "scriptlevel"},
+    **{tag: {"dir"} for tag in ("p", "h1", "h2", "h3", "h4", "h5", "h6", "li", "ul", "blockquote", "td", "th", "table")},
+}
+_ATTRIBUTES["ol"].add("dir")
+_CLASSES: dict[str, set[str]] = {
+    "span": {name for name in STANDARD_TYPES.values() if name},
+    "div": {"code", "formula"},
+    "p": {"code-name"},
+    "code": {"formula-source"},
+    "a": {"image"},
+}
+_formatter = HtmlFormatter(nowrap=True)
+
+
+def to_html(text: str) -> SafeString:
+    """`text` as harmless HTML. Never raises on what the text says."""
+    if len(text) > LONGEST_MARKDOWN or len(_OPENERS.findall(text)) > MOST_OPENERS:
+        return as_it_is(text)
+    environment: dict[str, Any] = {"formulas": 0, "links": 0}
+    try:
+        tokens = _markdown.parse(text, environment)
+        if max((token.level for token in tokens), default=0) > DEEPEST - 3:
+            return as_it_is(text)
+        html = _markdown.renderer.render(tokens, _markdown.options, environment)
+    except Exception:  # a parser's bug on some text must not take the comparison from the annotator
+        return as_it_is(text)
+    return mark_safe(_clean(html))  # noqa: S308 - nh3 has just made it so
+
+
+def as_it_is(text: str) -> SafeString:
+    return format_html('<pre class="plain" dir="auto" tabindex="0">{}</pre>', text)
+
+
+def _clean(html: str) -> str:
+    return nh3.clean(
+        html,
+        tags=set(_TAGS),
+        attributes=_ATTRIBUTES,
+        attribute_filter=_absolute_links_only,
+        allowed_classes=_CLASSES,
+        url_schemes={"http", "https", "mailto"},
+        link_rel="noopener noreferrer nofollow",
+        set_tag_attribute_values={"a": {"target": "_blank"}},
+    )
+
+
+def _absolute_links_only(tag: str, attribute: str, value: str) -> str | None:
+    """A relative link in a response would lead into this site, with the annotator's rights."""
+    if attribute == "href" and not value.lower().startswith(("http://", "https://", "mailto:")):
+        return None
+    return value
+
+
+def _code(text: str, info: str) -> str:
+    words = info.split()
+    name = words[0].lower() if words else ""
+    body = escape(text)
+    if name in LANGUAGES and len(text) <= LONGEST_CODE:
+        body = highlight(text, get_lexer_by_name(name, stripnl=False), _formatter)
+    return (
+        f'<div class="code"><p class="code-name">{escape(name[:30]) or "&nbsp;"}</p>'
+        f'<pre tabindex="0"><code>{body}</code></pre></div>\n'
+    )
+
+
+def _formula(source: str, display: str, env: dict[str, Any]) -> str:
+    """MathML, or the source where it cannot be made: broken formulas are part of what is judged."""
+    env["formulas"] = env.get("formulas", 0) + 1
+    if len(source) > LONGEST_FORMULA or env["formulas"] > MOST_FORMULAS:
+        return f'<code class="formula-source">{escape(source)}</code>'
+    try:
+        return convert(source, display=display)
+    except Exception:  # latex2mathml raises whatever its stacks run into, IndexError and RecursionError included
+        return f'<code class="formula-source">{escape(source)}</code>'
+
+
+# Render rules below are bound to the renderer by `add_render_rule`.
+def _fence(self: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: dict[str, Any]) -> str:
+    return _code(tokens[index].content, tokens[index].info)
+
+
+def _inline_formula(self: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: dict[str, Any]) -> str:
+    return _formula(tokens[index].content, "inline", env)
+
+
+def _block_formula(self: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: dict[str, Any]) -> str:
+    return f'<div class="formula">{_formula(tokens[index].content, "block", env)}</div>\n'
+
+
+def _link_open(self: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: dict[str, Any]) -> str:
+    env["links"] += 1
+    return self.renderToken(tokens, index, options, env)
+
+
+def _link_close(self: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: dict[str, Any]) -> str:
+    env["links"] -= 1
+    return self.renderToken(tokens, index, options, env)
+
+
+def _image(self: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: dict[str, Any]) -> str:
+    """Nothing is fetched from elsewhere, so an image is its words, and its address to follow."""
+    token = tokens[index]
+    source = str(token.attrs.get("src", ""))
+    words = escape(self.renderInlineAsText(token.children or [], options, env) or source)
+    return words if env["links"] else f'<a class="image" href="{escape(source)}">{words}</a>'
+
+
+def _find_direction(state: StateCore) -> None:
+    for token in state.tokens:
+        if token.nesting == 1 and token.tag in _BLOCKS:
+            token.attrSet("dir", "auto")
+            # Column alignment comes as a style attribute, which the content security policy forbids.
+            token.attrs.pop("style", None)
+
+
+def _make_markdown() -> MarkdownIt:
+    markdown = MarkdownIt("commonmark", {"html": False, "breaks": True, "maxNesting": DEEPEST}).enable(["table", "strikethrough"])
+    markdown.use(dollarmath_plugin, allow_space=False, allow_digits=False, double_inline=True)
+    markdown.use(texmath_plugin, delimiters="brackets")
+    markdown.core.ruler.push("direction", _find_direction)
+    for name in ("fence", "code_block"):
+        markdown.add_render_rule(name, _fence)
+    markdown.add_render_rule("math_inline", _inline_formula)
+    for name in ("math_inline_double", "math_block", "math_block_label", "math_block_eqno"):
+        markdown.add_render_rule(name, _block_formula)
+    markdown.add_render_rule("link_open", _link_open)
+    markdown.add_render_rule("link_close", _link_close)
+    markdown.add_render_rule("image", _image)
+    return markdown
+
+
+_markdown = _make_markdown()
+
+
+# Where a role's name goes; written in the reader's language when the page is made. Sanitised text cannot forge it,
+# because nothing in it keeps the class "by".
+def _place(role: str) -> str:
+    return f'<b class="by" data-role="{role}"></b>'
+
+
+def prompt_to_html(turns: Sequence[Mapping[str, str]], context: Sequence[Mapping[str, str]]) -> SafeString:
+    """All turns with places for the roles' names, then the documents the answer should rest on."""
+    parts = [
+        f'<div class="turn {_role(turn)}">{_place(_role(turn))}<div class="said">{to_html(turn["content"])}</div></div>'
+        for turn in turns
+    ]
+    if context:
+        documents = "".join(
+            f'<details class="document"><summary dir="auto">{escape(document.get("title") or "–")}</summary>'
+            f"<div>{to_html(document.get('text', ''))}</div></details>"
+            for document in context
+        )
+        parts.append(f'<div class="turn documents">{_place("documents")}<div class="said">{documents}</div></div>')
+    return mark_safe("".join(parts))  # noqa: S308 - each part is sanitised or escaped
+
+
+def _role(turn: Mapping[str, str]) -> str:
+    role = turn.get("role", "user")
+    return role if role in {"system", "user", "assistant"} else "user"
+
+
+def _in_words(html: str) -> SafeString:
+    words = {
+        "system": gettext("System"),
+        "user": gettext("User"),
+        "assistant": gettext("Assistant"),
+        "documents": gettext("Documents"),
+    }
+    for role, word in words.items():
+        html = html.replace(_place(role), f'<b class="by">{escape(word)}</b>')
+    return mark_safe(html)  # noqa: S308
+
+
+def rendered(response: Response) -> SafeString:
+    """The response's HTML, rendered and stored when this version of the renderer has not seen it yet."""
+    if response.html_version != VERSION:
+        response.html, response.html_version = to_html(response.text), VERSION
+        response.save(update_fields=["html", "html_version"])
+    return mark_safe(response.html)  # noqa: S308
+
+
+def rendered_prompt(prompt: Prompt) -> SafeString:
+    """The prompt's HTML with the roles named in the language of the request."""
+    if prompt.html_version != VERSION:
+        prompt.html, prompt.html_version = prompt_to_html(prompt.turns, prompt.context), VERSION
+        prompt.save(update_fields=["html", "html_version"])
+    return _in_words(prompt.html)
+
+
+def render_missing(project_id: int, limit: int = 500) -> int:
+    """Render at most `limit` responses and `limit` prompts ahead of their first reader. Gives how many; 0 = all done."""
+    responses = list(
+        Response.objects.filter(prompt__project_id=project_id)
+        .exclude(html_version=VERSION)
+        .only("id", "text")
+        .order_by("id")[:limit]
+    )
+    for response in responses:
+        response.html, response.html_version = to_html(response.text), VERSION
+    Response.objects.bulk_update(responses, ["html", "html_version"], batch_size=200)
+    prompts = list(
+        Prompt.objects.filter(project_id=project_id)
+        .exclude(html_version=VERSION)
+        .only("id", "turns", "context")
+        .order_by("id")[:limit]
+    )
+    for prompt in prompts:
+        prompt.html, prompt.html_version = prompt_to_html(prompt.turns, prompt.context), VERSION
+    Prompt.objects.bulk_update(prompts, ["html", "html_version"], batch_size=200)
+    return len(responses) + len(prompts)
