@@ -15,7 +15,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Exists, Max, OuterRef, QuerySet
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 from django.utils.timezone import now
 
 from annotator.formats import source
@@ -179,8 +179,12 @@ class Snapshot:
         return Comparison.objects.filter(Exists(visible), project=self.project, pk__lte=self.last["comparisons"])
 
     def _judgments(self) -> QuerySet[Judgment]:
+        """Every revision that was ever seen by labels; an answer undone in time never was (see `judge.undo`)."""
         return Judgment.objects.filter(
-            project=self.project, effective_at__lte=self.seen, pk__lte=self.last["judgments"]
+            ~Q(provenance__has_key="undone"),
+            project=self.project,
+            effective_at__lte=self.seen,
+            pk__lte=self.last["judgments"],
         )
 
     def table(self, name: str) -> Iterator[dict[str, Any]]:

@@ -140,7 +140,8 @@ class Judgments:
     def notes(self) -> list[str]:
         return [
             "Everything is in the comparison's own order: negative means response A, whatever was shown first.",
-            "A row with `is_current` false was corrected by a later revision of the same rater and round.",
+            "A row with `is_current` false does not count: another revision of the same rater and round does. "
+            "Answers that were undone within ten seconds are not here.",
             "Recorded judgments that the plan did not choose are here too; `labels` says what the recipe counted.",
         ]
 

@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from uuid import uuid4
 
 import pyarrow.parquet as pq
 import pytest
@@ -9,7 +10,7 @@ from django.core.files.storage import default_storage
 from django.utils.timezone import now
 
 from annotator.models import Export, Job, JobCancelled, Judgment
-from annotator.pipeline import aggregate, export, work
+from annotator.pipeline import aggregate, assign, export, judge, work
 from tests.builders import (
     make_comparison,
     make_judgment,
@@ -138,6 +139,19 @@ def test_a_superseded_revision_is_in_the_lossless_store_and_counts_nowhere(proje
     rows = read(done, "judgments/train.jsonl")
     assert [(row["level"], row["is_current"]) for row in rows] == [(1, False), (-1, True)]
     assert [row["p_b"] for row in read(done, "labels/train.jsonl")] == [0]
+
+
+def test_an_undone_answer_is_in_no_export_even_after_its_window(project):
+    member = make_member(project, "annotator")
+    comparison = make_comparison(project, votes_wanted=1)
+    assign.open_places(project.pk, [comparison.pk])
+    assignment = assign.next_assignment(project, make_person(project, member))
+    judge.submit_judgment(assignment, {"level": 1}, client_id=uuid4(), active_ms=10)
+    judge.undo(assignment)
+    Judgment.objects.update(effective_at=now() - timedelta(minutes=1))
+    judged(project, level=-1)
+    rows = read(write(project), "judgments/train.jsonl")
+    assert [row["level"] for row in rows] == [-1]
 
 
 def test_a_crash_in_the_middle_shows_nothing_and_a_rerun_completes_it(project, monkeypatch):
