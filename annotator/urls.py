@@ -1,7 +1,20 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from annotator.views import comparisons, exports, health, imports, jobs, people, plans, projects, settings, theme
+from annotator.views import (
+    annotate,
+    comparisons,
+    exports,
+    health,
+    imports,
+    jobs,
+    labelers,
+    people,
+    plans,
+    projects,
+    settings,
+    theme,
+)
 
 urlpatterns = [
     path("", projects.projects, name="projects"),
@@ -24,6 +37,14 @@ urlpatterns = [
     path("projects/<int:project_id>/jobs/<int:job_id>/", jobs.job, name="job"),
     path("projects/<int:project_id>/jobs/<int:job_id>/progress", jobs.job_progress, name="job_progress"),
     path("projects/<int:project_id>/jobs/<int:job_id>/cancel", jobs.job_cancel, name="job_cancel"),
+    path("projects/<int:project_id>/labelers/", labelers.labelers, name="labelers"),
+    path("projects/<int:project_id>/labelers/add", labelers.labeler_add, name="labeler_add"),
+    path("projects/<int:project_id>/labelers/proxy", labelers.labeler_add_proxy, name="labeler_add_proxy"),
+    path("projects/<int:project_id>/labelers/<int:labeler_id>/", labelers.labeler, name="labeler"),
+    path("projects/<int:project_id>/labelers/<int:labeler_id>/run", labelers.labeler_run, name="labeler_run"),
+    path("projects/<int:project_id>/labelers/<int:labeler_id>/prices", labelers.labeler_prices, name="labeler_prices"),
+    path("projects/<int:project_id>/labelers/<int:labeler_id>/toggle", labelers.labeler_toggle, name="labeler_toggle"),
+    path("projects/<int:project_id>/labelers/<int:labeler_id>/renew", labelers.labeler_renew, name="labeler_renew"),
     path("projects/<int:project_id>/settings/", settings.project_settings, name="project_settings"),
     path("projects/<int:project_id>/settings/general", settings.settings_general, name="settings_general"),
     path("projects/<int:project_id>/settings/work", settings.settings_work, name="settings_work"),
@@ -40,6 +61,14 @@ urlpatterns = [
         exports.export_download,
         name="export_download",
     ),
+    path("projects/<int:project_id>/annotate/", annotate.annotate, name="annotate"),
+    path("assignments/<int:assignment_id>/judgment", annotate.judgment, name="judgment"),
+    path("assignments/<int:assignment_id>/draft", annotate.draft, name="draft"),
+    path("assignments/<int:assignment_id>/skip", annotate.skip, name="skip"),
+    path("assignments/<int:assignment_id>/flag", annotate.flag, name="flag"),
+    path("assignments/<int:assignment_id>/undo", annotate.undo, name="undo"),
+    path("assignments/<int:assignment_id>/open", annotate.open_ahead, name="open"),
+    path("assignments/<int:assignment_id>/prefetch", annotate.prefetch, name="prefetch"),
     path("accounts/", include("allauth.account.urls")),
     path("admin/", admin.site.urls),
 ]

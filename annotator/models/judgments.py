@@ -30,8 +30,9 @@ class Assignment(models.Model):
         EXPIRED = "expired", _("Lease ran out")
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="assignments")
-    comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="assignments")
-    rater = models.ForeignKey(Rater, models.CASCADE, related_name="assignments")
+    # Both are the head of an index below.
+    comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="assignments", db_index=False)
+    rater = models.ForeignKey(Rater, models.CASCADE, related_name="assignments", db_index=False)
     round = models.PositiveSmallIntegerField(default=1)
     state = models.CharField(max_length=10, choices=State, default=State.LEASED)
     leased_until = models.DateTimeField()
@@ -51,7 +52,10 @@ class Assignment(models.Model):
             models.UniqueConstraint(fields=["comparison", "rater", "round"], name="assignment_once_a_round"),
         ]
         indexes = [
+            # The last one says where in the queue this person is.
+            models.Index(fields=["rater", "id"], name="assignment_of_rater"),
             models.Index(fields=["rater", "id"], name="assignment_leased", condition=models.Q(state="leased")),
+            models.Index(fields=["project", "id"], name="assignment_live", condition=models.Q(state="leased")),
             models.Index(fields=["leased_until"], name="assignment_expiry", condition=models.Q(state="leased")),
         ]
 

@@ -16,6 +16,7 @@ Context of `_comparison.html`
     protocol    Protocol row (`pk`, `version`); send its pk back as `protocol`
     definition  protocols.Definition
     given       the draft or the refused answer: {} or the nested shape below (what controls start with)
+    form        forms.answer.build(definition, given)
     error       None, or Refusal(field, reason): field is "level", "justification", "aspects.helpful", "client_id" …
     undo        None, or Undo(assignment_id, until): the last judgment, while it can be taken back
     ahead       True when this is the comparison after the one on screen (leased as prefetched, not opened)
@@ -52,3 +53,277 @@ or as JSON, which is also the shape of `given` and of a stored draft:
      "aspects": {key: {"level", "confidence", "reasons": [key]}}, "attributes": {key: {"a", "b"}},
      "reasons": [key], "justification"}
 """
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.timezone import localtime, now
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from annotator import access, protocols, rendering
+from annotator.forms import answer, seat
+from annotator.models import Assignment, Comparison, Judgment, Project, Protocol, Rater, Response
+from annotator.pipeline import assign, judge
+
+REASON_MAX = 2_000
+
+
+@dataclass(frozen=True)
+class Side:
+    letter: str
+    html: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Refusal:
+    field: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Undo:
+    assignment_id: int
+    until: datetime
+
+
+@login_required
+@require_safe
+def annotate(request: HttpRequest, project_id: int) -> HttpResponse:
+    project = access.project_or_404(request, project_id, access.ANNOTATORS)
+    rater = access.rater_of(request, project)
+    assignment = assign.next_assignment(project, rater, resume=True)
+    context = _context(project, rater, assignment, undo=_last_undo(rater))
+    if request.htmx:  # type: ignore[attr-defined]
+        return _fragment(request, context)
+    page = {**context, "tab": "annotate", "fragment": _template(context), "done_today": _done_today(rater)}
+    return _marked(render(request, "annotate/workbench.html", page), context)
+
+
+@login_required
+@require_POST
+def judgment(request: HttpRequest, assignment_id: int) -> HttpResponse:
+    assignment = _mine(request, assignment_id)
+    protocol = newest(assignment.project)
+    sent = seat.Sent()
+    try:
+        sent = seat.read(request)
+        if sent.client_id is None:
+            raise protocols.AnswerInvalid("client_id", _("is missing; load the page again"))
+        protocol = _protocol(assignment.project, sent.protocol_id) or protocol
+        stored = judge.submit_judgment(
+            assignment, sent.given, client_id=sent.client_id, active_ms=sent.active_ms, protocol=protocol
+        )
+    except protocols.AnswerInvalid as invalid:
+        error = Refusal(invalid.field, invalid.reason)
+        context = _context(
+            assignment.project, assignment.rater, assignment, protocol=protocol, given=sent.given, error=error
+        )
+        return _fragment(request, context, status=422)
+    return _following(request, assignment, sent.showing, _undo_of(stored))
+
+
+@login_required
+@require_POST
+def draft(request: HttpRequest, assignment_id: int) -> HttpResponse:
+    assignment = _mine(request, assignment_id)
+    try:
+        sent = seat.read(request)
+    except protocols.AnswerInvalid as invalid:
+        return JsonResponse({"error": {"field": invalid.field, "reason": invalid.reason}}, status=422)
+    saved = assign.save_draft(assignment, sent.given, sent.active_ms)
+    if saved is None:
+        return JsonResponse({"error": {"reason": _("This comparison is no longer open for you.")}}, status=409)
+    return JsonResponse({"saved_at": saved.isoformat()})
+
+
+@login_required
+@require_POST
+def skip(request: HttpRequest, assignment_id: int) -> HttpResponse:
+    assignment = _mine(request, assignment_id)
+    assign.skip(assignment, _reason(request))
+    return _following(request, assignment, _showing(request), None)
+
+
+@login_required
+@require_POST
+def flag(request: HttpRequest, assignment_id: int) -> HttpResponse:
+    assignment = _mine(request, assignment_id)
+    reason = _reason(request)
+    if not reason:
+        return JsonResponse({"error": {"field": "reason", "reason": _("say what is wrong with it")}}, status=422)
+    assign.flag(assignment, reason)
+    if request.POST.get("and") != "skip":
+        return HttpResponse(status=204)
+    assign.skip(assignment, reason)
+    return _following(request, assignment, _showing(request), None)
+
+
+@login_required
+@require_POST
+def undo(request: HttpRequest, assignment_id: int) -> HttpResponse:
+    assignment = _mine(request, assignment_id)
+    try:
+        judge.undo(assignment)
+    except judge.UndoTooLate:
+        return HttpResponse(
+            _("It is too late to undo this judgment."), status=409, content_type="text/plain; charset=utf-8"
+        )
+    return _fragment(request, _context(assignment.project, assignment.rater, assignment))
+
+
+@login_required
+@require_POST
+def open_ahead(request: HttpRequest, assignment_id: int) -> HttpResponse:
+    assignment = _mine(request, assignment_id)
+    if assign.open_now(assignment, assignment.project):
+        return HttpResponse(status=204)
+    instead = assign.next_assignment(assignment.project, assignment.rater)
+    return _fragment(request, _context(assignment.project, assignment.rater, instead), status=409)
+
+
+@login_required
+@require_safe
+def prefetch(request: HttpRequest, assignment_id: int) -> HttpResponse:
+    assignment = _mine(request, assignment_id)
+    return _ahead(request, assignment, None)
+
+
+def newest(project: Project) -> Protocol:
+    """The protocol new judgments are given under. Versions are immutable, so one is read from the database once."""
+    current = project.protocols.order_by("-version").values_list("pk", flat=True).first()
+    assert current is not None, "a project is made with its protocol"
+    return _version(current)
+
+
+@lru_cache(maxsize=256)
+def _version(protocol_id: int) -> Protocol:
+    return Protocol.objects.get(pk=protocol_id)
+
+
+def _protocol(project: Project, protocol_id: int | None) -> Protocol | None:
+    """The version that was on screen, when the page says which."""
+    if protocol_id is None or not project.protocols.filter(pk=protocol_id).exists():
+        return None
+    return _version(protocol_id)
+
+
+def _mine(request: HttpRequest, assignment_id: int) -> Assignment:
+    """The user's own assignment in a project where they may annotate; 404 otherwise."""
+    mine = Assignment.objects.filter(
+        rater__user=request.user,  # type: ignore[misc]
+        project__in=Project.objects.of(request.user, *access.ANNOTATORS),  # type: ignore[arg-type]
+    )
+    return get_object_or_404(mine.select_related("project", "rater"), pk=assignment_id)
+
+
+def _following(request: HttpRequest, done: Assignment, showing: int | None, undo: Undo | None) -> HttpResponse:
+    """What the page needs after `done`: the next comparison, or the one after that when it shows the next already."""
+    project, rater = done.project, done.rater
+    if showing is not None:
+        shown = Assignment.objects.filter(pk=showing, rater=rater).first()
+        if shown and assign.open_now(shown, project):
+            return _ahead(request, done, undo)
+    return _fragment(request, _context(project, rater, assign.next_assignment(project, rater), undo=undo))
+
+
+def _ahead(request: HttpRequest, done: Assignment, undo: Undo | None) -> HttpResponse:
+    ahead = assign.next_assignment(done.project, done.rater, prefetch=True)
+    if ahead is None:
+        return HttpResponse(status=204)
+    return _fragment(request, {**_context(done.project, done.rater, ahead, undo=undo), "ahead": True})
+
+
+def _context(
+    project: Project,
+    rater: Rater,
+    assignment: Assignment | None,
+    *,
+    undo: Undo | None = None,
+    protocol: Protocol | None = None,
+    given: dict[str, Any] | None = None,
+    error: Refusal | None = None,
+) -> dict[str, Any]:
+    context = {"project": project, "undo": undo, "ahead": False}
+    if assignment is None:
+        return {**context, "assignment": None, "reason": assign.queue_state(project, rater)}
+    protocol = protocol or newest(project)
+    definition = _definition_of(protocol.pk)
+    comparison = Comparison.objects.select_related("prompt", "response_a", "response_b").get(
+        pk=assignment.comparison_id
+    )
+    shown = [comparison.response_a, comparison.response_b]
+    if not assignment.a_first:
+        shown.reverse()
+    return {
+        **context,
+        "assignment": assignment,
+        "turns": rendering.rendered_prompt(comparison.prompt),
+        "left": _side("A", shown[0]),
+        "right": _side("B", shown[1]),
+        "protocol": protocol,
+        "definition": definition,
+        "given": given or assignment.draft,
+        "form": answer.build(definition, given or assignment.draft),
+        "error": error,
+    }
+
+
+def _side(letter: str, response: Response) -> Side:
+    return Side(letter, rendering.rendered(response), response.text)
+
+
+@lru_cache(maxsize=256)
+def _definition_of(protocol_id: int) -> protocols.Definition:
+    return protocols.read(_version(protocol_id).definition)
+
+
+def _fragment(request: HttpRequest, context: dict[str, Any], status: int = 200) -> HttpResponse:
+    return _marked(render(request, _template(context), context, status=status), context)
+
+
+def _template(context: dict[str, Any]) -> str:
+    return "annotate/_comparison.html" if context["assignment"] else "annotate/_queue_empty.html"
+
+
+def _marked(response: HttpResponse, context: dict[str, Any]) -> HttpResponse:
+    assignment = context["assignment"]
+    response["Seat-Fragment"] = "empty" if assignment is None else "ahead" if context["ahead"] else "current"
+    if assignment is not None:
+        response["Seat-Assignment"] = str(assignment.pk)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _undo_of(stored: Judgment) -> Undo | None:
+    if stored.assignment_id is None or not stored.is_current or stored.effective_at <= now():
+        return None
+    return Undo(stored.assignment_id, stored.effective_at)
+
+
+def _last_undo(rater: Rater) -> Undo | None:
+    """After a reload the last judgment can still be taken back."""
+    last = Judgment.objects.filter(rater=rater).order_by("-created_at").first()
+    return _undo_of(last) if last else None
+
+
+def _done_today(rater: Rater) -> int:
+    midnight = localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    return Judgment.objects.filter(rater=rater, is_current=True, created_at__gte=midnight).count()
+
+
+def _reason(request: HttpRequest) -> str:
+    return request.POST.get("reason", "").replace("\x00", "").strip()[:REASON_MAX]
+
+
+def _showing(request: HttpRequest) -> int | None:
+    given = request.POST.get("showing", "")
+    return int(given) if given.isdecimal() and len(given) < 19 else None

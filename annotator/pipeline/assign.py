@@ -1,0 +1,293 @@
+"""Who judges what next: places of comparisons are leased to annotators.
+
+A comparison that wants three people's judgments has three places. A place is held by a lease or by a judgment;
+`Comparison.places_open` counts the others and is recounted from these causes in the transaction that changes one.
+
+Locking (measured in docs/decisions/0002-assignment-locking.md): whoever takes or gives back a place locks the row of
+the comparison first and counts after it. Looking for the next comparison passes over rows that somebody else has
+locked at this moment, so annotators do not wait for each other; before anybody is told that nothing is left, all rows
+are looked at once more, waiting for the locked ones. Several rows are always locked in queue order.
+
+What an annotator's request costs does not grow with the project: the queue is a partial index over open places, and
+the search starts behind the annotator's own last comparison, because what they passed before they mostly have had.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from celery import shared_task
+from django.db import connection, transaction
+from django.db.models import F
+from django.db.models.functions import Greatest
+from django.utils.timezone import now
+from django.utils.translation import gettext as _
+
+from annotator.models import Assignment, Comparison, Flag, Plan, Project, Rater
+
+EXPIRE_BATCH = 500
+# One open and one fetched ahead is the rule; an undo or a second window can add to it.
+HELD_AT_MOST = 8
+
+# A comparison that was skipped or judged by this person is not offered again; one whose lease ran out is.
+_OPEN_FOR_ME = """
+    SELECT c.id FROM annotator_comparison c
+    WHERE c.project_id = %(project)s AND c.places_open > 0
+      AND NOT EXISTS (SELECT FROM annotator_assignment mine
+                      WHERE mine.comparison_id = c.id AND mine.rater_id = %(rater)s AND mine.state <> 'expired')
+"""
+# Behind my last comparison; somebody new starts at the head.
+_BEHIND_MY_LAST = """
+      AND (c.queue_order, c.id) > (
+          SELECT place.queue_order, place.id FROM (
+              (SELECT last.queue_order, last.id, 1 AS known
+               FROM annotator_assignment mine JOIN annotator_comparison last ON last.id = mine.comparison_id
+               WHERE mine.rater_id = %(rater)s ORDER BY mine.id DESC LIMIT 1)
+              UNION ALL SELECT -9223372036854775808, 0, 0
+          ) AS place ORDER BY known DESC LIMIT 1)
+"""
+_FIRST = " ORDER BY c.queue_order, c.id LIMIT 1 "
+_NEXT_UNLOCKED = _OPEN_FOR_ME + _BEHIND_MY_LAST + _FIRST + "FOR NO KEY UPDATE OF c SKIP LOCKED"
+_NEXT_ANYWHERE = _OPEN_FOR_ME + _FIRST + "FOR NO KEY UPDATE OF c"
+
+# Leases that were only fetched ahead, of comparisons I have not had.
+_TO_TAKE_OVER = """
+    SELECT theirs.id, theirs.comparison_id FROM annotator_assignment theirs
+    WHERE theirs.project_id = %(project)s AND theirs.state = 'leased' AND theirs.opened_at IS NULL
+      AND theirs.rater_id <> %(rater)s
+      AND NOT EXISTS (SELECT FROM annotator_assignment mine
+                      WHERE mine.comparison_id = theirs.comparison_id AND mine.rater_id = %(rater)s
+                        AND mine.state <> 'expired')
+    ORDER BY theirs.id LIMIT 1
+"""
+
+# An assignment that ran out is leased again as it was: same order on screen, draft kept.
+_LEASE = """
+    INSERT INTO annotator_assignment
+        (project_id, comparison_id, rater_id, round, state, leased_until, opened_at, a_first, draft, active_ms,
+         skip_reason, created_at)
+    VALUES (%(project)s, %(comparison)s, %(rater)s, 1, 'leased', %(until)s, %(opened)s, %(a_first)s, '{}', 0, '',
+            clock_timestamp())
+    ON CONFLICT (comparison_id, rater_id, round) DO UPDATE
+        SET state = 'leased', leased_until = excluded.leased_until, opened_at = excluded.opened_at
+        WHERE annotator_assignment.state = 'expired'
+    RETURNING *
+"""
+
+_RECOUNT = """
+    UPDATE annotator_comparison c SET places_open = counted.places
+    FROM (SELECT each.id,
+                 greatest(0, each.votes_wanted
+                     - (SELECT count(*) FROM annotator_judgment j JOIN annotator_rater r ON r.id = j.rater_id
+                        WHERE j.comparison_id = each.id AND j.is_current AND NOT j.is_surplus AND r.kind = 'person')
+                     - (SELECT count(*) FROM annotator_assignment a
+                        WHERE a.comparison_id = each.id AND a.state = 'leased')) AS places
+          FROM annotator_comparison each WHERE each.id = ANY(%s)) AS counted
+    WHERE counted.id = c.id AND c.places_open <> counted.places
+"""
+
+
+def next_assignment(
+    project: Project, rater: Rater, *, prefetch: bool = False, resume: bool = False
+) -> Assignment | None:
+    """What `rater` judges now: the lease they hold, else a new one; None when nothing is left for them.
+
+    With `prefetch` the one after it: leased too, but not opened, so somebody else may take it over while it is the
+    last thing left. With `resume` a draft whose lease ran out comes first, when its place is still free.
+    Calling it again gives the same assignment.
+    """
+    if project.status != Project.Status.ACTIVE:
+        return None
+    held = _held(rater)
+    if prefetch:
+        ahead = [assignment for assignment in held if assignment.opened_at is None]
+        return ahead[0] if ahead else _new_lease(project, rater, ahead=True)
+    for assignment in held:
+        if open_now(assignment, project):
+            return assignment
+    return (_resumed(project, rater) if resume else None) or _new_lease(project, rater)
+
+
+def open_now(assignment: Assignment, project: Project) -> bool:
+    """The annotator reads it now: from here on nobody may take it over. False when somebody had before."""
+    current = now()
+    opened = assignment.opened_at or current
+    until = current + timedelta(seconds=project.lease_seconds)
+    mine = Assignment.objects.filter(pk=assignment.pk, state=Assignment.State.LEASED)
+    if not mine.update(opened_at=opened, leased_until=until):
+        return False
+    assignment.opened_at, assignment.leased_until = opened, until
+    return True
+
+
+def save_draft(assignment: Assignment, draft: dict[str, Any], active_ms: int) -> datetime | None:
+    """Keep an unfinished answer and the lease with it; None when the comparison is no longer this person's."""
+    current = now()
+    saved = Assignment.objects.filter(pk=assignment.pk, state=Assignment.State.LEASED).update(
+        draft=draft,
+        draft_saved_at=current,
+        active_ms=Greatest(F("active_ms"), active_ms),
+        leased_until=current + timedelta(seconds=assignment.project.lease_seconds),
+    )
+    return current if saved else None
+
+
+@transaction.atomic
+def skip(assignment: Assignment, reason: str = "") -> bool:
+    """Give the place back; this person is not offered it again. False when it was judged already."""
+    lock([assignment.comparison_id])
+    open_or_expired = Assignment.objects.filter(
+        pk=assignment.pk, state__in=(Assignment.State.LEASED, Assignment.State.EXPIRED)
+    )
+    skipped = open_or_expired.update(state=Assignment.State.SKIPPED, skip_reason=reason)
+    recount([assignment.comparison_id])
+    return bool(skipped)
+
+
+def flag(assignment: Assignment, reason: str) -> Flag:
+    """Report the comparison to the lead; a second report by the same person replaces the first and reopens it."""
+    flagged, _created = Flag.objects.update_or_create(
+        comparison_id=assignment.comparison_id,
+        rater_id=assignment.rater_id,
+        defaults={"reason": reason, "resolved_at": None},
+    )
+    return flagged
+
+
+@shared_task(name="annotator.pipeline.assign.expire_leases")
+def expire_leases(project_id: int | None = None) -> int:
+    """Reopen the places whose lease ran out, in batches; gives how many. Drafts stay with their assignments."""
+    done = 0
+    while expired := _expire_batch(project_id):
+        done += expired
+    return done
+
+
+@transaction.atomic
+def open_places(project_id: int, comparison_ids: Sequence[int]) -> None:
+    """Recount the open places of `comparison_ids`, after `votes_wanted` or judgments of theirs changed."""
+    ids = list(Comparison.objects.filter(project=project_id, pk__in=comparison_ids).values_list("pk", flat=True))
+    lock(ids)
+    recount(ids)
+
+
+def queue_state(project: Project, rater: Rater) -> str:
+    """Why there is nothing for `rater` now, in words. Ask after `next_assignment` gave None."""
+    if project.status == Project.Status.PAUSED:
+        return _("The lead has paused this project. Your work is safe; come back later.")
+    if project.status == Project.Status.CLOSED:
+        return _("This project is closed. Thank you for your work.")
+    if project.comparisons.filter(places_open__gt=0).exists():
+        return _("You have judged or skipped everything that is left.")
+    others = project.assignments.filter(state=Assignment.State.LEASED).exclude(rater=rater)
+    if others.exists():
+        return _("Everything left is being judged by others; look again in a few minutes.")
+    if project.assignments.exists() or project.plans.filter(status=Plan.Status.APPROVED).exists():
+        return _("All comparisons of this plan are judged.")
+    return _("The lead has not approved a plan yet.")
+
+
+def lock(comparison_ids: Sequence[int]) -> None:
+    """Lock comparisons before their places change hands; always in queue order, so no two wait for each other."""
+    rows = Comparison.objects.filter(pk__in=comparison_ids).order_by("queue_order", "pk")
+    list(rows.select_for_update(no_key=True).values_list("pk"))
+
+
+def recount(comparison_ids: Sequence[int]) -> None:
+    """Bring `places_open` of locked comparisons up to date with the judgments and leases that hold their places."""
+    with connection.cursor() as cursor:
+        cursor.execute(_RECOUNT, [list(comparison_ids)])
+
+
+def _held(rater: Rater) -> list[Assignment]:
+    """Leases of `rater`: the one opened last first, those fetched ahead after the opened ones."""
+    mine = Assignment.objects.filter(rater=rater, state=Assignment.State.LEASED)
+    return list(mine.order_by(F("opened_at").desc(nulls_last=True), "pk")[:HELD_AT_MOST])
+
+
+def _resumed(project: Project, rater: Rater) -> Assignment | None:
+    """What this person worked on last, when its lease ran out with a draft in it and its place is still free."""
+    last = Assignment.objects.filter(rater=rater).order_by("-pk").first()
+    if last is None or last.state != Assignment.State.EXPIRED or not last.draft:
+        return None
+    with transaction.atomic():
+        lock([last.comparison_id])
+        free = Comparison.objects.filter(pk=last.comparison_id, places_open__gt=0).exists()
+        return _lease(project, rater, last.comparison_id, ahead=False) if free else None
+
+
+def _new_lease(project: Project, rater: Rater, *, ahead: bool = False) -> Assignment | None:
+    """Lease the next open place. None only when, at one moment of this call, there was none for `rater`."""
+    parameters = {"project": project.pk, "rater": rater.pk}
+    while True:
+        for search in (_NEXT_UNLOCKED, _NEXT_ANYWHERE):
+            if assignment := _claim(project, rater, search, parameters, ahead):
+                return assignment
+        if expire_leases(project.pk):
+            continue
+        if not ahead and (assignment := _take_over(project, rater, parameters)):
+            return assignment
+        # A row we waited for may have gone and another come back meanwhile: only an empty snapshot is an answer.
+        if not _one(_OPEN_FOR_ME + "LIMIT 1", parameters) and (ahead or not _one(_TO_TAKE_OVER, parameters)):
+            return None
+
+
+@transaction.atomic
+def _claim(project: Project, rater: Rater, search: str, parameters: dict[str, int], ahead: bool) -> Assignment | None:
+    found = _one(search, parameters)
+    return _lease(project, rater, found[0], ahead=ahead) if found else None
+
+
+@transaction.atomic
+def _take_over(project: Project, rater: Rater, parameters: dict[str, int]) -> Assignment | None:
+    found = _one(_TO_TAKE_OVER, parameters)
+    if not found:
+        return None
+    assignment_id, comparison_id = found
+    lock([comparison_id])
+    unopened = Assignment.objects.filter(pk=assignment_id, state=Assignment.State.LEASED, opened_at=None)
+    if not unopened.update(state=Assignment.State.EXPIRED):
+        return None
+    return _lease(project, rater, comparison_id, ahead=False)
+
+
+def _lease(project: Project, rater: Rater, comparison_id: int, *, ahead: bool) -> Assignment | None:
+    """Lease a place of a locked comparison. None when this person got it in another window meanwhile."""
+    current = now()
+    values = {
+        "project": project.pk,
+        "rater": rater.pk,
+        "comparison": comparison_id,
+        "until": current + timedelta(seconds=project.lease_seconds),
+        "opened": None if ahead else current,
+        "a_first": bool(secrets.randbits(1)),
+    }
+    for assignment in Assignment.objects.raw(_LEASE, values):
+        recount([comparison_id])
+        return assignment
+    return None
+
+
+@transaction.atomic
+def _expire_batch(project_id: int | None) -> int:
+    due = Assignment.objects.filter(state=Assignment.State.LEASED, leased_until__lt=now())
+    if project_id is not None:
+        due = due.filter(project=project_id)
+    batch = dict(due.order_by("leased_until").values_list("pk", "comparison_id")[:EXPIRE_BATCH])
+    if not batch:
+        return 0
+    comparisons = sorted(set(batch.values()))
+    lock(comparisons)
+    # Asked again under the lock: some were judged or opened while we waited.
+    expired = due.filter(pk__in=batch).update(state=Assignment.State.EXPIRED)
+    recount(comparisons)
+    return expired
+
+
+def _one(query: str, parameters: dict[str, int]) -> tuple[Any, ...] | None:
+    with connection.cursor() as cursor:
+        cursor.execute(query, parameters)
+        return cursor.fetchone()

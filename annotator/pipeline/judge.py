@@ -1,0 +1,201 @@
+"""A person's answer becomes a judgment: stored once, acknowledged only when stored, undone within ten seconds.
+
+A lease turns into a judgment by one conditional update, so of two windows that submit at once one comes first. The
+place stays held (the lease counted for it before, the judgment does now), so nothing has to be recounted. An answer
+without a lease comes late: then the comparison is locked and its places say whether somebody took the place meanwhile.
+
+Pay: the entry is written in the transaction of the judgment, against money that was reserved when the plan was
+approved, so an acknowledged judgment is always paid; an undo takes the entry back, which is possible because the
+ledger settles nothing before `effective_at`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.utils.timezone import now
+
+from annotator import protocols
+from annotator.models import Assignment, Comparison, Judgment, Plan, Protocol, Route
+from annotator.pipeline import assign, ledger
+
+UNDO = timedelta(seconds=10)
+
+
+class UndoTooLate(Exception):
+    """The judgment counts already: labels and exports may have seen it."""
+
+
+def submit_judgment(
+    assignment: Assignment,
+    answer: Mapping[str, Any],
+    *,
+    client_id: UUID,
+    active_ms: int = 0,
+    protocol: Protocol | None = None,
+) -> Judgment:
+    """Store `answer` (on-screen order, shape of `protocols.check`), given under `protocol` (default: the newest).
+
+    The same client id again gives what it gave first. Raises protocols.AnswerInvalid, and then nothing has changed.
+    """
+    protocol = protocol or assignment.project.protocol
+    checked = check(protocol, answer, a_first=assignment.a_first)
+    judgment = _judgment(assignment, checked, protocol, client_id, active_ms)
+    try:
+        return _store(assignment, judgment)
+    except IntegrityError:
+        # Two windows raced through an undo: what they made is visible now.
+        return _store(assignment, judgment)
+
+
+def check(protocol: Protocol, answer: Mapping[str, Any], *, a_first: bool) -> protocols.Answer:
+    """The checked answer in the comparison's own order. Raises AnswerInvalid in the words of what is on screen."""
+    definition = protocols.read(protocol.definition)
+    shown = protocols.check(definition, answer)
+    return shown if a_first else protocols.check(definition, protocols.mirror(answer))
+
+
+@transaction.atomic
+def undo(assignment: Assignment) -> Assignment:
+    """Take the judgment of `assignment` back: the comparison is open again with the answer as its draft.
+
+    The revision is kept and never counts. Raises UndoTooLate when there is nothing left to undo.
+    """
+    assign.lock([assignment.comparison_id])
+    fresh = Judgment.objects.filter(assignment=assignment, is_current=True, effective_at__gt=now())
+    judgment = fresh.select_for_update(no_key=True).first()
+    if judgment is None:
+        raise UndoTooLate
+    ledger.withdraw(judgment)
+    # Marked, so that exports can tell what was taken back from what was corrected later.
+    Judgment.objects.filter(pk=judgment.pk).update(is_current=False, provenance={**judgment.provenance, "undone": True})
+    assignment.draft = shown_answer(judgment)
+    # Somebody else holds the place of a surplus judgment; its author may still change their mind and send it again.
+    assignment.state = Assignment.State.EXPIRED if judgment.is_surplus else Assignment.State.LEASED
+    assignment.opened_at = assignment.draft_saved_at = now()
+    assignment.leased_until = now() + timedelta(seconds=assignment.project.lease_seconds)
+    assignment.save(update_fields=["draft", "state", "opened_at", "draft_saved_at", "leased_until"])
+    assign.recount([assignment.comparison_id])
+    return assignment
+
+
+def undoable(assignment: Assignment) -> Judgment | None:
+    """The judgment of `assignment` while it can be taken back."""
+    return Judgment.objects.filter(assignment=assignment, is_current=True, effective_at__gt=now()).first()
+
+
+def shown_answer(judgment: Judgment) -> dict[str, Any]:
+    """The answer as its author saw it, in the shape of a draft."""
+    own = {
+        "outcome": judgment.outcome,
+        "level": judgment.level,
+        "confidence": None if judgment.confidence is None else int(judgment.confidence),
+        "aspects": judgment.aspects,
+        "attributes": judgment.attributes,
+        "reasons": judgment.reasons,
+        "justification": judgment.justification,
+    }
+    return protocols.mirror(own) if judgment.a_first is False else own
+
+
+def _judgment(
+    assignment: Assignment, answer: protocols.Answer, protocol: Protocol, client_id: UUID, active_ms: int
+) -> Judgment:
+    current = now()
+    return Judgment(
+        project_id=assignment.project_id,
+        comparison_id=assignment.comparison_id,
+        rater_id=assignment.rater_id,
+        round=assignment.round,
+        protocol=protocol,
+        assignment=assignment,
+        outcome=answer.outcome,
+        level=answer.level,
+        preference=answer.preference,
+        confidence=answer.confidence,
+        aspects=answer.aspects,
+        attributes=answer.attributes,
+        reasons=answer.reasons,
+        justification=answer.justification,
+        client_id=client_id,
+        a_first=assignment.a_first,
+        active_ms=active_ms,
+        created_at=current,
+        effective_at=current + UNDO,
+    )
+
+
+@transaction.atomic
+def _store(assignment: Assignment, judgment: Judgment) -> Judgment:
+    earlier = _revisions(assignment)
+    if sent_before := _sent(earlier, judgment.client_id):
+        return sent_before
+    if not _close(assignment, judgment, Assignment.State.LEASED):
+        return _store_late(assignment, judgment)
+    judgment.revision = len(earlier) + 1
+    return _pay(assignment, judgment)
+
+
+def _store_late(assignment: Assignment, judgment: Judgment) -> Judgment:
+    """The lease is gone: it ran out, was taken over or skipped, or another window has judged."""
+    assign.lock([assignment.comparison_id])
+    earlier = _revisions(assignment)
+    if sent_before := _sent(earlier, judgment.client_id):
+        return sent_before
+    judgment.revision = len(earlier) + 1
+    for first in earlier:
+        if first.is_current:
+            # The first answer stands; the second is kept as a revision that does not count, and is not paid.
+            judgment.is_current = False
+            judgment.provenance = {"second_answer_to": first.pk}
+            judgment.save(force_insert=True)
+            return first
+    if not _close(assignment, judgment, Assignment.State.LEASED):
+        free = Comparison.objects.filter(pk=assignment.comparison_id, places_open__gt=0).exists()
+        judgment.is_surplus = not free
+        _close(assignment, judgment, Assignment.State.EXPIRED, Assignment.State.SKIPPED)
+    _pay(assignment, judgment)
+    assign.recount([assignment.comparison_id])
+    return judgment
+
+
+def _close(assignment: Assignment, judgment: Judgment, *states: str) -> bool:
+    """Turn the assignment to judged if it is in one of `states`; the claim of one answer among several."""
+    mine = Assignment.objects.filter(pk=assignment.pk, state__in=states)
+    return bool(mine.update(state=Assignment.State.JUDGED, active_ms=judgment.active_ms or 0))
+
+
+def _pay(assignment: Assignment, judgment: Judgment) -> Judgment:
+    """Store the judgment under the plan that sent it to people, with its price."""
+    routed = Route.objects.filter(
+        comparison=assignment.comparison_id, source=Route.PEOPLE, plan__status=Plan.Status.APPROVED
+    )
+    judgment.plan_id = routed.values_list("plan_id", flat=True).first()
+    judgment.cost = price = assignment.project.price_per_judgment
+    judgment.save(force_insert=True)
+    if price and judgment.is_surplus:
+        ledger.pay_surplus(judgment, price)
+    elif price:
+        ledger.pay(judgment, price, plan_id=judgment.plan_id)
+    return judgment
+
+
+def _revisions(assignment: Assignment) -> list[Judgment]:
+    """All this person's answers to the comparison in this round, oldest first."""
+    mine = Judgment.objects.filter(
+        comparison=assignment.comparison_id, rater=assignment.rater_id, round=assignment.round
+    )
+    return list(mine.order_by("revision"))
+
+
+def _sent(earlier: Iterable[Judgment], client_id: UUID | None) -> Judgment | None:
+    """What this client id has stored; where its answer came second, the answer that stands."""
+    for judgment in earlier:
+        if judgment.client_id == client_id:
+            first = judgment.provenance.get("second_answer_to")
+            return next((each for each in earlier if each.pk == first), judgment)
+    return None
