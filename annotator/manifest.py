@@ -124,6 +124,7 @@ def _counted(snapshot: Snapshot) -> dict[str, Any]:
         "judgments_by_source": _sorted(tally.votes),
         "cost_by_source": {name: format(cost.normalize(), "f") for name, cost in sorted(tally.cost.items())},
         "people": len(tally.people),
+        "imported_judgments_of_people": tally.imported,
         "pairs_of_people": tally.pairs,
         "agreeing_pairs": tally.agreeing,
     }

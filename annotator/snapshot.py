@@ -49,6 +49,8 @@ class Tally:
     people: set[int] = field(default_factory=set)
     versions: set[int] = field(default_factory=set)
     protocols: set[int] = field(default_factory=set)
+    # Judgments of people that came with an import: how they were made is their source's to say.
+    imported: int = 0
     # Pairs of people who judged the same comparison, and how many of them chose the same side.
     pairs: int = 0
     agreeing: int = 0
@@ -137,13 +139,13 @@ class Snapshot:
         raters = _raters({row["rater_id"] for row in rows})
         experts = self._experts({rater.user_id for rater in raters.values() if rater.user_id})
         votes: dict[int, list[source.Vote]] = defaultdict(list)
-        preferences: dict[int, list[float]] = defaultdict(list)
+        preferences: dict[int, dict[int, float]] = defaultdict(dict)
         for row in rows:
             rater = raters[row["rater_id"]]
             is_person = rater.kind == Rater.Kind.PERSON
             self._note(row, rater)
             if is_person and row["preference"] is not None:
-                preferences[row["comparison_id"]].append(row["preference"])
+                preferences[row["comparison_id"]].setdefault(_identity(rater, row["pk"]), row["preference"])
             votes[row["comparison_id"]].append(
                 source.Vote(
                     rater=pseudonym(rater),
@@ -153,7 +155,7 @@ class Snapshot:
                 )
             )
         for said in preferences.values():
-            self.tally.add_people(said)
+            self.tally.add_people(list(said.values()))
         return votes
 
     def _note(self, row: dict[str, Any], rater: Rater) -> None:
@@ -166,6 +168,7 @@ class Snapshot:
             tally.versions.add(version.pk)
         else:
             tally.people.add(rater.pk)
+            tally.imported += row["assignment_id"] is None
         if row["protocol_id"]:
             tally.protocols.add(row["protocol_id"])
 
@@ -297,7 +300,7 @@ _VOTE = (
     *("outcome", "preference", "p_b", "confidence", "aspects", "attributes", "reasons", "justification"),
     *("active_ms", "created_at"),
 )
-_JUDGMENT = ("comparison_id", "rater_id", "protocol_id", *_VOTE)
+_JUDGMENT = ("pk", "comparison_id", "rater_id", "protocol_id", "assignment_id", *_VOTE)
 _STORED = (
     *("round", "revision", "is_current", "level", "p_tie", "spans", "a_first", "is_surplus", "provenance"),
     *("cost", "effective_at"),
@@ -308,7 +311,7 @@ def _pages(rows: QuerySet[Any], last: int | None, columns: Sequence[str]) -> Ite
     """Pages of `columns` and pk in the order of pk, up to `last`: each a short indexed read."""
     after = 0
     bounded = rows if last is None else rows.filter(pk__lte=last)
-    while page := list(bounded.filter(pk__gt=after).order_by("pk").values("pk", *columns)[:PAGE]):
+    while page := list(bounded.filter(pk__gt=after).order_by("pk").values(*{"pk", *columns})[:PAGE]):
         yield page
         after = page[-1]["pk"]
 
@@ -323,6 +326,12 @@ def _keys(comparisons: QuerySet[Comparison]) -> dict[int, str]:
 
 def _response(row: dict[str, Any], side: str) -> source.Response:
     return source.Response(row[f"{side}__external_id"], row[f"{side}__text"], row[f"{side}__model"])
+
+
+def _identity(rater: Rater, judgment: int) -> int:
+    """One number a person; imported people without a name share a rater, so there each judgment is its own person."""
+    is_anonymous = not rater.user_id and not rater.external_id
+    return -judgment if is_anonymous else rater.pk
 
 
 def pseudonym(rater: Rater) -> str:

@@ -146,12 +146,29 @@ def _collection(facts: Mapping[str, Any]) -> str:
     lines = [
         "## Collection",
         "",
-        "Raters saw a prompt with two responses, A and B, and said which is better; for people the order on screen "
-        "was drawn at random and is undone here: negative always means A.",
+        "Raters were given a prompt with two responses, A and B, and said which is better. Negative always means A.",
+        *_seen(facts["counted"]),
         f"Protocol: {', '.join(protocols) or 'none (no judgment by people under a protocol)'}; "
         f"guidelines version {facts['guidelines']['version']}. Definition and hash are in `manifest.json`.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _seen(counted: Mapping[str, Any]) -> list[str]:
+    """How people's judgments came about, as far as it is known."""
+    imported = counted["imported_judgments_of_people"]
+    own = counted["judgments_by_source"].get("people", 0) - imported
+    lines = []
+    if own:
+        lines.append(
+            f"{_number(own)} judgments by people were made in Switchyard: the order on screen was drawn at random for "
+            "each and is undone here; the models' names were not shown."
+        )
+    if imported:
+        lines.append(
+            f"{_number(imported)} judgments by people were imported; how they were made is for their source to say."
+        )
+    return lines
 
 
 def _people(facts: Mapping[str, Any]) -> str:
@@ -161,7 +178,7 @@ def _people(facts: Mapping[str, Any]) -> str:
         return "\n".join([*lines, "No judgment of a person is in this export."]) + "\n"
     lines.append(
         f"{_number(counted['people'])} people judged. They appear under pseudonyms (`person-…`), the same in every "
-        "export of this project. Nothing else about them was collected or is included."
+        "export of this project. Nothing else about them is included."
     )
     pairs, agreeing = counted["pairs_of_people"], counted["agreeing_pairs"]
     lines.append(

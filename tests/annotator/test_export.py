@@ -268,6 +268,21 @@ def test_manifest_and_card_say_what_was_exported_and_that_it_is_generated(projec
     assert "**Not collected in the field. This data is generated.**" in card
     assert "| gpt | 1 | 50.0% |" in card
     assert "100.0% chose the same" in card
+    assert "2 judgments by people were imported" in card
+    assert "were made in Switchyard" not in card
+
+
+def test_a_person_who_judged_twice_does_not_agree_with_themselves(project):
+    comparison, person = make_comparison(project), make_person(project)
+    for round in (1, 2):
+        make_judgment(comparison, person, 1, round=round)
+    nobody = make_person(project)
+    nobody.external_id = ""
+    nobody.save()
+    for round in (1, 2):
+        make_judgment(comparison, nobody, -1, round=round)
+    counted = write(project, "judgments").manifest["counted"]
+    assert (counted["pairs_of_people"], counted["agreeing_pairs"]) == (3, 1)
 
 
 def test_names_cannot_break_the_card(project):
