@@ -46,8 +46,9 @@ class Problem:
 
     `features` (n, k) with `names`, symmetric ones (`features.symmetric`); `p_b` (n, s) each source's known probability
     that B is better, NaN where it has not judged (people: mean vote, known on the seed set only); `groups` (n,) the
-    prompt's number; `votes` (n,) people's votes behind their mean; `available` (n, s) where a source can be used, default everywhere;
-    `prices` (n, s) Decimals where they differ between comparisons, default each source's own.
+    prompt's number; `votes` (n,) people's votes behind their mean, default one each; `available` (n, s) where a source
+    can be used, default everywhere; `prices` (n, s) Decimals where they differ between comparisons, default each
+    source's own; `history` comparisons of the same sources that are no part of the plan, to learn from.
     """
 
     features: np.ndarray
@@ -58,6 +59,7 @@ class Problem:
     votes: np.ndarray | None = None
     available: np.ndarray | None = None
     prices: np.ndarray | None = None
+    history: Problem | None = None
 
     def __len__(self) -> int:
         return len(self.p_b)
@@ -88,6 +90,26 @@ class Problem:
         """(n,) people's mean vote for B, NaN where unknown."""
         return self.p_b[:, self.people] if self.people is not None else np.full(len(self), np.nan)
 
+    @cached_property
+    def weights(self) -> np.ndarray:
+        return np.ones(len(self)) if self.votes is None else self.votes.astype(np.float64)
+
+    @cached_property
+    def lessons(self) -> Problem:
+        """This problem followed by its history: everything there is to learn from."""
+        if self.history is None:
+            return self
+        past = self.history.lessons
+        return Problem(
+            features=np.vstack([self.features, past.features]),
+            names=self.names,
+            sources=self.sources,
+            p_b=np.vstack([self.p_b, past.p_b]),
+            groups=np.concatenate([self.groups, past.groups]),
+            votes=np.concatenate([self.weights, past.weights]),
+            available=np.vstack([self.usable, past.usable]),
+        )
+
     def accuracy(self, source: int) -> float:
         """Agreement with people's majorities where both are known, weighted by votes; ties of people do not count and a
         labeler's tie is half; NaN when nothing is known."""
@@ -95,8 +117,7 @@ class Problem:
         if not counts.any():
             return float("nan")
         agreement = np.sign(self.p_b[counts, source] - 0.5) * np.sign(self.human[counts] - 0.5)
-        weights = None if self.votes is None else self.votes[counts]
-        return float(np.average((agreement + 1) / 2, weights=weights))
+        return float(np.average((agreement + 1) / 2, weights=self.weights[counts]))
 
 
 @dataclass(frozen=True)
@@ -195,8 +216,7 @@ def disagreement(
     """
     rng = np.random.default_rng(seed)
     base = _base(problem, budget, source)
-    wrong = chance_wrong(problem, base, seed=seed)
-    learnt = gain_is_learnt(problem, base)
+    learnt, wrong = chance_wrong(problem, base, seed=seed)
     worth = wrong / np.maximum(1, _extra(problem, base))
     order = np.lexsort((rng.random(len(problem)), -worth))
     chosen = _buy_people(problem, base, order, budget, people_share)
@@ -216,30 +236,34 @@ STRATEGIES: dict[str, Callable[..., Allocation]] = {
 # Where the labeler is wrong
 
 
-def gain_is_learnt(problem: Problem, base: np.ndarray) -> bool:
-    return len(np.unique(problem.groups[_taught(problem, base)])) >= 5 and int(_taught(problem, base).sum()) >= ENOUGH
-
-
-def chance_wrong(problem: Problem, base: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """(n,) probability that source `base[i]` and people's majority disagree on comparison i.
+def chance_wrong(problem: Problem, base: np.ndarray, *, seed: int = 0) -> tuple[bool, np.ndarray]:
+    """(True, (n,) probability that source `base[i]` and people's majority disagree on comparison i).
 
     Logistic regression on what the labelers said (confidence, disagreement between them) and the symmetric features,
     penalty by cross-validation, fitted where both are known. Those comparisons get out-of-fold values, so that a plan
-    does not rank the comparisons it learnt from by their own answers. Without enough of them: an untaught score of
-    doubt and disagreement, good for ranking only.
+    does not rank the comparisons it learnt from by their own answers. With under 30 of them, or under 5 prompts:
+    (False, an untaught score of doubt and disagreement, good for ranking only).
     """
-    X, taught = _doubt(problem, base), _taught(problem, base)
-    if not gain_is_learnt(problem, base):
-        return np.asarray(0.5 * (X[:, 0] + X[:, 1]))
+    n, known = len(problem), problem.lessons
+    base = np.concatenate([base, _past_base(problem, base)])
+    doubt, taught = _doubt(known, base), _taught(known, base)
+    if taught.sum() < ENOUGH or len(np.unique(known.groups[taught])) < 5:
+        return False, np.asarray(doubt[:n, 0] + doubt[:n, 1]) / 2
     # Not at the top: forms that only list strategies need no scikit-learn.
     from routing import calibration
 
-    side = np.sign(problem.p_b[np.arange(len(problem)), np.maximum(base, 0)] - 0.5)
-    wrong = np.where(side == 0, 0.5, (side * np.sign(problem.human - 0.5) < 0).astype(float))
-    votes = np.ones(len(problem)) if problem.votes is None else problem.votes.astype(np.float64)
-    weight = votes * np.abs(2 * problem.human - 1)
-    inputs = np.hstack([X, _standard(problem.features)])
-    return calibration.out_of_fold(inputs, wrong, np.nan_to_num(weight), problem.groups, taught, seed)
+    side = np.sign(known.p_b[np.arange(len(known)), np.maximum(base, 0)] - 0.5)
+    wrong = np.where(side == 0, 0.5, (side * np.sign(known.human - 0.5) < 0).astype(float))
+    weight = np.nan_to_num(known.weights * np.abs(2 * known.human - 1))
+    inputs = np.hstack([doubt, _standard(known.features)])
+    return True, calibration.out_of_fold(inputs, wrong, weight, known.groups, taught, seed)[:n]
+
+
+def _past_base(problem: Problem, base: np.ndarray) -> np.ndarray:
+    """What the history learns about: the labeler that judges most of the plan."""
+    used = base[base >= 0]
+    usual = int(np.bincount(used).argmax()) if len(used) else -1
+    return np.full(len(problem.lessons) - len(problem), usual)
 
 
 def _taught(problem: Problem, base: np.ndarray) -> np.ndarray:
@@ -294,7 +318,7 @@ def _base(problem: Problem, budget: Decimal, source: int | None) -> np.ndarray:
             name = problem.sources[source].name
             raise BudgetTooSmall(budget, to_money(cost_of(problem, wanted)), f"{name} for all comparisons")
         return wanted
-    accuracy = {labeler: problem.accuracy(labeler) for labeler in problem.labelers}
+    accuracy = {labeler: problem.lessons.accuracy(labeler) for labeler in problem.labelers}
     for labeler in sorted(accuracy, key=lambda labeler: -np.nan_to_num(accuracy[labeler], nan=-1.0)):
         wanted = np.where(problem.usable[:, labeler], labeler, cheapest)
         if cost_of(problem, wanted) <= money:

@@ -1,0 +1,209 @@
+"""Rows with people's and labelers' judgments as arrays, and how they are split so that nothing leaks into a report."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from routing import features
+
+# Fewer prompts than this, and a split by prompt leaves too few kinds of prompts on either side.
+FEW_PROMPTS = 50
+FEW_MODELS = 10
+
+
+class BrokenSplit(Exception):
+    """A prompt, model or text is on both sides of a split. A bug: no figure of this run may be reported."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """n comparisons: `values` (n, k) features, `texts` (prompt, A, B), `people` mean vote for B (ties one half),
+    `votes` (n,), `judges` with `p_b` (n, L), `prompts` (n,) number of the prompt, `models` (n, 2)."""
+
+    texts: list[tuple[str, str, str]]
+    values: np.ndarray
+    people: np.ndarray
+    votes: np.ndarray
+    judges: tuple[str, ...]
+    p_b: np.ndarray
+    prompts: np.ndarray
+    models: list[tuple[str, str]]
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Positions of three parts. `fit` is routed and trained on, `select` is the seed set that everything is learnt and
+    chosen on, `test` is only reported from. `by` says what no two parts share."""
+
+    fit: np.ndarray
+    select: np.ndarray
+    test: np.ndarray
+    by: str
+    dropped: int
+
+
+def read_rows(path: Path | str) -> Iterator[dict[str, Any]]:
+    """Rows of a JSON Lines file, plain or gzip'ed."""
+    path = Path(path)
+    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}: not JSON ({error}).") from None
+
+
+def load(rows: Iterable[dict[str, Any]]) -> Table:
+    """Rows with `prompt`, `response_a`, `response_b`, `human_labels`, `ai_labels` (see docs/routing.md) as a table.
+
+    Rows without a person's vote are left out and counted in `notes`. Without any AI label the longer response stands
+    in as a free labeler, and `notes` says so. Raises ValueError when no row has a vote.
+    """
+    rows = list(rows)
+    kept = [row for row in rows if _votes(row)]
+    if not kept:
+        raise ValueError("No row has a person's judgment (human_labels): there is nothing to test against.")
+    notes = [f"{len(rows) - len(kept)} rows without a person's vote left out."] if len(kept) < len(rows) else []
+    values = features.extract([_pair(row) for row in kept])
+    judges = tuple(dict.fromkeys(label["judge"] for row in kept for label in row.get("ai_labels") or ()))
+    p_b = np.array([[_said(row, judge) for judge in judges] for row in kept]).reshape(len(kept), len(judges))
+    if not judges:
+        longer = np.sign(values[:, features.NAMES.index("words_difference")])
+        judges, p_b = ("longest",), ((longer + 1) / 2)[:, None]
+        notes.append("No AI labels in the file: the longer response stands in as a free labeler.")
+    texts = [(_prompt_text(row), row["response_a"], row["response_b"]) for row in kept]
+    return Table(
+        texts=texts,
+        values=values,
+        people=np.array([np.mean(_votes(row)) for row in kept]),
+        votes=np.array([len(_votes(row)) for row in kept]),
+        judges=judges,
+        p_b=p_b,
+        prompts=_numbers([" ".join(text[0].casefold().split()) for text in texts]),
+        models=[(row.get("model_a") or "", row.get("model_b") or "") for row in kept],
+        notes=tuple(notes),
+    )
+
+
+def _votes(row: dict[str, Any]) -> list[float]:
+    """1 for B, 0 for A, one half for a tie: strength is not probability."""
+    return [(np.sign(label["preference"]) + 1) / 2 for label in row["human_labels"] if label["preference"] is not None]
+
+
+def _said(row: dict[str, Any], judge: str) -> float:
+    said = [(1 + label["preference"]) / 2 for label in row["ai_labels"] if label["judge"] == judge]
+    return float(np.mean(said)) if said else float("nan")
+
+
+def _prompt_text(row: dict[str, Any]) -> str:
+    prompt = row["prompt"]
+    return prompt if isinstance(prompt, str) else "\n\n".join(turn["content"] for turn in prompt)
+
+
+def _pair(row: dict[str, Any]) -> SimpleNamespace:
+    prompt = row["prompt"]
+    turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    context = row.get("context") or (row.get("meta") or {}).get("passages") or []
+    return SimpleNamespace(
+        prompt=SimpleNamespace(turns=turns, context=context),
+        response_a=SimpleNamespace(text=row["response_a"]),
+        response_b=SimpleNamespace(text=row["response_b"]),
+    )
+
+
+def _numbers(keys: list[Any]) -> np.ndarray:
+    known: dict[Any, int] = {}
+    return np.array([known.setdefault(key, len(known)) for key in keys])
+
+
+def split(table: Table, seed: int, by: str = "auto") -> Split:
+    """Split into fit, select and test, by "prompt" or by unseen "models"; "auto" takes models under 50 prompts.
+
+    By prompt: no two parts share a prompt (equal prompt texts are one prompt), about 50 / 20 / 30%.
+    By models: test holds comparisons of 35% of the models among themselves; comparisons of a test model with another
+    are dropped, and so is what shares a response text with test. Fit and select (30%) share models, as a seed set
+    does with its project, but no repeated comparison.
+    """
+    if by == "auto":
+        names = {name for pair in table.models for name in pair}
+        few = len(np.unique(table.prompts)) < FEW_PROMPTS
+        by = "models" if few and "" not in names and len(names) >= FEW_MODELS else "prompt"
+    made = _by_models(table, seed) if by == "models" else _by_prompt(table, seed)
+    check(table, made)
+    return made
+
+
+def _by_prompt(table: Table, seed: int) -> Split:
+    part = _parts(table.prompts, (0.5, 0.2, 0.3), np.random.default_rng(seed))
+    return Split(*(np.flatnonzero(part == number) for number in range(3)), by="prompt", dropped=0)
+
+
+def _parts(groups: np.ndarray, shares: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
+    """(n,) part of each row: whole groups, shuffled, cut where the shares of all rows are reached."""
+    distinct, sizes = np.unique(groups, return_counts=True)
+    order = rng.permutation(len(distinct))
+    before = np.cumsum(sizes[order]) - sizes[order] / 2
+    part_of = np.empty(len(distinct), dtype=np.int64)
+    part_of[order] = np.searchsorted(np.cumsum(shares)[:-1] * len(groups), before, "right")
+    return np.asarray(part_of[np.searchsorted(distinct, groups)])
+
+
+def _by_models(table: Table, seed: int) -> Split:
+    rng = np.random.default_rng(seed)
+    names = sorted({name for pair in table.models for name in pair})
+    unseen = set(rng.permutation(names)[: round(0.35 * len(names))].tolist())
+    held = np.array([sum(name in unseen for name in pair) for pair in table.models])
+    test = np.flatnonzero(held == 2)
+    seen_texts = {text for row in test for text in _answers(table, row)}
+    pool = np.array([row for row in np.flatnonzero(held == 0) if not seen_texts & set(_answers(table, row))], dtype=int)
+    repeats = _numbers([frozenset(_answers(table, row)) for row in pool])
+    part = _parts(repeats, (0.7, 0.3), rng)
+    return Split(pool[part == 0], pool[part == 1], test, "models", len(table) - len(pool) - len(test))
+
+
+def _answers(table: Table, row: int) -> list[tuple[int, str]]:
+    _, a, b = table.texts[row]
+    return [(int(table.prompts[row]), a), (int(table.prompts[row]), b)]
+
+
+def check(table: Table, made: Split) -> None:
+    """Raises BrokenSplit when a row, prompt, model, response or repeated comparison crosses what `made.by` forbids."""
+    parts = {"fit": made.fit, "select": made.select, "test": made.test}
+    if any(not len(part) for part in parts.values()):
+        raise BrokenSplit(f"A part is empty ({ {name: len(part) for name, part in parts.items()} }): too little data.")
+    for first, second in (("fit", "select"), ("fit", "test"), ("select", "test")):
+        for kind in _apart(made.by, second):
+            shared = _keys(table, parts[first], kind) & _keys(table, parts[second], kind)
+            if shared:
+                raise BrokenSplit(f"{len(shared)} {kind}s are both in {first} and in {second}.")
+
+
+def _apart(by: str, second: str) -> tuple[str, ...]:
+    """What two parts must not share; `second` is "test" unless the parts are fit and select."""
+    if by == "prompt":
+        return ("row", "comparison", "prompt")
+    return ("row", "comparison", "model", "response") if second == "test" else ("row", "comparison")
+
+
+def _keys(table: Table, part: np.ndarray, kind: str) -> set[Any]:
+    if kind == "row":
+        return set(part.tolist())
+    if kind == "prompt":
+        return set(table.prompts[part].tolist())
+    if kind == "model":
+        return {name for row in part for name in table.models[row]}
+    if kind == "response":
+        return {answer for row in part for answer in _answers(table, row)}
+    return {frozenset(_answers(table, row)) for row in part}
