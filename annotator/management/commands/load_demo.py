@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from annotator.models import Labeler, Membership, Project, Role, User
-from annotator.pipeline import ingest, start
+from annotator.pipeline import featurise, ingest, route, start
 
 DEMO = settings.BASE_DIR / "demo"
 # user name -> (role, name on pages)
@@ -111,13 +111,9 @@ def _written(users: dict[str, User]) -> Project:
 
 def _all_to_people(project: Project, lead: User) -> None:
     """The first plan of many projects: people judge everything, and the money for it is set aside."""
-    try:
-        from annotator.pipeline import route
-    except ImportError:
-        project.comparisons.update(votes_wanted=project.votes, places_open=project.votes)
-        return
+    featurise.featurise(project)  # a plan knows every comparison's features; there may be no worker yet
     budget = project.price_per_judgment * project.votes * project.comparisons.count()
-    route.approve(route.make_plan(project, budget, strategy="all-people", by=lead), lead)
+    route.approve(route.make_plan(project, budget, strategy="all_people", by=lead), lead)
 
 
 def _generated(users: dict[str, User]) -> Project:
