@@ -10,11 +10,14 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import openai
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from labelers.base import LabelerError, Usage
+
+if TYPE_CHECKING:
+    # Imported where it is used: a web process that only estimates a price must not pay for it.
+    import openai
 
 Message = Mapping[str, str]
 # A server may ask for patience, but not for ever.
@@ -60,13 +63,20 @@ class Chat:
     """A model behind `base_url` (ending in /v1). Safe to share between threads."""
 
     def __init__(self, base_url: str, model: str, *, api_key: str = "", timeout: float = 60.0) -> None:
+        self.base_url = base_url
         self.model = model
+        self.timeout = timeout
         self._secret = api_key
-        self._client = openai.OpenAI(
-            base_url=base_url,
-            api_key=api_key or "none",
+
+    @cached_property
+    def _client(self) -> openai.OpenAI:
+        import openai
+
+        return openai.OpenAI(
+            base_url=self.base_url,
+            api_key=self._secret or "none",
             max_retries=0,
-            timeout=timeout,
+            timeout=self.timeout,
             http_client=openai.DefaultHttpxClient(follow_redirects=False),
         )
 
@@ -80,6 +90,8 @@ class Chat:
         extra: Mapping[str, Any] | None = None,
     ) -> Completion:
         """Make one call. Raises LabelerError; the key never appears in its message."""
+        import openai
+
         options: dict[str, Any] = {
             "messages": list(messages),
             "max_tokens": max_tokens,

@@ -16,8 +16,6 @@ from annotator.models import Judgment, Labeler, LabelerVersion, Outcome, Project
 from annotator.pipeline import signals, versions
 from annotator.pipeline.work import StepRefused
 from labelers.proxy import Proxy
-from routing import features
-from routing.reward_proxy import RewardProxy, design, folds
 
 # Fewer comparisons with people's votes than this teach nothing.
 ENOUGH = 50
@@ -53,6 +51,10 @@ def current_version(labeler: Labeler) -> LabelerVersion:
 
 def build(version: LabelerVersion) -> Proxy:
     """The labeler, fitted on the votes its version names; minutes for a million comparisons."""
+    # Imported here, not by every web process that only asks for a run.
+    from routing import features
+    from routing.reward_proxy import design
+
     project, learnt = version.labeler.project, version.parameters
     known = signals.load(project)
     X = design(known.prompt, known.a, known.b, known.features[:, features.SIGNED])
@@ -74,6 +76,8 @@ def build(version: LabelerVersion) -> Proxy:
 
 def cross_fitted(X: np.ndarray, people: np.ndarray, votes: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
     """(n,) P(B is better): by a model of all votes, and where there are votes by one that saw none of their group."""
+    from routing.reward_proxy import RewardProxy, folds
+
     judged = np.flatnonzero(~np.isnan(people))
     whole = RewardProxy(seed=seed).fit(X[judged], people[judged], votes[judged], groups[judged])
     p_b = whole.predict_proba(X)[:, 1]

@@ -51,6 +51,31 @@ def current_version(labeler: Labeler) -> LabelerVersion:
     return new_version(labeler, newest.parameters if newest else {})
 
 
+def add_judge(project: Project, name: str, price: Prices, **chosen: Any) -> Labeler:
+    """A new LLM judge of the project. Raises StepRefused for an endpoint or a name that cannot be used."""
+    check_endpoint(chosen["base_url"])
+    with transaction.atomic():
+        labeler, created = Labeler.objects.get_or_create(
+            project=project,
+            name=name,
+            defaults={
+                "kind": JUDGE,
+                "price_per_call": price.per_call,
+                "price_per_million_input": price.per_million_input,
+                "price_per_million_output": price.per_million_output,
+            },
+        )
+        if not created:
+            raise StepRefused(_("This project already has a labeler named %(name)s.") % {"name": name})
+        new_version(labeler, judge_parameters(project, **chosen))
+    return labeler
+
+
+def renew(labeler: Labeler) -> LabelerVersion:
+    """A version of a judge with the project's guidelines and protocol of today."""
+    return new_version(labeler, judge_parameters(labeler.project, **labeler.version.parameters))
+
+
 def judge_parameters(project: Project, **chosen: Any) -> dict[str, Any]:
     """What `chosen` and the project's protocol and guidelines make of a judge: its rubric is frozen with it."""
     definition = protocols.read(project.protocol.definition)
@@ -86,8 +111,8 @@ def build(version: LabelerVersion) -> LabelerContract | Asking:
         key = api_key(parameters.get("api_key_env", ""), base_url)
         known = {name: value for name, value in parameters.items() if name not in _BOOKKEEPING}
         return labelers.load(kind)(**known, api_key=key, prices=prices(version.labeler))
-    if kind not in labelers.KINDS:
-        raise StepRefused(_("%(name)s only has recorded verdicts and cannot judge anew.") % {"name": version.labeler})
+    if kind == PROXY or kind not in labelers.KINDS:
+        raise StepRefused(_("%(name)s cannot be built from its parameters alone.") % {"name": version.labeler})
     return labelers.load(kind)(**parameters)
 
 

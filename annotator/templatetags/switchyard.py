@@ -21,7 +21,7 @@ TABS = (
     ("board", "board", _("Board"), access.READERS),
     ("comparisons", "comparisons", _("Comparisons"), access.READERS),
     ("people", "people", _("People"), access.LEADS),
-    ("labelers", "labelers", _("Labelers"), access.LEADS),
+    ("labelers", "labelers", _("Labelers"), access.READERS),
     ("plan", "plans", _("Plan"), access.READERS),
     ("exports", "exports", _("Exports"), access.READERS),
     ("settings", "project_settings", _("Settings"), access.LEADS),

@@ -1,0 +1,122 @@
+"""What a project's labelers have done and how well: the numbers of the labelers page. For lead pages only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from math import sqrt
+from typing import Any
+
+from django.db import connection
+from django.db.models import Count, Q, QuerySet, Sum
+
+from annotator.models import Judgment, Labeler, LabelerCall, LabelerVersion, Project
+
+# Accuracy looks at the newest judgments of people, so that the page stays quick in a large project.
+PEOPLE_SEEN = 200_000
+Z95 = 1.959964
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Share of people's majorities a labeler agrees with, its ties counting half; a 95% interval (Wilson 1927)."""
+
+    comparisons: int
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Row:
+    labeler: Labeler
+    version: LabelerVersion | None
+    judged: int
+    cost: Decimal
+    failed: int
+    accuracy: Accuracy | None
+
+    @property
+    def is_null(self) -> bool:
+        return self.labeler.kind.startswith("null")
+
+
+def rows(project: Project) -> list[Row]:
+    """The project's labelers in the order in which they came; the nulls, which all others must beat, last."""
+    labelers = sorted(project.labelers.order_by("id"), key=lambda each: each.kind.startswith("null"))
+    theirs = Judgment.objects.filter(project=project, is_current=True, rater__labeler_version__isnull=False)
+    by = "rater__labeler_version__labeler"
+    judged = dict(theirs.order_by().values(by).annotate(n=Count("id")).values_list(by, "n"))
+    calls = LabelerCall.objects.filter(labeler_version__labeler__project=project).order_by()
+    failed = Count("id", filter=~Q(status__in=("ok", "in_flight")))
+    of_calls = calls.values("labeler_version__labeler").annotate(cost=Sum("cost"), failed=failed)
+    cost = {
+        labeler: (cost, n) for labeler, cost, n in of_calls.values_list("labeler_version__labeler", "cost", "failed")
+    }
+    right = accuracies(project)
+    newest = {version.labeler_id: version for version in _versions(project)}
+    nothing = (Decimal(0), 0)
+    return [
+        Row(
+            labeler,
+            newest.get(labeler.pk),
+            judged.get(labeler.pk, 0),
+            *cost.get(labeler.pk, nothing),
+            right.get(labeler.pk),
+        )
+        for labeler in labelers
+    ]
+
+
+def call_statuses(labeler: Labeler) -> list[dict[str, Any]]:
+    """Its calls by how they ended: status in words, number, cost."""
+    calls = LabelerCall.objects.filter(labeler_version__labeler=labeler).order_by().values("status")
+    words = dict(LabelerCall.Status.choices)
+    rows = calls.annotate(n=Count("id"), cost=Sum("cost"), input=Sum("input_tokens"), output=Sum("output_tokens"))
+    return [{**row, "words": words[row["status"]]} for row in rows.order_by("status")]
+
+
+def _versions(project: Project) -> QuerySet[LabelerVersion]:
+    return LabelerVersion.objects.filter(labeler__project=project).select_related("labeler__project").order_by("id")
+
+
+_AGREEMENT = """
+WITH said AS (
+    SELECT j.comparison_id, j.preference
+    FROM annotator_judgment j JOIN annotator_rater r ON r.id = j.rater_id
+    WHERE j.project_id = %(project)s AND r.kind = 'person'
+      AND j.is_current AND j.effective_at <= clock_timestamp() AND j.outcome = 'level'
+    ORDER BY j.id DESC LIMIT %(limit)s
+),
+people AS (
+    SELECT comparison_id, sign(sum(sign(preference))) AS side FROM said GROUP BY comparison_id
+),
+answers AS (
+    SELECT v.labeler_id, j.comparison_id, j.p_b,
+           row_number() OVER (PARTITION BY v.labeler_id, j.comparison_id ORDER BY v.id DESC, j.round) AS place,
+           people.side
+    FROM people
+    JOIN annotator_judgment j ON j.comparison_id = people.comparison_id AND j.is_current AND j.p_b IS NOT NULL
+    JOIN annotator_rater r ON r.id = j.rater_id
+    JOIN annotator_labelerversion v ON v.id = r.labeler_version_id
+    WHERE people.side <> 0
+)
+SELECT labeler_id, count(*),
+       sum(CASE WHEN p_b = 0.5 THEN 0.5 WHEN sign(p_b - 0.5) = side THEN 1 ELSE 0 END)::float8
+FROM answers WHERE place = 1 GROUP BY labeler_id
+"""
+
+
+def accuracies(project: Project) -> dict[int, Accuracy]:
+    """By labeler id, where its newest verdicts meet people's majorities; where people tie is left out."""
+    with connection.cursor() as cursor:
+        cursor.execute(_AGREEMENT, {"project": project.pk, "limit": PEOPLE_SEEN})
+        return {labeler: wilson(right, n) for labeler, n, right in cursor.fetchall()}
+
+
+def wilson(right: float, n: int) -> Accuracy:
+    """The 95% score interval of a share; unlike the plain one it never leaves [0, 1]."""
+    share, square = right / n, Z95 * Z95
+    middle = (share + square / (2 * n)) / (1 + square / n)
+    half = Z95 * sqrt(share * (1 - share) / n + square / (4 * n * n)) / (1 + square / n)
+    return Accuracy(n, share, max(0.0, middle - half), min(1.0, middle + half))

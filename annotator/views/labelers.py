@@ -1,0 +1,211 @@
+"""AI labelers of a project: what they cost and how good they are, adding a judge, trying it, switching it off."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from annotator import access, labeler_standing
+from annotator.forms.labelers import JudgeForm, PricesForm, RunForm
+from annotator.models import Comparison, Labeler, LabelerCall, Project
+from annotator.pipeline import label, ledger, proxy, versions
+from annotator.pipeline.work import StepRefused
+
+# Newest calls shown of one labeler.
+CALLS_SHOWN = 50
+
+
+def _labeler_or_404(project: Project, labeler_id: int) -> Labeler:
+    return get_object_or_404(project.labelers.select_related("project"), pk=labeler_id)
+
+
+@login_required
+@require_safe
+def labelers(request: HttpRequest, project_id: int) -> HttpResponse:
+    project = access.project_or_404(request, project_id, access.READERS)
+    rows = labeler_standing.rows(project)
+    context = {
+        "project": project,
+        "tab": "labelers",
+        "rows": rows,
+        "best": _best([row for row in rows if not row.is_null]),
+        "best_null": _best([row for row in rows if row.is_null]),
+        "has_proxy": any(row.labeler.kind == versions.PROXY for row in rows),
+        "can_learn": proxy.can_learn(project),
+        "enough": proxy.ENOUGH,
+    }
+    return render(request, "labelers/labelers.html", context)
+
+
+def _best(rows: list[labeler_standing.Row]) -> labeler_standing.Row | None:
+    measured = [row for row in rows if row.accuracy]
+    return max(measured, key=lambda row: row.accuracy.mean, default=None)  # type: ignore[union-attr]
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def labeler_add(request: HttpRequest, project_id: int) -> HttpResponse:
+    """A new LLM judge."""
+    project = access.project_or_404(request, project_id, access.LEADS)
+    form = JudgeForm(request.POST or None, project=project)
+    if request.method == "POST" and form.is_valid():
+        try:
+            labeler = versions.add_judge(project, form.cleaned_data["name"], form.price(), **form.chosen())
+        except StepRefused as refusal:
+            form.add_error("base_url", str(refusal))
+        else:
+            messages.success(request, _("Added. Try it on a few comparisons before you trust it."))
+            return redirect("labeler", project.pk, labeler.pk)
+    status = 422 if request.method == "POST" else 200
+    return render(request, "labelers/add.html", {"project": project, "tab": "labelers", "form": form}, status=status)
+
+
+@login_required
+@require_POST
+def labeler_add_proxy(request: HttpRequest, project_id: int) -> HttpResponse:
+    """The project's own proxy reward model; one a project."""
+    project = access.project_or_404(request, project_id, access.LEADS)
+    if not proxy.can_learn(project):
+        words = _("The proxy learns from people: it needs %(n)s comparisons they have judged, with features.")
+        messages.error(request, words % {"n": proxy.ENOUGH})
+        return redirect("labelers", project.pk)
+    labeler = project.labelers.filter(kind=versions.PROXY).first()
+    if labeler is None:
+        labeler = Labeler.objects.create(project=project, name="own proxy", kind=versions.PROXY)
+    return redirect("job", project.pk, label.request_run(labeler, scope="everything", by=request.user).pk)  # type: ignore[arg-type]
+
+
+@login_required
+@require_safe
+def labeler(request: HttpRequest, project_id: int, labeler_id: int) -> HttpResponse:
+    project = access.project_or_404(request, project_id, access.READERS)
+    return _page(request, project, _labeler_or_404(project, labeler_id))
+
+
+def _page(request: HttpRequest, project: Project, chosen: Labeler, status: int = 200, **more: Any) -> HttpResponse:
+    version = chosen.versions.select_related("labeler__project").order_by("-id").first()
+    calls = LabelerCall.objects.filter(labeler_version__labeler=chosen)
+    parameters = dict(version.parameters) if version else {}
+    whole = {
+        "project": project,
+        "tab": "labelers",
+        "labeler": chosen,
+        "version": version,
+        "is_judge": chosen.kind == versions.JUDGE,
+        "is_outdated": bool(version and versions.is_outdated(version)),
+        "host": urlsplit(parameters.get("base_url", "")).hostname,
+        "parameters": parameters,
+        "accuracy": labeler_standing.accuracies(project).get(chosen.pk),
+        "calls": calls.select_related("comparison").order_by("-id")[:CALLS_SHOWN],
+        "statuses": labeler_standing.call_statuses(chosen),
+        "prices": PricesForm(instance=chosen) if _has_prices(chosen) else None,
+    }
+    return render(request, "labelers/labeler.html", {**whole, **more}, status=status)
+
+
+def _has_prices(chosen: Labeler) -> bool:
+    return chosen.kind in (versions.JUDGE, versions.RECORDED)
+
+
+@login_required
+@require_POST
+def labeler_prices(request: HttpRequest, project_id: int, labeler_id: int) -> HttpResponse:
+    project = access.project_or_404(request, project_id, access.LEADS)
+    chosen = _labeler_or_404(project, labeler_id)
+    if not _has_prices(chosen):
+        messages.error(request, _("This labeler runs on this site and costs nothing."))
+        return redirect("labeler", project.pk, chosen.pk)
+    form = PricesForm(request.POST, instance=chosen)
+    if not form.is_valid():
+        return _page(request, project, _labeler_or_404(project, labeler_id), 422, prices=form)
+    form.save()
+    messages.success(request, _("Saved. The prices hold for new plans and new calls."))
+    return redirect("labeler", project.pk, chosen.pk)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def labeler_run(request: HttpRequest, project_id: int, labeler_id: int) -> HttpResponse:
+    """First what would be sent where and cost at most, then, confirmed, the run."""
+    project = access.project_or_404(request, project_id, access.LEADS)
+    chosen = _labeler_or_404(project, labeler_id)
+    if chosen.kind in (versions.RECORDED, versions.PROXY):
+        messages.error(request, _("There is nothing to run here: its verdicts come with the data or from votes."))
+        return redirect("labeler", project.pk, chosen.pk)
+    form = RunForm(request.POST if request.method == "POST" else {"on": request.GET.get("on", "trial")})
+    if not form.is_valid():
+        messages.error(request, _("Choose what it should judge."))
+        return redirect("labeler", project.pk, chosen.pk)
+    on = form.cleaned_data["on"]
+    try:
+        trial = label.trial_comparisons(chosen) if on == "trial" else []
+        number, most = label.estimate(chosen, _comparisons(project, on, trial))
+    except StepRefused as refusal:
+        messages.error(request, str(refusal))
+        return redirect("labeler", project.pk, chosen.pk)
+    if request.method == "POST" and number:
+        confirmed = form.cleaned_data["most"] or Decimal(0)
+        free = ledger.available(project)
+        if confirmed < most:
+            form.add_error(None, _("Meanwhile it can cost more than you confirmed; look again."))
+        elif most > free:
+            form.add_error(None, _("The budget does not cover it. Raise it in the settings, or choose fewer."))
+        else:
+            job = label.request_run(
+                chosen,
+                scope=on,
+                comparisons=trial,
+                reserve=None if chosen.is_free else most,
+                by=request.user,  # type: ignore[arg-type]
+            )
+            return redirect("job", project.pk, job.pk)
+    context = {
+        "project": project,
+        "tab": "labelers",
+        "labeler": chosen,
+        "on": on,
+        "number": number,
+        "most": most,
+        "free": ledger.available(project),
+        "host": urlsplit(chosen.version.parameters.get("base_url", "")).hostname,
+        "form": form if request.method == "POST" else None,
+    }
+    status = 422 if request.method == "POST" else 200
+    return render(request, "labelers/run.html", context, status=status)
+
+
+def _comparisons(project: Project, on: str, trial: list[int]) -> Any:
+    if on == "people":
+        return label.judged_by_people(project)
+    comparisons = Comparison.objects.filter(project=project)
+    return comparisons.filter(pk__in=trial) if on == "trial" else comparisons
+
+
+@login_required
+@require_POST
+def labeler_toggle(request: HttpRequest, project_id: int, labeler_id: int) -> HttpResponse:
+    """Switch it off or on. What it has judged stays; a run that is under way stops at its next beat."""
+    project = access.project_or_404(request, project_id, access.LEADS)
+    chosen = _labeler_or_404(project, labeler_id)
+    label.set_enabled(chosen, not chosen.enabled)
+    return redirect("labeler", project.pk, chosen.pk)
+
+
+@login_required
+@require_POST
+def labeler_renew(request: HttpRequest, project_id: int, labeler_id: int) -> HttpResponse:
+    """A version of a judge with today's guidelines and protocol."""
+    project = access.project_or_404(request, project_id, access.LEADS)
+    chosen = _labeler_or_404(project, labeler_id)
+    if chosen.kind == versions.JUDGE:
+        versions.renew(chosen)
+        messages.success(request, _("A new version, with the guidelines of today. It judges anew."))
+    return redirect("labeler", project.pk, chosen.pk)
