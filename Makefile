@@ -1,0 +1,46 @@
+# make run, make test; see README.md. Only relative paths, so the checkout may lie in any path, spaces included.
+# Variables: PORT, DATABASE_URL, CELERY_BROKER_URL, MODELS=no, PYTHON, TORCH_INDEX; the others: docs/operations.md.
+
+MODELS ?= yes
+export MODELS
+PYTHON_HERE := .venv/bin/python
+REQUIREMENTS := requirements.txt constraints.txt install.sh
+RUN_STAMP := .venv/.installed-run-$(MODELS)
+TEST_STAMP := .venv/.installed-test-$(MODELS)
+# Two cores, two processes; the browser tests share one stack and run in one.
+TEST_PROCESSES ?= 2
+CHECK_ENVIRONMENT := DATABASE_URL=postgresql://nobody@localhost/none SECRET_KEY=only-for-checks-never-served-to-anybody-0123456789abcdef
+
+.PHONY: run test test-long lint clean
+
+run: $(RUN_STAMP)
+	@exec $(PYTHON_HERE) -m annotator.embedded --with-parent
+
+test: $(TEST_STAMP)
+	$(PYTHON_HERE) -m pytest -m "not slow and not browser" -n $(TEST_PROCESSES) --dist loadgroup
+	$(PYTHON_HERE) -m pytest -m "browser and not slow" tests/browser
+
+test-long: $(TEST_STAMP)
+	$(PYTHON_HERE) -m pytest -m "slow and not browser"
+	@if grep -rlq "mark.slow" tests/browser; then $(PYTHON_HERE) -m pytest -m "slow and browser" tests/browser; fi
+
+lint: $(TEST_STAMP)
+	$(PYTHON_HERE) -m ruff check .
+	$(PYTHON_HERE) -m ruff format --check .
+	$(CHECK_ENVIRONMENT) $(PYTHON_HERE) -m mypy annotator routing labelers
+	$(PYTHON_HERE) -m djlint --lint templates
+	$(CHECK_ENVIRONMENT) $(PYTHON_HERE) manage.py makemigrations --check --dry-run
+	$(CHECK_ENVIRONMENT) $(PYTHON_HERE) manage.py check --deploy --fail-level WARNING
+
+# A stamp a set of packages: nothing is asked of pip when nothing changed.
+$(RUN_STAMP): $(REQUIREMENTS)
+	@./install.sh run $(MODELS)
+	@touch $@
+
+$(TEST_STAMP): $(REQUIREMENTS) requirements-dev.txt tests/browser/chromium.py
+	@./install.sh test $(MODELS)
+	@$(PYTHON_HERE) -m tests.browser.chromium
+	@touch $@ $(RUN_STAMP)
+
+clean:
+	rm -rf .venv build
