@@ -5,7 +5,7 @@ Invariants, which `tests/annotator/test_ledger.py` checks under concurrency:
     account.reserved = sum over reservations of amount - refunded - committed
     account.spent    = sum of settled entries;  an entry that is not settled yet is still counted as reserved
 
-Locks are taken in the order entry, reservation, account. A caller that also locks comparisons locks these first.
+Locks are taken in the order entry, reservation, account. A caller that also locks comparisons locks these last.
 """
 
 from __future__ import annotations
