@@ -5,14 +5,16 @@ Read by `retrain` and `route`; it holds no decision of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
+from typing import Any
 
 import numpy as np
-from django.db.models import Avg, Case, Count, F, FloatField, Q, Value, When
+from django.db.models import Avg, Case, Count, F, FloatField, Q, QuerySet, Value, When
 
-from annotator.models import Features, FeatureSet, Judgment, Labeler, LabelerCall, Outcome, Project, Rater
+from annotator.models import Features, FeatureSet, Judgment, Labeler, Outcome, Project, Rater
+from annotator.pipeline import versions
 from annotator.pipeline.work import StepRefused
 
 # Free baselines are features and stand beside every labeler, but no plan sends comparisons to them.
@@ -57,7 +59,8 @@ def load(project: Project) -> Signals:
     people, votes = _people(project, ids)
     labelers = [
         labeler
-        for labeler in project.labelers.filter(enabled=True).exclude(kind__in=NULLS).order_by("id")
+        # Baselines read no meaning and the project's own proxy only repeats its labels: no plan sends them anything.
+        for labeler in project.labelers.filter(enabled=True).exclude(kind__in=versions.OWN).order_by("id")
         if labeler.versions.exists()
     ]
     p_b = np.column_stack([_answers(labeler, ids) for labeler in labelers]) if labelers else np.empty((len(ids), 0))
@@ -82,13 +85,17 @@ def usable(signals: Signals) -> list[int]:
     return [column for column in range(len(signals.labelers)) if seen.size and seen[:, column].mean() >= COVERAGE]
 
 
-def price_of(labeler: Labeler) -> Decimal:
-    """What one comparison costs with this labeler: a fixed price for two orders of a call, or the mean of its calls."""
-    paid = LabelerCall.objects.filter(labeler_version__labeler=labeler, cost__gt=0)
-    mean = paid.aggregate(mean=Avg("cost"))["mean"]
-    if labeler.kind == "recorded" or mean is None:
-        return labeler.price_per_call
-    return Decimal(2 * mean).quantize(Decimal("1e-8"))
+def prices(labeler: Labeler, ids: np.ndarray) -> list[Decimal]:
+    """What each comparison costs with this labeler at most: a plan counts the highest price, so it cannot be passed.
+
+    Raises StepRefused when a judge cannot be used as configured.
+    """
+    if labeler.kind == versions.RECORDED or labeler.is_free:
+        return [labeler.price_per_call] * len(ids)
+    judge = versions.build(versions.current_version(labeler))
+    rows = labeler.project.comparisons.select_related("prompt", "response_a", "response_b").order_by("pk")
+    price = {row.pk: versions.highest_price(judge, [row]) for row in rows.iterator(chunk_size=500)}  # type: ignore[arg-type]
+    return [price[int(pk)].quantize(Decimal("1e-8"), ROUND_UP) for pk in ids]
 
 
 def _features(feature_set: FeatureSet) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -111,7 +118,10 @@ def _features(feature_set: FeatureSet) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 def _people(project: Project, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     vote = Case(
-        When(level__gt=0, then=Value(1.0)), When(level=0, then=Value(0.5)), default=Value(0.0), output_field=FloatField()
+        When(level__gt=0, then=Value(1.0)),
+        When(level=0, then=Value(0.5)),
+        default=Value(0.0),
+        output_field=FloatField(),
     )
     rows = (
         Judgment.objects.effective()
@@ -141,9 +151,9 @@ def _answers(labeler: Labeler, ids: np.ndarray) -> np.ndarray:
     return p_b
 
 
-def _placed(rows: Sequence[tuple], ids: np.ndarray):  # type: ignore[no-untyped-def, type-arg]
+def _placed(rows: QuerySet[Any, Any], ids: np.ndarray) -> Iterator[tuple[int, tuple[Any, ...]]]:
     """(position in `ids`, the rest of the row) for rows whose comparison has features."""
-    for comparison_id, *rest in rows.iterator(chunk_size=5000):  # type: ignore[attr-defined]
+    for comparison_id, *rest in rows.iterator(chunk_size=5000):
         position = int(np.searchsorted(ids, comparison_id))
         if position < len(ids) and ids[position] == comparison_id:
             yield position, tuple(rest)

@@ -1,0 +1,99 @@
+"""Why a plan sends a comparison where it does, in words a lead can check."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from django.utils.translation import gettext as _
+
+from routing import features, mixtures
+from routing.strategies import Allocation, Problem
+
+# A group of comparisons is worth naming when people get this much more of it than of everything.
+LIFT = 0.1
+GROUPS = 6
+FEWEST = 10
+# Probabilities between these say that a labeler could not decide.
+UNSURE = (0.4, 0.6)
+
+
+class Reasons:
+    """Words for every route of an allocation, and the groups of comparisons that people get more of than others."""
+
+    def __init__(self, problem: Problem, allocation: Allocation, bins: mixtures.Bins) -> None:
+        self.problem, self.allocation = problem, allocation
+        self.people = allocation.source == problem.people
+        self.members = bins.members(problem.features)
+        self.groups = self._groups(bins) if allocation.strategy == "disagreement" else {}
+        sides = np.sign(problem.p_b[:, problem.labelers] - 0.5) if problem.labelers else np.zeros((len(problem), 1))
+        known = ~np.isnan(sides)
+        self.disagree: np.ndarray = known.all(axis=1) & (np.ptp(np.nan_to_num(sides), axis=1) > 0)
+        said = problem.p_b[:, problem.labelers] if problem.labelers else np.full((len(problem), 1), np.nan)
+        self.unsure = ((said > UNSURE[0]) & (said < UNSURE[1])).any(axis=1)
+
+    def _groups(self, bins: mixtures.Bins) -> dict[int, str]:
+        """Column of `members` → words, largest lift of people's share first; one group a feature."""
+        size = np.maximum(1, self.members.sum(axis=0))
+        sent = (self.members & self.people[:, None]).sum(axis=0)
+        lift = sent / size - self.people.mean()
+        found: dict[int, str] = {}
+        named: set[str] = set()
+        for column in np.argsort(-lift):
+            name = bins.labels[column][0]
+            if lift[column] < LIFT or len(found) == GROUPS:
+                break
+            if name not in named and sent[column] >= FEWEST:
+                found[int(column)] = self._words(name, self.members[:, column])
+                named.add(name)
+        return found
+
+    def _words(self, name: str, members: np.ndarray) -> str:
+        values = self.problem.features[:, self.problem.names.index(name)]
+        known = values[~np.isnan(values)]
+        thirds = (float(np.quantile(known, 1 / 3)), float(np.quantile(known, 2 / 3)))
+        return features.describe(name, float(np.nanmedian(values[members])), thirds)
+
+    def summary(self) -> list[dict[str, Any]]:
+        """[{"text", "count"}] of what goes to people and why, for the plan's page."""
+        control = self.people & self.allocation.is_control
+        rows = [
+            {"text": words, "count": int((self.members[:, column] & self.people).sum())}
+            for column, words in self.groups.items()
+        ]
+        if self.disagree.any():
+            rows.insert(0, {"text": _("the labelers disagree"), "count": int((self.disagree & self.people).sum())})
+        if control.any():
+            rows.append({"text": _("random control share, drawn blindly"), "count": int(control.sum())})
+        return rows
+
+    def of(self, row: int) -> str:
+        """The reason of one route."""
+        source = self.problem.sources[self.allocation.source[row]].name
+        if self.allocation.is_control[row]:
+            return _("Drawn at random to check the plan: whatever the ranking says, chance chose %(source)s.") % {
+                "source": source
+            }
+        if self.allocation.strategy in ("all_people", "all_ai"):
+            return _("This plan sends everything it can to %(source)s.") % {"source": source}
+        if self.allocation.strategy == "random":
+            return (
+                _("Drawn at random.")
+                if self.people[row]
+                else _("Not drawn for people; %(source)s judges it.") % {"source": source}
+            )
+        return self._ranked(row, source)
+
+    def _ranked(self, row: int, source: str) -> str:
+        gain = self.allocation.gain[row]
+        parts = [_("the labelers disagree")] if self.disagree[row] else []
+        parts += [_("a labeler is unsure")] if self.unsure[row] else []
+        parts += [words for column, words in self.groups.items() if self.members[row, column]][:2]
+        chance = "" if np.isnan(gain) else _("%(chance)s chance that the labeler is wrong") % {"chance": f"{gain:.0%}"}
+        words = "; ".join([chance, *parts] if chance else parts)
+        if self.people[row]:
+            return words or _("ranked high for people")
+        return _("%(source)s is good enough: %(words)s") % {
+            "source": source,
+            "words": words or _("ranked low for people"),
+        }

@@ -1,0 +1,139 @@
+"""Featurise: the model-free features and the text embedding of every comparison, in batches, resumable, versioned."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from celery import shared_task
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.db.models import Exists, Max, OuterRef
+
+from annotator import rendering
+from annotator.models import Comparison, Features, FeatureSet, Job, Project
+from annotator.pipeline import label, work
+from routing import embeddings, features
+
+BATCH = 500
+# The embedding is fitted on at most this many comparisons' texts, spread evenly over the project.
+FIT_ON = 20_000
+
+
+@shared_task(name=work.TASKS[Job.Kind.FEATURISE])
+def run_featurises() -> int:
+    return work.work(Job.Kind.FEATURISE, lambda job: f"{featurise(job.project, job=job)} comparisons featurised")
+
+
+def featurise(project: Project, *, job: Job | None = None) -> int:
+    """Give every comparison its features and its rendered texts; then ask the free labelers. Returns the rows made.
+
+    Repeatable: what has features of the current set is passed over. Raises StepRefused without comparisons.
+    """
+    total = project.comparisons.count()
+    if not total:
+        raise work.StepRefused("There is nothing to featurise yet: import comparisons first.")
+    feature_set = current_set(project, total)
+    embedding = load_embedding(feature_set)
+    made, done = 0, Features.objects.filter(feature_set=feature_set).count()
+    last = 0
+    while batch := _missing(feature_set, after=last):
+        made += _featurise_batch(feature_set, embedding, batch)
+        last = batch[-1].pk
+        done += len(batch)
+        if job:
+            job.beat(done, total)
+    while rendering.render_missing(project.pk, BATCH):
+        if job:
+            job.beat(total, total, "rendering")
+    FeatureSet.objects.filter(pk=feature_set.pk).update(state=FeatureSet.State.READY)
+    label.request_free(project)
+    return made
+
+
+def current_set(project: Project, total: int) -> FeatureSet:
+    """The newest feature set, or a new version: when the extractors changed or the project has doubled since."""
+    newest = project.feature_sets.order_by("-version").first()
+    if newest and newest.names == list(features.NAMES) and newest.digest.startswith(_code_digest()):
+        fitted_on = Features.objects.filter(feature_set=newest).count()
+        if newest.state == FeatureSet.State.BUILDING or total <= 2 * fitted_on:
+            return newest
+    return _new_set(project, (newest.version if newest else 0) + 1)
+
+
+def _code_digest() -> str:
+    return hashlib.sha256(features.VERSION.encode()).hexdigest()[:16]
+
+
+def _new_set(project: Project, version: int) -> FeatureSet:
+    """Fit the embedding and store it before the row that names it: a crash leaves at most an unused file."""
+    embedding = embeddings.TextEmbedding().fit(_texts(project))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "embedding"
+        embedding.save(path)
+        content = path.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    address = default_storage.save(f"projects/{project.pk}/embedding-{sha256[:12]}", ContentFile(content))
+    with transaction.atomic():
+        return FeatureSet.objects.create(
+            project=project,
+            version=version,
+            names=list(features.NAMES),
+            digest=_code_digest() + sha256[:48],
+            artifact=address,
+            artifact_sha256=sha256,
+        )
+
+
+def _texts(project: Project) -> list[str]:
+    span = project.comparisons.aggregate(last=Max("id"))["last"]
+    step = max(1, project.comparisons.count() // FIT_ON)
+    rows = project.comparisons.filter(id__lte=span).order_by("id").select_related("prompt", "response_a", "response_b")
+    texts: list[str] = []
+    for number, comparison in enumerate(rows.iterator(chunk_size=BATCH)):
+        if number % step == 0:
+            texts += [prompt_text(comparison), comparison.response_a.text, comparison.response_b.text]
+    return texts
+
+
+def prompt_text(comparison: Comparison) -> str:
+    """All turns of the prompt as one text; context documents are left out, they would drown the question."""
+    return "\n\n".join(turn["content"] for turn in comparison.prompt.turns)
+
+
+def load_embedding(feature_set: FeatureSet) -> embeddings.TextEmbedding:
+    """The embedding of a feature set. Raises routing.artifact.ArtifactMismatch when the file is not what was stored."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "embedding"
+        with default_storage.open(feature_set.artifact) as stored:
+            path.write_bytes(stored.read())
+        return embeddings.TextEmbedding.load(path, sha256=feature_set.artifact_sha256)
+
+
+def _missing(feature_set: FeatureSet, after: int) -> list[Comparison]:
+    """The next batch without features; `after` keeps each query's cost that of its batch."""
+    have = Features.objects.filter(feature_set=feature_set, comparison=OuterRef("pk"))
+    return list(
+        feature_set.project.comparisons.filter(~Exists(have), pk__gt=after)
+        .select_related("prompt", "response_a", "response_b")
+        .order_by("id")[:BATCH]
+    )
+
+
+def _featurise_batch(feature_set: FeatureSet, embedding: embeddings.TextEmbedding, batch: list[Comparison]) -> int:
+    values = features.extract(batch)
+    vectors = np.hstack(
+        [
+            embedding.transform([prompt_text(comparison) for comparison in batch]),
+            embedding.transform([comparison.response_a.text for comparison in batch]),
+            embedding.transform([comparison.response_b.text for comparison in batch]),
+        ]
+    ).astype(np.float32)
+    rows = [
+        Features(feature_set=feature_set, comparison=comparison, values=row.tolist(), embedding=vector.tobytes())
+        for comparison, row, vector in zip(batch, values, vectors, strict=True)
+    ]
+    return len(Features.objects.bulk_create(rows, ignore_conflicts=True))

@@ -1,0 +1,229 @@
+"""Retrain: learn from what is judged how good a reward model on a mixture would be (the performance model).
+
+Proxy reward models are trained for many mixtures of the comparisons that people judged, each scored on people's
+majority of prompts it has not seen; the performance model maps a mixture's description to that score.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from celery import shared_task
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.db.models import Max
+from django.utils.translation import gettext as _
+
+from annotator.models import Job, PerformanceModel, Project, Route
+from annotator.pipeline import signals, work
+from routing import artifact, features, mixtures, performance, reward_proxy
+
+KIND = "performance-model"
+MIXTURES = 200
+# Mixtures scored at once: the job beats after each block.
+BLOCK = 25
+# The noise ceiling: this many mixtures, each with as many seeds.
+CEILING = (24, 4)
+# Fewer judged comparisons or prompts than this cannot tell one mixture from another.
+ENOUGH_JUDGED, ENOUGH_PROMPTS = 100, 8
+
+
+@dataclass
+class Evidence:
+    """The comparisons that people judged, as routing trains on them: n rows, s sources of which column 0 is people."""
+
+    names: list[str]
+    prices: np.ndarray
+    design: np.ndarray
+    symmetric: np.ndarray
+    members: np.ndarray
+    bins: mixtures.Bins
+    p_b: np.ndarray
+    votes: np.ndarray
+    groups: np.ndarray
+
+    @property
+    def people(self) -> np.ndarray:
+        return np.asarray(self.p_b[:, 0])
+
+
+@shared_task(name=work.TASKS[Job.Kind.RETRAIN])
+def run_retrains() -> int:
+    return work.work(Job.Kind.RETRAIN, _job)
+
+
+def _job(job: Job) -> str:
+    model = retrain(job.project, seed=int(job.parameters.get("seed", 0)), job=job)
+    return _("Performance model %(version)s: %(kind)s") % {"version": model.version, "kind": model.kind}
+
+
+def retrain(project: Project, *, seed: int = 0, job: Job | None = None) -> PerformanceModel:
+    """A new version of the performance model from everything judged so far.
+
+    Raises StepRefused, saying what is missing, when too little is judged or no labeler answered it.
+    """
+    known = signals.load(project)
+    evidence = gather(project, known)
+    l2 = reward_proxy.choose_l2(evidence.design, evidence.people, evidence.groups, seed=seed)
+    drawn = mixtures.sample(
+        evidence.symmetric, len(evidence.names), MIXTURES, available=~np.isnan(evidence.p_b), seed=seed
+    )
+    scores = _scores(evidence, drawn, l2, seed, job)
+    described = mixtures.describe(drawn, evidence.members, evidence.prices, _is_people(evidence.names))
+    chosen = performance.choose(described, scores, budget_column=len(evidence.names), seed=seed)
+    nested = performance.nested_score(chosen, described, scores)
+    metrics = performance.as_dict(chosen) | {
+        "nested": vars(nested),
+        "noise_ceiling": performance.noise_ceiling(_repeated(evidence, drawn, l2, seed)),
+        "comparisons": len(evidence.votes),
+        "prompts": len(np.unique(evidence.groups)),
+        "mixtures": len(drawn),
+        "sources": evidence.names,
+        "bins": {"names": evidence.bins.names, "edges": evidence.bins.edges},
+        "l2": l2,
+        "sampling_error": _sampling_error(evidence, scores),
+    }
+    return _store(project, known, chosen, metrics, seed)
+
+
+def gather(project: Project, known: signals.Signals) -> Evidence:
+    """The judged comparisons of `known`. Raises StepRefused when they are too few or no labeler answered them."""
+    judged = known.judged
+    prompts = len(np.unique(known.groups[judged]))
+    if judged.sum() < ENOUGH_JUDGED or prompts < ENOUGH_PROMPTS:
+        raise work.StepRefused(
+            _(
+                "People have judged %(judged)s comparisons of %(prompts)s prompts. A performance model needs at least "
+                "%(enough)s of %(several)s prompts: make a plan by “random mixture” first."
+            )
+            % {
+                "judged": int(judged.sum()),
+                "prompts": prompts,
+                "enough": ENOUGH_JUDGED,
+                "several": ENOUGH_PROMPTS,
+            }
+        )
+    columns = signals.usable(known)
+    if not columns:
+        raise work.StepRefused(
+            _("No AI labeler has answered what people judged. On the labelers page, run one on people's comparisons.")
+        )
+    labelers = [known.labelers[column] for column in columns]
+    people_price = float(project.price_per_judgment * project.votes)
+    ids = known.ids[judged]
+    symmetric = features.symmetric(known.features)
+    bins = mixtures.Bins.fit(symmetric, features.NAMES)
+    signed = known.features[:, features.SIGNED]
+    return Evidence(
+        names=[Route.PEOPLE, *(labeler.name for labeler in labelers)],
+        prices=np.column_stack(
+            [np.full(len(ids), people_price)]
+            + [np.asarray(signals.prices(labeler, ids), dtype=np.float64) for labeler in labelers]
+        ),
+        design=reward_proxy.design(
+            known.prompt[judged], known.a[judged], known.b[judged], signed[judged], reward_proxy.scales(signed)
+        ),
+        symmetric=symmetric[judged],
+        members=bins.members(symmetric[judged]),
+        bins=bins,
+        p_b=np.column_stack([known.people[judged], known.p_b[judged][:, columns]]),
+        votes=known.votes[judged],
+        groups=known.groups[judged],
+    )
+
+
+def load(model: PerformanceModel) -> tuple[performance.Chosen, mixtures.Bins]:
+    """The fitted model and its bins. Raises routing.artifact.ArtifactMismatch when the file is not the stored one."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        with default_storage.open(model.artifact) as stored:
+            path.write_bytes(stored.read())
+        chosen = artifact.load(path, kind=KIND, sha256=model.artifact_sha256)
+    bins = model.metrics["bins"]
+    return chosen, mixtures.Bins(tuple(bins["names"]), tuple(tuple(edges) for edges in bins["edges"]))
+
+
+def _is_people(names: list[str]) -> list[bool]:
+    return [name == Route.PEOPLE for name in names]
+
+
+def _scores(evidence: Evidence, drawn: np.ndarray, l2: float, seed: int, job: Job | None) -> np.ndarray:
+    """(m,) accuracy of each mixture's proxy reward model on prompts it has not seen."""
+    targets = mixtures.labels_of(drawn, evidence.p_b)
+    blocks = []
+    for start in range(0, len(drawn), BLOCK):
+        if job:
+            job.beat(start, len(drawn), _("training proxy reward models"))
+        blocks.append(
+            reward_proxy.cross_fitted_accuracy(
+                evidence.design,
+                targets[start : start + BLOCK],
+                evidence.people,
+                evidence.votes,
+                evidence.groups,
+                l2=l2,
+                seed=seed,
+                repeats=2,
+            )
+        )
+    return np.concatenate(blocks)
+
+
+def _repeated(evidence: Evidence, drawn: np.ndarray, l2: float, seed: int) -> np.ndarray:
+    """(mixtures, seeds) scores of the same mixtures with new draws: what no performance model can explain."""
+    count, seeds = CEILING
+    targets = mixtures.labels_of(drawn[: min(count, len(drawn))], evidence.p_b)
+    return np.column_stack(
+        [
+            reward_proxy.cross_fitted_accuracy(
+                evidence.design,
+                targets,
+                evidence.people,
+                evidence.votes,
+                evidence.groups,
+                l2=l2,
+                seed=seed + 1 + number,
+                resample=True,
+            )
+            for number in range(seeds)
+        ]
+    )
+
+
+def _sampling_error(evidence: Evidence, scores: np.ndarray) -> float:
+    """Standard error of an accuracy measured on these comparisons: the part of the interval all mixtures share."""
+    weight = evidence.votes[(evidence.people != 0.5)].astype(float)
+    effective = weight.sum() ** 2 / np.square(weight).sum()
+    mean = float(np.mean(scores))
+    return float(np.sqrt(mean * (1 - mean) / effective))
+
+
+def _store(
+    project: Project, known: signals.Signals, chosen: performance.Chosen, metrics: dict[str, Any], seed: int
+) -> PerformanceModel:
+    """The file before the row that names it: a crash leaves at most an unused file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        sha256 = artifact.save(path, chosen, kind=KIND, digest=known.feature_set.digest)
+        content = path.read_bytes()
+    assert hashlib.sha256(content).hexdigest() == sha256
+    address = default_storage.save(f"projects/{project.pk}/performance-model-{sha256[:12]}", ContentFile(content))
+    with transaction.atomic():
+        Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+        newest = project.performance_models.aggregate(newest=Max("version"))["newest"] or 0
+        return PerformanceModel.objects.create(
+            project=project,
+            version=newest + 1,
+            kind=chosen.kind_,
+            metrics=metrics,
+            feature_set=known.feature_set,
+            artifact=address,
+            artifact_sha256=sha256,
+            seed=seed,
+        )

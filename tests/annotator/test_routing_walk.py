@@ -1,0 +1,116 @@
+"""From judged comparisons to an approved plan, as plain functions on real PostgreSQL."""
+
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from django.db.models import Sum
+
+from annotator.models import Comparison, Features, Job, Plan, Route
+from annotator.pipeline import aggregate, featurise, ledger, retrain, route, start, work
+from tests.builders import make_comparison, make_judgment, make_labeler, make_person, make_user
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def project():
+    """150 comparisons of 50 prompts: people judged 120, a recorded judge all and is wrong where code is asked for."""
+    made = start.create_project(
+        "Walk", lead=make_user("walker"), preset="plain", price_per_judgment=Decimal("0.5"), votes=1
+    )
+    ledger.set_cap(made, Decimal(100))
+    person, judge = make_person(made), make_labeler(made, "judge", price_per_call=Decimal("0.01"))
+    rng = np.random.default_rng(7)
+    for number in range(150):
+        is_code = number % 3 == 0
+        good, bad = "Yes, this is right and short.", "Well, it depends on many things, perhaps, one might say so."
+        b_is_good = bool(rng.integers(2))
+        a, b = (bad, good) if b_is_good else (good, bad)
+        comparison = make_comparison(made, f"Write code `x{number}`" if is_code else f"What is {number}?", a=a, b=b)
+        if number < 120:
+            make_judgment(comparison, person, level=1 if b_is_good else -1)
+        right = rng.random() < (0.3 if is_code else 0.95)
+        make_judgment(comparison, judge, p_b=0.8 if b_is_good == right else 0.2)
+    featurise.featurise(made)
+    aggregate.aggregate()
+    return made
+
+
+def test_features_are_made_once_and_a_second_run_changes_nothing(project):
+    assert Features.objects.filter(comparison__project=project).count() == 150
+    before = list(Features.objects.order_by("pk").values_list("pk", flat=True))
+    assert featurise.featurise(project) == 0
+    assert list(Features.objects.order_by("pk").values_list("pk", flat=True)) == before
+
+
+def test_the_performance_model_says_how_it_was_chosen_and_loads_again(project):
+    model = retrain.retrain(project)
+    assert model.kind in ("mean", "budget", "ridge", "lightgbm")
+    assert set(model.metrics["scores"]) == {"mean", "budget", "ridge", "lightgbm"}
+    assert 0 < model.metrics["sampling_error"] < 0.1
+    chosen, bins = retrain.load(model)
+    assert chosen.kind_ == model.kind and bins.names
+
+
+def test_without_people_it_says_what_is_missing(project):
+    project.judgments.filter(rater__kind="person").delete()
+    with pytest.raises(work.StepRefused, match="People have judged 0 comparisons"):
+        retrain.retrain(project)
+
+
+@pytest.mark.parametrize("strategy", ["all_people", "all_ai", "random", "disagreement", "auto"])
+@pytest.mark.parametrize("budget", ["10.00", "37.33"])
+def test_no_plan_costs_more_than_its_budget_and_every_route_has_a_reason(project, strategy, budget):
+    plan = route.make_plan(project, Decimal(budget), strategy=strategy)
+    assert plan.cost <= Decimal(budget)
+    assert plan.cost == plan.routes.aggregate(total=Sum("price"))["total"]
+    assert all(plan.routes.values_list("reason", flat=True))
+    assert sum(Decimal(share["cost"]) for share in plan.summary["shares"]) == plan.cost
+
+
+def test_too_small_a_budget_is_refused_with_the_smallest_that_works(project):
+    with pytest.raises(work.StepRefused, match="1.5"):
+        route.make_plan(project, Decimal("1.00"), strategy="random")
+    assert not Plan.objects.exists()
+
+
+def test_disagreement_sends_people_where_the_judge_is_wrong(project):
+    plan = route.make_plan(project, Decimal("20.00"), strategy="disagreement")
+    routes = plan.routes.filter(source=Route.PEOPLE, is_control=False)
+    code = routes.filter(comparison__prompt__turns__0__content__startswith="Write code").count()
+    assert code / routes.count() > 0.6  # a third of all comparisons
+
+
+def test_approval_reserves_only_what_is_missing_and_opens_the_places(project):
+    plan = route.make_plan(project, Decimal("60.00"), strategy="all_people")
+    assert plan.routes.count() == 120
+    approved = route.approve(plan, None)
+    missing = plan.routes.exclude(comparison__judgments__rater__kind="person").count()
+    account = ledger.account_of(project)
+    assert approved.cost_to_pay == account.reserved == missing * Decimal("0.5")
+    assert Comparison.objects.filter(project=project, places_open=1).count() == missing
+    assert Comparison.objects.filter(project=project, votes_wanted=1).count() == 120
+    assert Job.objects.filter(project=project, kind=Job.Kind.ROUTE, key=f"relabel:{plan.pk}").exists()
+
+
+def test_approving_twice_changes_nothing_and_a_later_plan_gives_the_rest_back(project):
+    first = route.approve(route.make_plan(project, Decimal("60.00"), strategy="all_people"), None)
+    reserved = ledger.account_of(project).reserved
+    assert route.approve(first, None).status == Plan.Status.APPROVED
+    assert ledger.account_of(project).reserved == reserved
+    route.approve(route.make_plan(project, Decimal("5.00"), strategy="all_ai"), None)
+    first.refresh_from_db()
+    assert first.status == Plan.Status.SUPERSEDED
+    assert ledger.account_of(project).reserved == 0
+    assert not Comparison.objects.filter(project=project, places_open__gt=0).exists()
+
+
+def test_approval_beyond_the_cap_is_refused_and_changes_nothing(project):
+    ledger.set_cap(project, Decimal("1.00"))
+    plan = route.make_plan(project, Decimal("75.00"), strategy="all_people")
+    with pytest.raises(ledger.OverBudget, match="missing"):
+        route.approve(plan, None)
+    plan.refresh_from_db()
+    assert plan.status == Plan.Status.DRAFT
+    assert not Comparison.objects.filter(project=project, places_open__gt=0).exists()
