@@ -146,7 +146,6 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_IMPORTS = [
     f"annotator.pipeline.{step}"
     for step in ("ingest", "featurise", "label", "retrain", "route", "aggregate", "export", "ledger")
-    if (BASE_DIR / "annotator" / "pipeline" / f"{step}.py").exists()
 ]
 
 STORAGES = {
