@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from django.utils.html import format_html
-from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
-from annotator import protocols
-from annotator.models import Comparison, Features, FeatureSet, Judgment, Outcome, Project, Prompt, Response
+from annotator import protocols, rendering
+from annotator.models import Comparison, Features, FeatureSet, Judgment, Outcome, Project, Prompt
 
 EXCERPT = 140
 
@@ -41,24 +39,9 @@ def excerpt(prompt: Prompt) -> str:
     return line if len(line) <= EXCERPT else line[:EXCERPT] + "…"
 
 
-def _plain(text: str) -> SafeString:
-    return format_html('<p class="plain">{}</p>', text)
-
-
-def stored_html(row: Prompt | Response, text: str) -> SafeString:
-    """The sanitised rendering stored with the row; before it exists, the text as it is."""
-    return mark_safe(row.html) if row.html else _plain(text)
-
-
-def turns(prompt: Prompt) -> list[tuple[str, SafeString]]:
-    """(who speaks, text) of each turn, exactly as received."""
-    speakers = {"system": _("System"), "user": _("User"), "assistant": _("Assistant")}
-    return [(speakers.get(turn["role"], turn["role"]), _plain(str(turn["content"]))) for turn in prompt.turns]
-
-
 def sides(comparison: Comparison) -> list[dict[str, Any]]:
     return [
-        {"side": side, "response": response, "html": stored_html(response, response.text)}
+        {"side": side, "response": response, "html": rendering.rendered(response)}
         for side, response in (("a", comparison.response_a), ("b", comparison.response_b))
     ]
 

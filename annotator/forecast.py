@@ -69,9 +69,19 @@ class Forecast:
     control: int = 0
     model: dict[str, Any] = field(default_factory=dict)
 
+    # Comparisons for which there is no money.
+    left_out: int = 0
+
     @property
     def count(self) -> int:
         return sum(share.count for share in self.shares)
+
+    @property
+    def headline(self) -> list[Baseline]:
+        """The best labeler for everything, and people for everything (the last one): what the plan is held against."""
+        labelers, people = self.baselines[:-1], self.baselines[-1:]
+        best = sorted(labelers, key=lambda row: (-(row.predicted or 0), row.cost))
+        return [*best[:1], *people]
 
 
 def interval(predicted: float, low: float, high: float) -> str:
@@ -92,6 +102,7 @@ def read(plan: Plan) -> Forecast:
         curve=_curve(summary.get("curve", []), float(plan.budget)),
         reasons=[Reason(str(row["text"]), int(row["count"])) for row in summary.get("reasons", [])],
         control=int(summary.get("control", 0)),
+        left_out=int(summary.get("left_out", 0)),
         model=summary.get("model", {}),
     )
 

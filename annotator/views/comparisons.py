@@ -13,7 +13,7 @@ from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from annotator import access, charts, dossier, standing
+from annotator import access, charts, dossier, rendering, standing
 from annotator.forms.comparisons import ComparisonFilter
 from annotator.models import Comparison, Flag, Judgment, Label, Plan, Project, Route
 from annotator.views.projects import sources_of
@@ -118,7 +118,7 @@ def comparison(request: HttpRequest, project_id: int, comparison_id: int) -> Htt
         "project": project,
         "tab": "comparisons",
         "comparison": found,
-        "turns": dossier.turns(found.prompt),
+        "prompt_html": rendering.rendered_prompt(found.prompt),
         "sides": dossier.sides(found),
         "features": dossier.features(found),
         "people_said": [row for row in judgments if row.is_person],

@@ -156,9 +156,9 @@ def _curve(plan: Plan, told: forecast.Forecast) -> SafeString:
     here = None
     if plan.predicted is not None and plan.low is not None and plan.high is not None:
         here = charts.CurvePoint(float(plan.budget), plan.predicted, plan.low, plan.high)
-    references = [(row.name, row.predicted) for row in told.baselines if row.predicted is not None]
+    references = [(row.name, row.predicted) for row in told.headline if row.predicted is not None]
     title = _("Predicted performance against budget; the table beside it has the same numbers.")
-    return charts.curve([row.point for row in told.curve], here=here, references=references[:2], title=title)
+    return charts.curve([row.point for row in told.curve], here=here, references=references, title=title)
 
 
 @login_required

@@ -191,6 +191,13 @@ def test_the_row_of_the_curve_at_the_budget_is_marked():
     assert [row.is_here for row in forecast.read(plan).curve] == [False, True, False]
 
 
+def test_a_plan_is_held_against_the_best_labeler_and_against_people():
+    rows = [{"name": "all random", "predicted": 0.5, "cost": 0}, *SUMMARY["baselines"]]
+    told = forecast.read(Plan(summary={"baselines": rows}, budget=Decimal(1)))
+    assert [row.name for row in told.headline] == ["all AI", "all people"]
+    assert forecast.read(Plan(summary={}, budget=Decimal(1))).headline == []
+
+
 def test_people_come_first_and_shares_add_up_to_one():
     shares = forecast.read(Plan(summary=SUMMARY, budget=Decimal(15))).shares
     assert [share.source for share in shares] == ["people", "judge-large"]

@@ -23,7 +23,7 @@ def enter(browser: Browser, stack, name: str) -> Page:
     page.complaints = []
     page.on("console", lambda said: page.complaints.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
-    page.goto(stack.url)
+    page.goto(f"{stack.url}/")
     page.get_by_label("Login").fill(name)
     page.get_by_label("Password", exact=True).fill(stack.logins[name])
     page.get_by_role("button", name="Log in").click()
