@@ -94,7 +94,7 @@ class AnswerForm:
     @property
     def panels(self) -> tuple[Scale, ...]:
         """Scales that ask for more than a level in the panel beside them."""
-        return tuple(scale for scale in (self.overall, *self.aspects) if scale.reasons or scale is not self.overall)
+        return tuple(scale for scale in (self.overall, *self.aspects) if scale.reasons or (scale.confidence and scale is not self.overall))
 
     @property
     def is_short(self) -> bool:

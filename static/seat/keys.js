@@ -1,0 +1,106 @@
+// Keys of the workbench. They are printed on what they press; `?` lists them, and single keys can be switched off.
+"use strict";
+
+Seat.keys = (() => {
+  const box = document.getElementById("keys-on");
+  box.checked = Seat.store.read("keys") !== false;
+  box.addEventListener("change", () => Seat.store.write("keys", box.checked));
+
+  const typing = (target) => target.closest("textarea, select, input:not([type=radio]):not([type=checkbox])");
+  const presses = (target) => target.closest("a[href], button, summary, [role=button]");
+
+  function confidence(form, step) {
+    const key = Seat.form.active(form)?.dataset.key;
+    const group = form.querySelector(`[data-confidence="${CSS.escape(key || "overall")}"]`) || form.querySelector("[data-confidence]");
+    if (!group) return false;
+    const options = [...group.querySelectorAll("input")];
+    const at = options.findIndex((option) => option.checked);
+    const next = at < 0 ? (step < 0 ? 0 : options.length - 1) : Math.max(0, Math.min(options.length - 1, at + step));
+    options[next].checked = true;
+    options[next].dispatchEvent(new Event("change", { bubbles: true }));
+    return true;
+  }
+
+  // Number keys answer the active question; ratings own their 0.
+  function digit(form, key) {
+    const scale = Seat.form.active(form);
+    const option = scale?.querySelector(`input[data-key="${key}"]`);
+    if (option) { Seat.form.press(option); return true; }
+    return key === "0" && outcome(form, "neither_valid");
+  }
+
+  function outcome(form, value) {
+    const control = form.querySelector(`input[name=outcome][value=${value}]`);
+    if (control) Seat.form.press(control);
+    return Boolean(control);
+  }
+
+  function reason(form, key) {
+    const chip = form.querySelector(`[data-panel][data-shown] input[data-key="${CSS.escape(key)}"]`);
+    if (chip) Seat.form.press(chip);
+    return Boolean(chip);
+  }
+
+  const click = (selector) => { const found = document.querySelector(selector); found?.click(); return Boolean(found); };
+
+  function away(field) {
+    const menu = document.querySelector(".away");
+    if (!menu) return false;
+    menu.open = true;
+    menu.querySelector(`${field} input[name=reason]`).focus();
+    return true;
+  }
+
+  function write(form) {
+    if (!form.elements.justification) return false;
+    form.classList.add("explain");
+    form.elements.justification.focus();
+    return true;
+  }
+
+  // True when the key meant something.
+  function single(key, form, comparison) {
+    if (key === "g") return click("#guidelines-open");
+    if (key === "?") return click("#keys-open");
+    if (key === "u") return click("#undo");
+    if (!form) return false;
+    if (/^[0-9]$/.test(key)) return digit(form, key);
+    if (key === "x") return outcome(form, "cannot_judge");
+    if (key === "[" || key === "]") return confidence(form, key === "[" ? -1 : 1);
+    if (key === "/") return write(form);
+    if (key === "d") return click(".comparison .difference");
+    if (key === "s") return click(".comparison .sync input");
+    if (key === "p") return click(".comparison .fold");
+    if (key === "k") return away(".skip-form");
+    if (key === "m") return away(".flag-form");
+    return reason(form, key);
+  }
+
+  function scroll(event, comparison) {
+    const steps = { ArrowDown: 0.1, ArrowUp: -0.1, PageDown: 0.85, PageUp: -0.85, " ": event.shiftKey ? -0.85 : 0.85, Home: -1e6, End: 1e6 };
+    const page = event.key.startsWith("Page");
+    if (!(event.key in steps) || (event.target.closest("input, .text, .turns, .guidelines") && !page)) return false;
+    Seat.reading.scrollBy(comparison, steps[event.key]);
+    return true;
+  }
+
+  document.addEventListener("keydown", (event) => {
+    if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    const comparison = document.querySelector("#stage .comparison");
+    const form = comparison?.querySelector(".answer");
+    if (event.key === "Escape") { Seat.escape(event); return; }
+    if (event.key === "Enter" && form) {
+      const inBox = event.target.name === "justification";
+      if ((inBox && event.shiftKey) || (!inBox && (typing(event.target) || presses(event.target)))) return;
+      event.preventDefault();
+      if (!event.repeat) form.requestSubmit();
+      return;
+    }
+    if (typing(event.target)) return;
+    const done = (box.checked && event.key.length === 1 && !event.repeat && event.key !== " " && single(event.key, form, comparison))
+      || (comparison && !presses(event.target) && scroll(event, comparison));
+    if (done) event.preventDefault();
+  });
+
+  return {};
+})();
