@@ -136,7 +136,11 @@ class LabelerCall(models.Model):
     ended_at = models.DateTimeField(null=True)
 
     class Meta:
-        indexes = [models.Index(fields=["labeler_version", "comparison", "order"], name="labeler_call_lookup")]
+        indexes = [
+            models.Index(fields=["labeler_version", "comparison", "order"], name="labeler_call_lookup"),
+            # What a reservation holds is summed before every call.
+            models.Index(fields=["reservation"], name="labeler_call_held", condition=models.Q(status="in_flight")),
+        ]
 
     def __str__(self) -> str:
         return f"{self.labeler_version_id} {self.comparison_id} {self.order} {self.status}"

@@ -187,9 +187,13 @@ def test_what_a_model_answered_is_shown_as_text_and_endpoints_only_to_leads(clie
         status="unparsed",
         answer={"text": "<script>alert(1)</script>"},
     )
+    for status, error in (("failed", "HTTP 500"), ("in_flight", "")):
+        LabelerCall.objects.create(
+            labeler_version=judge.version, comparison=make_comparison(project), status=status, error=error
+        )
     page = lead.get(address("labeler", project, judge.pk)).content
     assert b"<script>alert" not in page and b"&lt;script&gt;alert" in page
-    assert server.url.encode() in page
+    assert server.url.encode() in page and b"HTTP 500" in page
     client.force_login(make_member(project, "viewer"))
     assert server.url.encode() not in client.get(address("labeler", project, judge.pk)).content
 

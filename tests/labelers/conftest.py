@@ -6,9 +6,7 @@ from tests.labelers import judge_server
 @pytest.fixture(scope="session")
 def one_server():
     pytest.importorskip("transformers", reason="the judge server needs torch and transformers (MODELS=no)")
-    server = judge_server.start()
-    yield server
-    server.shutdown()
+    return judge_server.start()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ sampled text, its log-probabilities and its token counts. On demand it misbehave
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 import time
@@ -171,7 +172,9 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+@functools.cache
 def start() -> JudgeServer:
+    """One server a test run."""
     server = JudgeServer()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
