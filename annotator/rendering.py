@@ -44,17 +44,104 @@ _OPENERS = re.compile(r"[\[*_~`!$]")
 
 # A closed list: some of Pygments' 500 lexers take minutes on text made for them.
 LANGUAGES = frozenset(
-    "bash c c++ cpp cs csharp css dart diff dockerfile go haskell html http ini java javascript js json jsx julia "
-    "kotlin latex lua make makefile matlab nix objective-c perl php powershell ps1 py python python3 r rb rs ruby "
-    "rust scala sh shell sql swift tex toml ts tsx typescript xml yaml yml zsh".split()
+    [
+        "bash",
+        "c",
+        "c++",
+        "cpp",
+        "cs",
+        "csharp",
+        "css",
+        "dart",
+        "diff",
+        "dockerfile",
+        "go",
+        "haskell",
+        "html",
+        "http",
+        "ini",
+        "java",
+        "javascript",
+        "js",
+        "json",
+        "jsx",
+        "julia",
+        "kotlin",
+        "latex",
+        "lua",
+        "make",
+        "makefile",
+        "matlab",
+        "nix",
+        "objective-c",
+        "perl",
+        "php",
+        "powershell",
+        "ps1",
+        "py",
+        "python",
+        "python3",
+        "r",
+        "rb",
+        "rs",
+        "ruby",
+        "rust",
+        "scala",
+        "sh",
+        "shell",
+        "sql",
+        "swift",
+        "tex",
+        "toml",
+        "ts",
+        "tsx",
+        "typescript",
+        "xml",
+        "yaml",
+        "yml",
+        "zsh",
+    ]
 )
 
-_BLOCKS = frozenset("p h1 h2 h3 h4 h5 h6 li ul ol blockquote td th table".split())
+_BLOCKS = frozenset(["p", "h1", "h2", "h3", "h4", "h5", "h6", "li", "ul", "ol", "blockquote", "td", "th", "table"])
 _MATHML = frozenset(
-    "math semantics mrow mi mn mo mtext mspace ms mfrac msqrt mroot mstyle merror mpadded mphantom menclose "
-    "msub msup msubsup munder mover munderover mmultiscripts mprescripts none mtable mtr mtd".split()
+    [
+        "math",
+        "semantics",
+        "mrow",
+        "mi",
+        "mn",
+        "mo",
+        "mtext",
+        "mspace",
+        "ms",
+        "mfrac",
+        "msqrt",
+        "mroot",
+        "mstyle",
+        "merror",
+        "mpadded",
+        "mphantom",
+        "menclose",
+        "msub",
+        "msup",
+        "msubsup",
+        "munder",
+        "mover",
+        "munderover",
+        "mmultiscripts",
+        "mprescripts",
+        "none",
+        "mtable",
+        "mtr",
+        "mtd",
+    ]
 )
-_TAGS = _BLOCKS | _MATHML | frozenset("a strong em s code pre br hr thead tbody tr div span".split())
+_TAGS = (
+    _BLOCKS
+    | _MATHML
+    | frozenset(["a", "strong", "em", "s", "code", "pre", "br", "hr", "thead", "tbody", "tr", "div", "span"])
+)
 _ATTRIBUTES: dict[str, set[str]] = {
     "a": {"href"},
     "ol": {"start"},
@@ -70,7 +157,9 @@ _ATTRIBUTES: dict[str, set[str]] = {
     "munder": {"accentunder"},
     "menclose": {"notation"},
     "mstyle": {"displaystyle", "scriptlevel"},
-    **{tag: {"dir"} for tag in ("p", "h1", "h2", "h3", "h4", "h5", "h6", "li", "ul", "blockquote", "td", "th", "table")},
+    **{
+        tag: {"dir"} for tag in ("p", "h1", "h2", "h3", "h4", "h5", "h6", "li", "ul", "blockquote", "td", "th", "table")
+    },
 }
 _ATTRIBUTES["ol"].add("dir")
 _CLASSES: dict[str, set[str]] = {
@@ -185,7 +274,9 @@ def _find_direction(state: StateCore) -> None:
 
 
 def _make_markdown() -> MarkdownIt:
-    markdown = MarkdownIt("commonmark", {"html": False, "breaks": True, "maxNesting": DEEPEST}).enable(["table", "strikethrough"])
+    markdown = MarkdownIt("commonmark", {"html": False, "breaks": True, "maxNesting": DEEPEST}).enable(
+        ["table", "strikethrough"]
+    )
     markdown.use(dollarmath_plugin, allow_space=False, allow_digits=False, double_inline=True)
     markdown.use(texmath_plugin, delimiters="brackets")
     markdown.core.ruler.push("direction", _find_direction)

@@ -54,10 +54,15 @@
     fetchAhead();
   }
 
+  // The toast stands on the answer bar, however high that is.
+  const sizes = new ResizeObserver(([bar]) => {
+    document.documentElement.style.setProperty("--answer-height", `${bar.target.offsetHeight}px`);
+  });
+
   function measure() {
+    sizes.disconnect();
     const bar = stage.querySelector(".answer");
-    const height = bar ? bar.getBoundingClientRect().height : 0;
-    document.documentElement.style.setProperty("--answer-height", `${height}px`);
+    if (bar) sizes.observe(bar);
   }
 
   function next() {
@@ -313,7 +318,6 @@
     form.addEventListener("submit", (event) => { event.preventDefault(); submit(comparison); });
     form.addEventListener("change", () => changed(comparison));
     form.addEventListener("input", (event) => { if (event.target.name === "justification") changed(comparison); });
-    form.addEventListener("click", (event) => { if (event.target.closest(".details")) measure(); });
     for (const other of comparison.querySelectorAll(".away form")) {
       other.addEventListener("submit", (event) => { event.preventDefault(); sendAway(other, comparison); });
     }
@@ -371,7 +375,6 @@
   };
 
   window.addEventListener("pagehide", () => { if (draftTimer && current()) sendDraft(current(), true); });
-  window.addEventListener("resize", measure);
 
   // ---- start ----
 

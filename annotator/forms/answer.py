@@ -94,7 +94,11 @@ class AnswerForm:
     @property
     def panels(self) -> tuple[Scale, ...]:
         """Scales that ask for more than a level in the panel beside them."""
-        return tuple(scale for scale in (self.overall, *self.aspects) if scale.reasons or (scale.confidence and scale is not self.overall))
+        return tuple(
+            scale
+            for scale in (self.overall, *self.aspects)
+            if scale.reasons or (scale.confidence and scale is not self.overall)
+        )
 
     @property
     def is_short(self) -> bool:
@@ -122,7 +126,9 @@ def build(definition: protocols.Definition, given: Mapping[str, Any]) -> AnswerF
             reasons=_chips(definition.reasons, given.get("reasons")),
         ),
         aspects=tuple(_aspect(aspect, aspects.get(aspect.key) or {}) for aspect in definition.aspects),
-        attributes=tuple(_ratings(attribute, attributes.get(attribute.key) or {}) for attribute in definition.attributes),
+        attributes=tuple(
+            _ratings(attribute, attributes.get(attribute.key) or {}) for attribute in definition.attributes
+        ),
         neither_valid=definition.neither_valid,
         cannot_judge=definition.cannot_judge,
         outcome=given.get("outcome") or "level",

@@ -1,0 +1,154 @@
+import time
+
+import pytest
+
+from annotator import rendering
+from annotator.models import Prompt, Response
+from tests import builders
+
+HOSTILE = {
+    "a script element": "<script>alert(1)</script>",
+    "an event handler": '<img src=x onerror="alert(1)">',
+    "a handler in a link": '[x](https://e.org "\\" onmouseover=\\"alert(1)")',
+    "a javascript address": "[x](javascript:alert(1)) [y](JaVaScRiPt&#58;alert(1)) <javascript:alert(1)>",
+    "a data address": "[x](data:text/html;base64,PHNjcmlwdD4=) ![x](data:image/svg+xml;base64,PHN2Zz4=)",
+    "an SVG with a script": "<svg onload=alert(1)><script>alert(1)</script></svg>",
+    "MathML that holds HTML": "<math><mtext><table><mglyph><style><img src=x onerror=alert(1)></style></table></mtext></math>",
+    "a formula with a link": r"$\href{javascript:alert(1)}{x}$ $$\href{javascript:alert(1)}{y}$$",
+    "a formula with a style and a class": r"$\style{position:fixed}{x} \class{btn}{x}$",
+    "a formula that holds HTML": r"$\text{<img src=x onerror=alert(1)>}$",
+    "a broken formula": r"$\frac{1$ $$\begin{matrix} \left( $$ \[ \sqrt[ \]",
+    "a language name that breaks out": '```"><script>alert(1)</script>\nx\n```',
+    "an iframe, a form, a style": "<iframe src=//e.org></iframe><form action=/><style>*{display:none}</style>",
+    "a class of ours": '<b class="by" data-role="user"></b><div class="toast" id="toast">',
+    "a comment that swallows": "<!-- <p> --> --!> <![CDATA[ x",
+    "null and control characters": "a\x00b\x08c\u202ed\u2066e",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_text_becomes_harmless_html(text):
+    html = rendering.to_html(text)
+    tree = parse(html)
+    assert tree["tags"] <= rendering._TAGS
+    assert not [
+        name for name in tree["attributes"] if name.startswith("on") or name in {"style", "id", "src", "data-role"}
+    ]
+    assert not [link for link in tree["links"] if not link.startswith(("http://", "https://", "mailto:"))]
+
+
+def parse(html):
+    """What a browser's parser finds in the page: names of elements and attributes, and addresses."""
+    from html.parser import HTMLParser
+
+    found = {"tags": set(), "attributes": set(), "links": []}
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            found["tags"].add(tag)
+            found["attributes"].update(name for name, _value in attributes)
+            found["links"] += [value for name, value in attributes if name in {"href", "src", "action"}]
+
+    Reader(convert_charrefs=True).feed(html)
+    return found
+
+
+def test_code_is_highlighted_by_classes_and_never_by_style():
+    html = rendering.to_html("```python\ndef f():\n    return '1'\n```")
+    assert '<span class="k">def</span>' in html
+    assert "style=" not in html
+
+
+def test_formulas_become_mathml_and_money_does_not():
+    html = rendering.to_html(r"Since $x^2$ and \(y\), it costs $5 or $10." + "\n\n$$\\sum_i i$$")
+    assert html.count("<math") == 3
+    assert "costs $5 or $10." in html
+
+
+def test_a_broken_formula_shows_its_source():
+    assert r"\left( a" in rendering.to_html(r"So $\left( a$ holds.")
+
+
+def test_an_image_is_a_link_and_is_not_fetched():
+    html = rendering.to_html("![A red fox](https://e.org/fox.png)")
+    assert "<img" not in html
+    assert 'href="https://e.org/fox.png"' in html and "A red fox" in html
+
+
+def test_links_open_elsewhere_and_never_lead_into_this_site():
+    html = rendering.to_html("[a](https://e.org) [b](/accounts/logout/)")
+    assert 'target="_blank" rel="noopener noreferrer nofollow"' in html
+    assert "/accounts/logout" not in html
+
+
+def test_tables_keep_no_style_and_every_block_finds_its_direction():
+    html = rendering.to_html("| a | b |\n| :- | -: |\n| 1 | 2 |\n\nمرحبا\n\n1. x")
+    assert "<td" in html and "style=" not in html
+    assert html.count('dir="auto"') >= 7
+
+
+def test_text_nested_deeper_than_the_parser_goes_is_shown_as_it_is():
+    deep = "> " * 60 + "the point"
+    assert "the point" in rendering.to_html(deep)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x " * 500_000,
+        "[" * 59_000,
+        "*a " * 19_000,
+        "> " * 29_000,
+        "`" * 59_000,
+        "$x$ " * 14_000,
+        "$" + "{" * 1_900 + "$",
+        "```html\n" + "<" * 19_000,
+        "|" * 20_000 + "\n" + "|-" * 19_000,
+        "<http://a.b> " * 4_500,
+    ],
+    ids=["1 MB", "brackets", "stars", "quotes", "backticks", "formulas", "braces", "code", "table", "links"],
+)
+def test_giant_and_pathological_texts_take_a_bounded_time(text):
+    started = time.perf_counter()
+    assert rendering.to_html(text)
+    assert time.perf_counter() - started < 3
+
+
+@pytest.mark.django_db
+def test_a_response_is_rendered_once_a_version(monkeypatch):
+    response = builders.make_comparison(builders.make_project(), a="**Rain**").response_a
+    assert "<strong>Rain</strong>" in rendering.rendered(response)
+    monkeypatch.setattr(rendering, "to_html", lambda text: pytest.fail("rendered again"))
+    assert "<strong>Rain</strong>" in rendering.rendered(Response.objects.get(pk=response.pk))
+
+
+@pytest.mark.django_db
+def test_a_new_renderer_version_renders_anew(monkeypatch):
+    response = builders.make_comparison(builders.make_project(), a="**Rain**").response_a
+    rendering.rendered(response)
+    Response.objects.filter(pk=response.pk).update(html="old")
+    monkeypatch.setattr(rendering, "VERSION", rendering.VERSION + 1)
+    assert "old" not in rendering.rendered(Response.objects.get(pk=response.pk))
+
+
+@pytest.mark.django_db
+def test_a_prompt_shows_all_turns_with_roles_and_its_documents():
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "<b>Why?</b>"}]
+    prompt = builders.make_comparison(builders.make_project(), turns).prompt
+    prompt.context = [{"title": "A <i>title</i>", "text": "A *source*."}]
+    html = rendering.rendered_prompt(prompt)
+    assert html.index("System") < html.index("Be brief.") < html.index("User") < html.index("Documents")
+    assert "&lt;b&gt;Why?" in html and "A &lt;i&gt;title" in html and "<em>source</em>" in html
+
+
+@pytest.mark.django_db
+def test_rendering_ahead_covers_a_project_in_batches_and_then_finds_nothing():
+    project = builders.make_project()
+    for _ in range(3):
+        builders.make_comparison(project)
+    done = []
+    while count := rendering.render_missing(project.pk, limit=4):
+        done.append(count)
+    assert done == [7, 2]
+    assert not Response.objects.exclude(html_version=rendering.VERSION).exists()
+    assert not Prompt.objects.exclude(html_version=rendering.VERSION).exists()
