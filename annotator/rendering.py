@@ -42,106 +42,29 @@ MOST_OPENERS = 4_000
 DEEPEST = 40
 _OPENERS = re.compile(r"[\[*_~`!$]")
 
+# fmt: off
 # A closed list: some of Pygments' 500 lexers take minutes on text made for them.
-LANGUAGES = frozenset(
-    [
-        "bash",
-        "c",
-        "c++",
-        "cpp",
-        "cs",
-        "csharp",
-        "css",
-        "dart",
-        "diff",
-        "dockerfile",
-        "go",
-        "haskell",
-        "html",
-        "http",
-        "ini",
-        "java",
-        "javascript",
-        "js",
-        "json",
-        "jsx",
-        "julia",
-        "kotlin",
-        "latex",
-        "lua",
-        "make",
-        "makefile",
-        "matlab",
-        "nix",
-        "objective-c",
-        "perl",
-        "php",
-        "powershell",
-        "ps1",
-        "py",
-        "python",
-        "python3",
-        "r",
-        "rb",
-        "rs",
-        "ruby",
-        "rust",
-        "scala",
-        "sh",
-        "shell",
-        "sql",
-        "swift",
-        "tex",
-        "toml",
-        "ts",
-        "tsx",
-        "typescript",
-        "xml",
-        "yaml",
-        "yml",
-        "zsh",
-    ]
-)
+LANGUAGES = frozenset((
+    "bash", "c", "c++", "cpp", "cs", "csharp", "css", "dart", "diff", "dockerfile", "go", "haskell", "html", "http",
+    "ini", "java", "javascript", "js", "json", "jsx", "julia", "kotlin", "latex", "lua", "make", "makefile",
+    "matlab", "nix", "objective-c", "perl", "php", "powershell", "ps1", "py", "python", "python3", "r", "rb", "rs",
+    "ruby", "rust", "scala", "sh", "shell", "sql", "swift", "tex", "toml", "ts", "tsx", "typescript", "xml", "yaml",
+    "yml", "zsh",
+))
 
-_BLOCKS = frozenset(["p", "h1", "h2", "h3", "h4", "h5", "h6", "li", "ul", "ol", "blockquote", "td", "th", "table"])
-_MATHML = frozenset(
-    [
-        "math",
-        "semantics",
-        "mrow",
-        "mi",
-        "mn",
-        "mo",
-        "mtext",
-        "mspace",
-        "ms",
-        "mfrac",
-        "msqrt",
-        "mroot",
-        "mstyle",
-        "merror",
-        "mpadded",
-        "mphantom",
-        "menclose",
-        "msub",
-        "msup",
-        "msubsup",
-        "munder",
-        "mover",
-        "munderover",
-        "mmultiscripts",
-        "mprescripts",
-        "none",
-        "mtable",
-        "mtr",
-        "mtd",
-    ]
-)
-_TAGS = (
-    _BLOCKS
-    | _MATHML
-    | frozenset(["a", "strong", "em", "s", "code", "pre", "br", "hr", "thead", "tbody", "tr", "div", "span"])
-)
+_BLOCKS = frozenset((
+    "p", "h1", "h2", "h3", "h4", "h5", "h6", "li", "ul", "ol", "blockquote", "td", "th", "table",
+))
+_MATHML = frozenset((
+    "math", "semantics", "mrow", "mi", "mn", "mo", "mtext", "mspace", "ms", "mfrac", "msqrt", "mroot", "mstyle",
+    "merror", "mpadded", "mphantom", "menclose", "msub", "msup", "msubsup", "munder", "mover", "munderover",
+    "mmultiscripts", "mprescripts", "none", "mtable", "mtr", "mtd",
+))
+_PLAIN = frozenset((
+    "a", "strong", "em", "s", "code", "pre", "br", "hr", "thead", "tbody", "tr", "div", "span",
+))
+_TAGS = _BLOCKS | _MATHML | _PLAIN
+# fmt: on
 _ATTRIBUTES: dict[str, set[str]] = {
     "a": {"href"},
     "ol": {"start"},
@@ -350,7 +273,7 @@ def rendered_prompt(prompt: Prompt) -> SafeString:
 
 
 def render_missing(project_id: int, limit: int = 500) -> int:
-    """Render at most `limit` responses and `limit` prompts ahead of their first reader. Gives how many; 0 = all done."""
+    """Render up to `limit` responses and `limit` prompts before anybody reads them. Gives how many; 0 = all done."""
     responses = list(
         Response.objects.filter(prompt__project_id=project_id)
         .exclude(html_version=VERSION)

@@ -13,7 +13,7 @@ HOSTILE = {
     "a javascript address": "[x](javascript:alert(1)) [y](JaVaScRiPt&#58;alert(1)) <javascript:alert(1)>",
     "a data address": "[x](data:text/html;base64,PHNjcmlwdD4=) ![x](data:image/svg+xml;base64,PHN2Zz4=)",
     "an SVG with a script": "<svg onload=alert(1)><script>alert(1)</script></svg>",
-    "MathML that holds HTML": "<math><mtext><table><mglyph><style><img src=x onerror=alert(1)></style></table></mtext></math>",
+    "MathML that holds HTML": "<math><mtext><style><img src=x onerror=alert(1)></style></mtext></math>",
     "a formula with a link": r"$\href{javascript:alert(1)}{x}$ $$\href{javascript:alert(1)}{y}$$",
     "a formula with a style and a class": r"$\style{position:fixed}{x} \class{btn}{x}$",
     "a formula that holds HTML": r"$\text{<img src=x onerror=alert(1)>}$",
