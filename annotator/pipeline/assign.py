@@ -5,8 +5,9 @@ A comparison that wants three people's judgments has three places. A place is he
 
 Locking (measured in docs/decisions/0002-assignment-locking.md): whoever takes or gives back a place locks the row of
 the comparison first and counts after it. Looking for the next comparison passes over rows that somebody else has
-locked at this moment, so annotators do not wait for each other; before anybody is told that nothing is left, all rows
-are looked at once more, waiting for the locked ones. Several rows are always locked in queue order.
+locked at this moment, so annotators do not wait for each other; before anybody is told that nothing is left, the rows
+are looked at once more without locking, and a locked one is waited for. An annotator's request never waits while it
+holds a lock, so no two of them can wait for each other.
 
 What an annotator's request costs does not grow with the project: the queue is a partial index over open places, and
 the search starts behind the annotator's own last comparison, because what they passed before they mostly have had.
@@ -21,7 +22,7 @@ from typing import Any
 
 from celery import shared_task
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.db.models.functions import Greatest
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
@@ -50,8 +51,7 @@ _BEHIND_MY_LAST = """
           ) AS place ORDER BY known DESC LIMIT 1)
 """
 _FIRST = " ORDER BY c.queue_order, c.id LIMIT 1 "
-_NEXT_UNLOCKED = _OPEN_FOR_ME + _BEHIND_MY_LAST + _FIRST + "FOR NO KEY UPDATE OF c SKIP LOCKED"
-_NEXT_ANYWHERE = _OPEN_FOR_ME + _FIRST + "FOR NO KEY UPDATE OF c"
+_UNLOCKED = " FOR NO KEY UPDATE OF c SKIP LOCKED"
 
 # Leases that were only fetched ahead, of comparisons I have not had.
 _TO_TAKE_OVER = """
@@ -64,29 +64,36 @@ _TO_TAKE_OVER = """
     ORDER BY theirs.id LIMIT 1
 """
 
-# An assignment that ran out is leased again as it was: same order on screen, draft kept.
-_LEASE = """
-    INSERT INTO annotator_assignment
-        (project_id, comparison_id, rater_id, round, state, leased_until, opened_at, a_first, draft, active_ms,
-         skip_reason, created_at)
-    VALUES (%(project)s, %(comparison)s, %(rater)s, 1, 'leased', %(until)s, %(opened)s, %(a_first)s, '{}', 0, '',
-            clock_timestamp())
-    ON CONFLICT (comparison_id, rater_id, round) DO UPDATE
-        SET state = 'leased', leased_until = excluded.leased_until, opened_at = excluded.opened_at
-        WHERE annotator_assignment.state = 'expired'
-    RETURNING *
+# Who holds places of `c`: people's judgments that count, and leases.
+_TAKEN = """
+    (SELECT count(*) FROM annotator_judgment j JOIN annotator_rater r ON r.id = j.rater_id
+     WHERE j.comparison_id = c.id AND j.is_current AND NOT j.is_surplus AND r.kind = 'person')
+  + (SELECT count(*) FROM annotator_assignment a WHERE a.comparison_id = c.id AND a.state = 'leased')
+"""
+_RECOUNT = f"""
+    UPDATE annotator_comparison c SET places_open = greatest(0, c.votes_wanted - ({_TAKEN}))
+    WHERE c.id = ANY(%s) AND c.places_open <> greatest(0, c.votes_wanted - ({_TAKEN}))
 """
 
-_RECOUNT = """
-    UPDATE annotator_comparison c SET places_open = counted.places
-    FROM (SELECT each.id,
-                 greatest(0, each.votes_wanted
-                     - (SELECT count(*) FROM annotator_judgment j JOIN annotator_rater r ON r.id = j.rater_id
-                        WHERE j.comparison_id = each.id AND j.is_current AND NOT j.is_surplus AND r.kind = 'person')
-                     - (SELECT count(*) FROM annotator_assignment a
-                        WHERE a.comparison_id = each.id AND a.state = 'leased')) AS places
-          FROM annotator_comparison each WHERE each.id = ANY(%s)) AS counted
-    WHERE counted.id = c.id AND c.places_open <> counted.places
+# An assignment that ran out is leased again as it was: same order on screen, draft kept. Both parts see what was
+# before, so the recount adds the lease that the first part makes.
+_LEASE = f"""
+    WITH leased AS (
+        INSERT INTO annotator_assignment
+            (project_id, comparison_id, rater_id, round, state, leased_until, opened_at, a_first, draft, active_ms,
+             skip_reason, created_at)
+        VALUES (%(project)s, %(comparison)s, %(rater)s, 1, 'leased', %(until)s, %(opened)s, %(a_first)s, '{{}}', 0, '',
+                clock_timestamp())
+        ON CONFLICT (comparison_id, rater_id, round) DO UPDATE
+            SET state = 'leased', leased_until = excluded.leased_until, opened_at = excluded.opened_at
+            WHERE annotator_assignment.state = 'expired'
+        RETURNING *
+    ), recounted AS (
+        UPDATE annotator_comparison c
+        SET places_open = greatest(0, c.votes_wanted - ({_TAKEN}) - (SELECT count(*) FROM leased))
+        WHERE c.id = %(comparison)s
+    )
+    SELECT * FROM leased
 """
 
 
@@ -159,11 +166,10 @@ def flag(assignment: Assignment, reason: str) -> Flag:
 
 @shared_task(name="annotator.pipeline.assign.expire_leases")
 def expire_leases(project_id: int | None = None) -> int:
-    """Reopen the places whose lease ran out, in batches; gives how many. Drafts stay with their assignments."""
-    done = 0
-    while expired := _expire_batch(project_id):
-        done += expired
-    return done
+    """Reopen the places whose lease ran out, one short transaction each; gives how many. Drafts are kept."""
+    due = _overdue() if project_id is None else _overdue().filter(project=project_id)
+    batch = due.order_by("leased_until").values_list("pk", "comparison_id")[:EXPIRE_BATCH]
+    return sum(_expire(*lease) for lease in list(batch))
 
 
 @transaction.atomic
@@ -191,7 +197,7 @@ def queue_state(project: Project, rater: Rater) -> str:
 
 
 def lock(comparison_ids: Sequence[int]) -> None:
-    """Lock comparisons before their places change hands; always in queue order, so no two wait for each other."""
+    """Lock comparisons before their places change hands; several always in queue order."""
     rows = Comparison.objects.filter(pk__in=comparison_ids).order_by("queue_order", "pk")
     list(rows.select_for_update(no_key=True).values_list("pk"))
 
@@ -223,16 +229,20 @@ def _new_lease(project: Project, rater: Rater, *, ahead: bool = False) -> Assign
     """Lease the next open place. None only when, at one moment of this call, there was none for `rater`."""
     parameters = {"project": project.pk, "rater": rater.pk}
     while True:
-        for search in (_NEXT_UNLOCKED, _NEXT_ANYWHERE):
+        for search in (_OPEN_FOR_ME + _BEHIND_MY_LAST + _FIRST + _UNLOCKED, _OPEN_FOR_ME + _FIRST + _UNLOCKED):
             if assignment := _claim(project, rater, search, parameters, ahead):
                 return assignment
         if expire_leases(project.pk):
             continue
-        if not ahead and (assignment := _take_over(project, rater, parameters)):
-            return assignment
-        # A row we waited for may have gone and another come back meanwhile: only an empty snapshot is an answer.
-        if not _one(_OPEN_FOR_ME + "LIMIT 1", parameters) and (ahead or not _one(_TO_TAKE_OVER, parameters)):
+        # Everything open, if anything, was locked a moment ago: wait for the first of these.
+        if waited_for := _one(_OPEN_FOR_ME + _FIRST, parameters):
+            assignment = _claim_waiting(project, rater, waited_for[0], ahead)
+        elif not ahead and (fetched := _one(_TO_TAKE_OVER, parameters)):
+            assignment = _take_over(project, rater, *fetched)
+        else:
             return None
+        if assignment:
+            return assignment
 
 
 @transaction.atomic
@@ -242,11 +252,15 @@ def _claim(project: Project, rater: Rater, search: str, parameters: dict[str, in
 
 
 @transaction.atomic
-def _take_over(project: Project, rater: Rater, parameters: dict[str, int]) -> Assignment | None:
-    found = _one(_TO_TAKE_OVER, parameters)
-    if not found:
+def _claim_waiting(project: Project, rater: Rater, comparison_id: int, ahead: bool) -> Assignment | None:
+    lock([comparison_id])
+    if not Comparison.objects.filter(pk=comparison_id, places_open__gt=0).exists():
         return None
-    assignment_id, comparison_id = found
+    return _lease(project, rater, comparison_id, ahead=ahead)
+
+
+@transaction.atomic
+def _take_over(project: Project, rater: Rater, assignment_id: int, comparison_id: int) -> Assignment | None:
     lock([comparison_id])
     unopened = Assignment.objects.filter(pk=assignment_id, state=Assignment.State.LEASED, opened_at=None)
     if not unopened.update(state=Assignment.State.EXPIRED):
@@ -265,26 +279,20 @@ def _lease(project: Project, rater: Rater, comparison_id: int, *, ahead: bool) -
         "opened": None if ahead else current,
         "a_first": bool(secrets.randbits(1)),
     }
-    for assignment in Assignment.objects.raw(_LEASE, values):
-        recount([comparison_id])
-        return assignment
-    return None
+    return next(iter(Assignment.objects.raw(_LEASE, values)), None)
 
 
 @transaction.atomic
-def _expire_batch(project_id: int | None) -> int:
-    due = Assignment.objects.filter(state=Assignment.State.LEASED, leased_until__lt=now())
-    if project_id is not None:
-        due = due.filter(project=project_id)
-    batch = dict(due.order_by("leased_until").values_list("pk", "comparison_id")[:EXPIRE_BATCH])
-    if not batch:
-        return 0
-    comparisons = sorted(set(batch.values()))
-    lock(comparisons)
-    # Asked again under the lock: some were judged or opened while we waited.
-    expired = due.filter(pk__in=batch).update(state=Assignment.State.EXPIRED)
-    recount(comparisons)
+def _expire(assignment_id: int, comparison_id: int) -> int:
+    lock([comparison_id])
+    # Asked again under the lock: it may have been judged, or its reader have come back, while we waited.
+    expired = _overdue().filter(pk=assignment_id).update(state=Assignment.State.EXPIRED)
+    recount([comparison_id])
     return expired
+
+
+def _overdue() -> QuerySet[Assignment]:
+    return Assignment.objects.filter(state=Assignment.State.LEASED, leased_until__lt=now())
 
 
 def _one(query: str, parameters: dict[str, int]) -> tuple[Any, ...] | None:

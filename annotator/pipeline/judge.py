@@ -20,7 +20,7 @@ from django.db import IntegrityError, transaction
 from django.utils.timezone import now
 
 from annotator import protocols
-from annotator.models import Assignment, Comparison, Judgment, Plan, Protocol, Route
+from annotator.models import Assignment, Comparison, Judgment, Plan, Protocol, Reservation, Route
 from annotator.pipeline import assign, ledger
 
 UNDO = timedelta(seconds=10)
@@ -170,18 +170,29 @@ def _close(assignment: Assignment, judgment: Judgment, *states: str) -> bool:
 
 
 def _pay(assignment: Assignment, judgment: Judgment) -> Judgment:
-    """Store the judgment under the plan that sent it to people, with its price."""
-    routed = Route.objects.filter(
-        comparison=assignment.comparison_id, source=Route.PEOPLE, plan__status=Plan.Status.APPROVED
-    )
-    judgment.plan_id = routed.values_list("plan_id", flat=True).first()
+    """Store the judgment under the plan that sent it to people, and pay it from what that plan reserved."""
+    reservation = _reserved(assignment)
+    judgment.plan_id = reservation.plan_id if reservation else None
     judgment.cost = price = assignment.project.price_per_judgment
     judgment.save(force_insert=True)
-    if price and judgment.is_surplus:
+    if not price:
+        return judgment
+    if reservation is None or judgment.is_surplus:
         ledger.pay_surplus(judgment, price)
-    elif price:
-        ledger.pay(judgment, price, plan_id=judgment.plan_id)
+    else:
+        ledger.pay_from(reservation, judgment, price)
     return judgment
+
+
+def _reserved(assignment: Assignment) -> Reservation | None:
+    """The money that the approved plan keeps for people, if it sent this comparison to them."""
+    return Reservation.objects.filter(
+        plan__project=assignment.project_id,
+        plan__status=Plan.Status.APPROVED,
+        plan__routes__comparison=assignment.comparison_id,
+        plan__routes__source=Route.PEOPLE,
+        source=Route.PEOPLE,
+    ).first()
 
 
 def _revisions(assignment: Assignment) -> list[Judgment]:

@@ -93,7 +93,6 @@ def reserve(project: Project, key: str, amount: Decimal, *, source: str, plan: P
     return reservation
 
 
-@transaction.atomic
 def commit(
     reservation: Reservation,
     amount: Decimal,
@@ -137,11 +136,16 @@ def pay(judgment: Judgment, amount: Decimal, *, plan_id: int | None) -> LedgerEn
             account__project=judgment.project_id, key=plan_key(plan_id, "people"), is_open=True
         ).first()
         if reservation:
-            try:
-                return commit(reservation, amount, judgment=judgment)
-            except ReservationClosed:
-                pass
+            return pay_from(reservation, judgment, amount)
     return pay_surplus(judgment, amount)
+
+
+def pay_from(reservation: Reservation, judgment: Judgment, amount: Decimal) -> LedgerEntry:
+    """Pay a person's judgment from `reservation`, or from free money when that was closed meanwhile."""
+    try:
+        return commit(reservation, amount, judgment=judgment)
+    except ReservationClosed:
+        return pay_surplus(judgment, amount)
 
 
 @transaction.atomic
@@ -284,6 +288,7 @@ def _within(reservation: Reservation, entries: list[LedgerEntry]) -> list[Ledger
     return counted
 
 
+@transaction.atomic
 def _commit_call(reservation: Reservation, amount: Decimal, call: LabelerCall, note: str) -> LedgerEntry:
     fresh = _locked(reservation.pk)
     if entry := LedgerEntry.objects.filter(call=call).first():

@@ -62,6 +62,7 @@ from functools import lru_cache
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
+from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.timezone import localtime, now
@@ -74,6 +75,20 @@ from annotator.models import Assignment, Comparison, Judgment, Project, Protocol
 from annotator.pipeline import assign, judge
 
 REASON_MAX = 2_000
+
+# The protocol new judgments are given under, of any row that has a project.
+_NEWEST = Subquery(Protocol.objects.filter(project=OuterRef("project")).order_by("-version").values("pk")[:1])
+# One query for all that is on screen; what only `rendering` of an outdated page needs is fetched when it asks.
+_READ = (
+    Comparison.objects.select_related("prompt", "response_a", "response_b")
+    .only(
+        "project_id",
+        "prompt__html",
+        "prompt__html_version",
+        *(f"response_{side}__{name}" for side in "ab" for name in ("text", "html", "html_version")),
+    )
+    .annotate(newest_protocol=_NEWEST)
+)
 
 
 @dataclass(frozen=True)
@@ -112,13 +127,14 @@ def annotate(request: HttpRequest, project_id: int) -> HttpResponse:
 @require_POST
 def judgment(request: HttpRequest, assignment_id: int) -> HttpResponse:
     assignment = _mine(request, assignment_id)
-    protocol = newest(assignment.project)
+    protocol = current = _version(assignment.newest_protocol)
     sent = seat.Sent()
     try:
         sent = seat.read(request)
         if sent.client_id is None:
             raise protocols.AnswerInvalid("client_id", _("is missing; load the page again"))
-        protocol = _protocol(assignment.project, sent.protocol_id) or protocol
+        if sent.protocol_id not in (None, current.pk):
+            protocol = _protocol(assignment.project, sent.protocol_id) or current
         stored = judge.submit_judgment(
             assignment, sent.given, client_id=sent.client_id, active_ms=sent.active_ms, protocol=protocol
         )
@@ -197,13 +213,7 @@ def prefetch(request: HttpRequest, assignment_id: int) -> HttpResponse:
     return _ahead(request, assignment, None)
 
 
-def newest(project: Project) -> Protocol:
-    """The protocol new judgments are given under. Versions are immutable, so one is read from the database once."""
-    current = project.protocols.order_by("-version").values_list("pk", flat=True).first()
-    assert current is not None, "a project is made with its protocol"
-    return _version(current)
-
-
+# Versions are immutable, so each is read from the database once a process.
 @lru_cache(maxsize=256)
 def _version(protocol_id: int) -> Protocol:
     return Protocol.objects.get(pk=protocol_id)
@@ -222,7 +232,9 @@ def _mine(request: HttpRequest, assignment_id: int) -> Assignment:
         rater__user=request.user,  # type: ignore[misc]
         project__in=Project.objects.of(request.user, *access.ANNOTATORS),  # type: ignore[arg-type]
     )
-    return get_object_or_404(mine.select_related("project", "rater"), pk=assignment_id)
+    return get_object_or_404(
+        mine.select_related("project", "rater").annotate(newest_protocol=_NEWEST), pk=assignment_id
+    )
 
 
 def _following(request: HttpRequest, done: Assignment, showing: int | None, undo: Undo | None) -> HttpResponse:
@@ -255,11 +267,9 @@ def _context(
     context = {"project": project, "undo": undo, "ahead": False}
     if assignment is None:
         return {**context, "assignment": None, "reason": assign.queue_state(project, rater)}
-    protocol = protocol or newest(project)
+    comparison = _READ.get(pk=assignment.comparison_id)
+    protocol = protocol or _version(comparison.newest_protocol)
     definition = _definition_of(protocol.pk)
-    comparison = Comparison.objects.select_related("prompt", "response_a", "response_b").get(
-        pk=assignment.comparison_id
-    )
     shown = [comparison.response_a, comparison.response_b]
     if not assignment.a_first:
         shown.reverse()

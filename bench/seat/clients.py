@@ -140,9 +140,7 @@ def run(
 ) -> None:  # fmt: skip
     """The process: log everybody in, say so, wait for the word, judge, hand the outcome back."""
     sys.setswitchinterval(0.002)
-    annotators = [
-        Annotator(address, project_id, login, password, number, seed) for number, login in enumerate(logins)
-    ]
+    annotators = [Annotator(address, project_id, login, password, number, seed) for number, login in enumerate(logins)]
     try:
         for annotator in annotators:
             annotator.log_in()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,9 +16,10 @@ TEXT_LENGTH = 2_000
 VARIANTS = 64
 PRICE = Decimal("0.25")
 WORDS = (
-    "rain falls because warm air rises cools and lets go of its water while rivers carry it back to the sea where "
-    "the sun begins again so that what you see today has been seen before by somebody who asked the same question"
-).split()
+    *("rain", "falls", "because", "warm", "air", "rises", "cools", "and", "lets", "go", "of", "its", "water", "while"),
+    *("rivers", "carry", "it", "back", "to", "the", "sea", "where", "sun", "begins", "again", "so", "that", "what"),
+    *("you", "see", "today", "has", "been", "seen", "before", "by", "somebody", "who", "asked", "same", "question"),
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ def _variants(draw: random.Random) -> list[tuple[str, str]]:
         text = ""
         while len(text) < TEXT_LENGTH:
             sentence = " ".join(draw.choices(WORDS, k=18)).capitalize()
-            text += draw.choice([f"{sentence}.\n\n", f"- {sentence}\n", f"```python\nprint({sentence[:20]!r})\n```\n\n"])
+            text += draw.choice(
+                [f"{sentence}.\n\n", f"- {sentence}\n", f"```python\nprint({sentence[:20]!r})\n```\n\n"]
+            )
         made.append((text, str(rendering.to_html(text))))
     return made
 
@@ -84,10 +88,8 @@ def _texts(project, comparisons: int, draw: random.Random) -> None:
             for number in range(prompts):
                 turns = [{"role": "user", "content": ask.format(number)}]
                 html = str(rendering.prompt_to_html(turns, []))
-                body = '[{"role": "user", "content": "%s"}]' % ask.format(number)
-                copy.write_row(
-                    (project.pk, f"p{number}", body, "[]", "{}", _hash(html), html, rendering.VERSION)
-                )
+                body = json.dumps(turns)
+                copy.write_row((project.pk, f"p{number}", body, "[]", "{}", _hash(html), html, rendering.VERSION))
         cursor.execute("SELECT id FROM annotator_prompt WHERE project_id = %s ORDER BY id", [project.pk])
         ids = [pk for (pk,) in cursor.fetchall()]
         columns = "prompt_id, external_id, text, model, metadata, text_hash, html, html_version"

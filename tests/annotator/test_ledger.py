@@ -266,6 +266,6 @@ def test_committing_a_judgment_is_one_statement_so_annotators_do_not_wait_for_th
     project = funded(10)
     reservation = ledger.reserve(project, "people", Decimal(4), source="people")
     judgment = make_judgment(make_comparison(project), make_person(project), 1)
-    with django_assert_num_queries(3) as queries:  # the test runs in a transaction, so `atomic` is a savepoint
+    with django_assert_num_queries(1) as queries:
         ledger.commit(reservation, Decimal(1), judgment=judgment)
     assert not any("annotator_account" in query["sql"] for query in queries)

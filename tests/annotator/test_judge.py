@@ -1,0 +1,194 @@
+"""A person's answer: stored once, late answers kept, undone within ten seconds, paid."""
+
+from datetime import timedelta
+from decimal import Decimal
+from uuid import UUID, uuid4
+
+import pytest
+from django.utils.timezone import now
+
+from annotator import protocols
+from annotator.models import Assignment, Comparison, Judgment, LedgerEntry, Plan, Project, Rater
+from annotator.pipeline import assign, judge, ledger
+from tests.builders import make_comparison, make_person, make_plan, make_project, make_user
+
+pytestmark = pytest.mark.django_db
+
+
+def leased(project: Project, comparison: Comparison | None = None, votes: int = 1) -> Assignment:
+    comparison = comparison or make_comparison(project, votes_wanted=votes, places_open=votes)
+    assignment = assign.next_assignment(project, make_person(project, make_user()))
+    assert assignment and assignment.comparison == comparison
+    return assignment
+
+
+def submit(assignment: Assignment, level: int = 1, client_id: UUID | None = None, **answer) -> Judgment:
+    """As the view does it: the assignment is read anew for each request."""
+    fresh = Assignment.objects.get(pk=assignment.pk)
+    return judge.submit_judgment(fresh, {"level": level, **answer}, client_id=client_id or uuid4(), active_ms=1500)
+
+
+def expire(assignment: Assignment) -> None:
+    Assignment.objects.filter(pk=assignment.pk).update(leased_until=now() - timedelta(seconds=1))
+    assign.expire_leases()
+
+
+def places(comparison: Comparison) -> int:
+    return Comparison.objects.get(pk=comparison.pk).places_open
+
+
+def paid_project(price: str = "0.25", cap: str = "10") -> tuple[Project, Comparison, Plan]:
+    project = make_project(price_per_judgment=Decimal(price))
+    comparison = make_comparison(project, votes_wanted=1, places_open=1)
+    plan = make_plan(project, {comparison: None})
+    ledger.set_cap(project, Decimal(cap))
+    ledger.reserve(project, ledger.plan_key(plan.pk, "people"), Decimal(1), source="people", plan=plan)
+    return project, comparison, plan
+
+
+def test_a_judgment_says_everything_that_decided_it():
+    project, comparison, plan = paid_project()
+    assignment = leased(project, comparison)
+    Assignment.objects.update(a_first=False)
+    stored = submit(assignment, 1, reasons=["clear"], justification=" Shorter. ")
+    assert (stored.level, stored.preference, stored.outcome, stored.a_first) == (-1, -1.0, "level", False)
+    assert (stored.plan, stored.protocol, stored.assignment) == (plan, project.protocol, assignment)
+    assert (stored.reasons, stored.justification, stored.active_ms) == (["clear"], "Shorter.", 1500)
+    assert stored.effective_at - stored.created_at == timedelta(seconds=10)
+    assert not Judgment.objects.effective().exists()
+    assignment.refresh_from_db()
+    assert assignment.state == "judged" and places(comparison) == 0
+
+
+@pytest.mark.parametrize("outcome", ["neither_valid", "cannot_judge"])
+def test_other_outcomes_are_answers_too(outcome):
+    stored = submit(leased(make_project()), outcome=outcome, level=None, justification="Both are empty")
+    assert (stored.outcome, stored.level, stored.preference) == (outcome, None, None)
+
+
+def test_an_answer_the_protocol_does_not_allow_changes_nothing():
+    assignment = leased(make_project("multipref"))
+    with pytest.raises(protocols.AnswerInvalid):
+        submit(assignment, 3)
+    assert Assignment.objects.get().state == "leased" and not Judgment.objects.exists()
+
+
+def test_the_same_client_id_gives_the_first_answer():
+    assignment, sent = leased(make_project()), uuid4()
+    first = submit(assignment, 1, sent)
+    assert submit(assignment, -1, sent) == first
+    assert Judgment.objects.get().level == first.level
+
+
+def test_a_second_answer_from_another_window_is_kept_and_does_not_count():
+    assignment, sent = leased(make_project()), uuid4()
+    first = submit(assignment, 1)
+    assert submit(assignment, -1, sent) == first
+    assert submit(assignment, -1, sent) == first
+    assert list(Judgment.objects.order_by("revision").values_list("revision", "is_current")) == [(1, True), (2, False)]
+
+
+def test_a_late_answer_takes_its_place_when_that_is_still_free():
+    project = make_project()
+    assignment = leased(project)
+    expire(assignment)
+    assert not submit(assignment).is_surplus
+    assert places(assignment.comparison) == 0 and Assignment.objects.get().state == "judged"
+
+
+@pytest.mark.parametrize("judged", [True, False])
+def test_a_late_answer_whose_place_was_taken_is_kept_as_surplus(judged):
+    project = make_project()
+    late = leased(project)
+    expire(late)
+    other = leased(project, late.comparison)
+    if judged:
+        submit(other)
+    assert submit(late).is_surplus
+    assert not submit(other).is_surplus
+    assert Judgment.objects.filter(is_surplus=False, is_current=True).count() == 1 and places(late.comparison) == 0
+
+
+def test_an_answer_to_a_comparison_that_was_skipped_in_another_window_is_kept():
+    assignment = leased(make_project())
+    assign.skip(assignment, "too long")
+    assert not submit(assignment).is_surplus
+    assert places(assignment.comparison) == 0
+
+
+def test_undo_opens_the_comparison_again_and_keeps_the_revision():
+    assignment = leased(make_project("multipref"))
+    Assignment.objects.update(a_first=False)
+    answer = {"confidence": 2, "aspects": {"helpful": {"level": -2, "confidence": 1, "reasons": ["concise"]}}}
+    sent = uuid4()
+    submit(assignment, -1, sent, **answer)
+    reopened = judge.undo(Assignment.objects.get())
+    assert reopened.state == "leased" and reopened.draft["level"] == -1 and reopened.draft["confidence"] == 2
+    assert reopened.draft["aspects"] == answer["aspects"]
+    assert places(assignment.comparison) == 0
+    # The first one arriving once more, from a bad network, is not a new answer.
+    assert not submit(assignment, -1, sent, **answer).is_current
+    again = submit(assignment, 2, **answer)
+    assert (again.revision, again.level, again.is_current) == (2, -2, True)
+    assert Judgment.objects.filter(is_current=True).count() == 1
+
+
+def test_nothing_is_undone_once_it_counts():
+    assignment = leased(make_project())
+    submit(assignment)
+    Judgment.objects.update(effective_at=now())
+    with pytest.raises(judge.UndoTooLate):
+        judge.undo(Assignment.objects.get())
+    assert Judgment.objects.get().is_current
+
+
+def test_a_judgment_is_paid_from_what_its_plan_reserved_and_an_undo_takes_the_pay_back():
+    project, comparison, plan = paid_project()
+    assignment = leased(project, comparison)
+    stored = submit(assignment)
+    entry = LedgerEntry.objects.get()
+    assert (entry.judgment, entry.amount, entry.reservation.plan) == (stored, Decimal("0.25"), plan)
+    assert ledger.settle() == 0
+    judge.undo(Assignment.objects.get())
+    assert not LedgerEntry.objects.exists()
+    submit(assignment)
+    Judgment.objects.update(effective_at=now())
+    assert ledger.settle() == 1 and ledger.account_of(project).spent == Decimal("0.25")
+
+
+def test_surplus_is_paid_from_what_is_free():
+    project, comparison, _plan = paid_project()
+    late = leased(project, comparison)
+    expire(late)
+    submit(leased(project, comparison))
+    surplus = submit(late)
+    assert surplus.is_surplus and LedgerEntry.objects.get(judgment=surplus).amount == Decimal("0.25")
+
+
+def test_work_that_nobody_has_money_for_is_kept_and_the_debt_is_visible():
+    project = make_project(price_per_judgment=Decimal("0.25"))
+    stored = submit(leased(project))
+    entry = LedgerEntry.objects.get(judgment=stored)
+    assert entry.amount == 0 and "unpaid" in entry.note
+
+
+def test_work_without_a_price_needs_no_ledger():
+    submit(leased(make_project()))
+    assert not LedgerEntry.objects.exists()
+
+
+def test_a_failure_midway_leaves_the_lease_as_it_was(monkeypatch):
+    """What was not acknowledged did not happen, so the page may send it again."""
+    project, comparison, _plan = paid_project()
+    assignment, sent = leased(project, comparison), uuid4()
+
+    def killed(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "pay_from", killed)
+        with pytest.raises(KeyboardInterrupt):
+            submit(assignment, 1, sent)
+    assert Assignment.objects.get().state == "leased" and not Judgment.objects.exists()
+    assert submit(assignment, 1, sent).client_id == sent
+    assert Rater.objects.count() == 1
