@@ -163,6 +163,8 @@ class Skill:
     """What cross-validation measured of a performance model (`PerformanceModel.metrics`, see pipeline/retrain.py)."""
 
     has_skill: bool
+    # False: it knows what money buys, not on which comparisons to spend it.
+    beats_budget: bool
     kind: str
     scores: dict[str, Score]
     # The score of choosing anew in every fold: the honest one for the kind that was chosen.
@@ -180,6 +182,7 @@ def skill(model: PerformanceModel) -> Skill:
     metrics = model.metrics
     return Skill(
         has_skill=bool(metrics.get("skill")),
+        beats_budget=bool(metrics.get("beats_budget")),
         kind=model.kind,
         scores={kind: Score(**score) for kind, score in metrics.get("scores", {}).items()},
         nested=Score(**metrics["nested"]) if "nested" in metrics else None,

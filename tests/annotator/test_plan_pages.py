@@ -39,6 +39,7 @@ SUMMARY: dict[str, Any] = {
 SCORE = {"rmse": 0.01, "rmse_error": 0.001, "spearman": 0.58, "spearman_low": 0.46, "spearman_high": 0.68}
 METRICS: dict[str, Any] = {
     "skill": True,
+    "beats_budget": True,
     "scores": {"mean": {**SCORE, "spearman": 0.0}, "ridge": SCORE},
     "nested": {**SCORE, "spearman": 0.51, "spearman_low": 0.40, "spearman_high": 0.60},
     "noise_ceiling": {"deviation": 0.01, "reliability": 0.64, "correlation": 0.8},
