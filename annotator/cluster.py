@@ -249,7 +249,7 @@ class Cluster:
                 row = connection.execute("SHOW data_directory").fetchone()
         except psycopg.OperationalError:
             return False
-        return bool(row) and Path(row[0]).resolve() == self.data.resolve()
+        return row is not None and Path(row[0]).resolve() == self.data.resolve()
 
     def ended(self) -> int | None:
         return self.process.poll() if self.process else None

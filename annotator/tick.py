@@ -66,8 +66,8 @@ def due() -> dict[str, int]:
 def round_of(nudges: Nudges) -> None:
     """One round. Each duty is tried whatever became of the others."""
     for duty in (lambda: nudges.heads(due()), assign.expire_leases, ledger.settle):
-        close_old_connections()
         try:
+            close_old_connections()
             duty()
         except DatabaseError as error:
             logger.warning("database away, trying again: %s", " ".join(str(error).split())[:200])

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.cookiejar
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 # What tests set for themselves must not reach the stack.
 TESTS_OWN = ("DATABASE_URL", "SECRET_KEY", "SWITCHYARD_VAR", "DJANGO_SETTINGS_MODULE", "CELERY_BROKER_URL", "PORT")
+
+
+@contextlib.contextmanager
+def open_folder() -> Iterator[Path]:
+    """A temporary directory that root's unprivileged PostgreSQL may enter (pytest's own stay private)."""
+    with tempfile.TemporaryDirectory(prefix="switchyard stack ", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
 
 
 def free_port() -> int:
@@ -86,8 +101,83 @@ class Stack:
         except (urllib.error.URLError, OSError):
             return False
 
+    def pids(self, *words: str) -> list[int]:
+        """Processes of this stack whose command line has all `words`; the supervisor's own included."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                mine = self._is_mine(entry)
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if mine and all(word in command for word in words):
+                found.append(int(entry.name))
+        return sorted(found)
+
+    def _is_mine(self, entry: Path) -> bool:
+        """By the environment the supervisor passes on; PostgreSQL, which has none of ours, by its data directory."""
+        if f"SWITCHYARD_VAR={self.var}".encode() in (entry / "environ").read_bytes().split(b"\0"):
+            return True
+        return os.readlink(entry / "cwd").startswith(str(self.var))
+
+    @property
+    def database(self) -> str:
+        """DATABASE_URL as the supervisor gave it to its children."""
+        for pid in self.pids("annotator.wsgi") or self.pids("manage.py"):
+            for entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                if entry.startswith(b"DATABASE_URL="):
+                    return entry.decode().partition("=")[2]
+        raise LookupError("no child of the supervisor runs")
+
     def stop(self, sent: int = signal.SIGINT) -> int:
         """Ctrl-C; gives the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(sent)
         return self.process.wait(60)
+
+
+class Visitor:
+    """A person without a browser: keeps cookies, sends the CSRF token."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.cookies = http.cookiejar.CookieJar()
+        self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.cookies))
+
+    def get(self, path: str) -> str:
+        with self.opener.open(self.stack.url + path, timeout=30) as reply:
+            return reply.read().decode()
+
+    def post(self, path: str, **fields: object) -> str:
+        token = next((cookie.value for cookie in self.cookies if cookie.name == "csrftoken"), "")
+        request = urllib.request.Request(
+            self.stack.url + path,
+            urllib.parse.urlencode(fields).encode(),
+            {"X-CSRFToken": token, "Referer": self.stack.url + path},
+        )
+        with self.opener.open(request, timeout=30) as reply:
+            return reply.read().decode()
+
+    def login(self, name: str) -> Visitor:
+        self.get("/accounts/login/")
+        self.post("/accounts/login/", login=name, password=self.stack.logins[name])
+        assert any(cookie.name == "sessionid" for cookie in self.cookies), f"{name} could not log in"
+        return self
+
+    def assignment(self, seat: str) -> str:
+        """What the seat at this address shows: an assignment's id, "" when its queue is empty."""
+        with self.opener.open(self.stack.url + seat, timeout=30) as reply:
+            return reply.headers.get("Seat-Assignment", "")
+
+    def judge(self) -> uuid.UUID:
+        """One judgment that the site has acknowledged, in the first project with work; its client id."""
+        assignment = next(filter(None, map(self.assignment, re.findall(r"/projects/\d+/annotate/", self.get("/")))))
+        client_id = uuid.uuid4()
+        self.post(
+            f"/assignments/{assignment}/judgment",
+            client_id=client_id,
+            active_ms=1500,
+            outcome="cannot_judge",
+            justification="a test of what survives",
+        )
+        return client_id

@@ -8,20 +8,18 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.browser import chromium
-from tests.stack import Stack
+from tests.stack import Stack, open_folder
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory):
+def stack():
     """One stack with the demo loaded, for the whole run."""
-    folder = tmp_path_factory.mktemp("browser stack")
-    for opened in (folder, folder.parent, folder.parent.parent):
-        opened.chmod(0o711)  # pytest's folders are private; root's PostgreSQL runs as somebody else
-    running = Stack(folder)
-    try:
-        yield running.start()
-    finally:
-        running.stop()
+    with open_folder() as folder:
+        running = Stack(folder)
+        try:
+            yield running.start()
+        finally:
+            running.stop()
 
 
 @pytest.fixture(scope="session")

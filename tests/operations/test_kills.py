@@ -1,0 +1,97 @@
+"""Whatever is killed with -9, the stack works again and what was acknowledged is there."""
+
+import os
+import signal
+import time
+
+import psycopg
+import pytest
+
+from tests.stack import Stack, Visitor
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
+
+
+def stored(stack, client_id):
+    with psycopg.connect(stack.database) as connection:
+        query = "SELECT count(*) FROM annotator_judgment WHERE client_id = %s"
+        return connection.execute(query, [client_id]).fetchone()[0]
+
+
+def jobs_end(stack, annotator):
+    """The worker works: a job that is put into the database is done, by a nudge of the tick."""
+    with psycopg.connect(stack.database) as connection:
+        row = connection.execute(
+            "INSERT INTO annotator_job (project_id, kind, key, parameters, state, progress, total, message, result,"
+            " cancel_requested, attempts, created_at)"
+            " SELECT min(id), 'featurise', %s, '{}', 'waiting', 0, 0, '', '{}', false, 0, now() FROM annotator_project"
+            " RETURNING id",
+            [f"test {time.time_ns()}"],
+        ).fetchone()
+
+    def done():
+        with psycopg.connect(stack.database) as connection:
+            return connection.execute("SELECT state FROM annotator_job WHERE id = %s", row).fetchone()[0] == "done"
+
+    stack.wait_until(done, 60)
+
+
+def main_process(stack, *words):
+    """The oldest process of a role: gunicorn's master, Celery's main process."""
+    return min(stack.pids(*words))
+
+
+@pytest.mark.parametrize("role", [("gunicorn",), ("celery", "worker"), ("manage.py", "tick"), ("postgres", "-D")])
+def test_the_supervisor_restarts_what_is_killed_and_nothing_is_lost(stack, role):
+    annotator = Visitor(stack).login("annotator")
+    acknowledged = annotator.judge()
+    killed = main_process(stack, *role)
+    os.kill(killed, signal.SIGKILL)
+    stack.wait_until(lambda: any(pid != killed for pid in stack.pids(*role)) and killed not in stack.pids())
+    stack.wait_until(stack.answers)
+    assert stored(stack, acknowledged) == 1
+    assert stored(stack, annotator.judge()) == 1  # the same session goes on
+    jobs_end(stack, annotator)
+
+
+def test_a_child_of_the_web_role_that_is_killed_comes_back(stack):
+    victim = max(stack.pids("gunicorn"))
+    os.kill(victim, signal.SIGKILL)
+    stack.wait_until(lambda: victim not in stack.pids() and len(stack.pids("gunicorn")) >= 3)
+    assert stack.answers()
+
+
+def test_a_second_supervisor_says_that_one_runs_already(stack):
+    second = Stack(stack.var.parent)
+    second.output = stack.var.parent / "second"
+    with pytest.raises(AssertionError, match="it runs already; stop it where it was started"):
+        second.start()
+    assert stack.answers()
+
+
+def test_a_killed_supervisor_takes_all_with_it_and_the_next_start_works(stack):
+    annotator = Visitor(stack).login("annotator")
+    acknowledged = annotator.judge()
+    children = stack.pids()
+    stack.process.kill()
+    stack.process.wait()
+    deadline = time.monotonic() + 15
+    while stack.pids() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert stack.pids() == [], "something outlived the supervisor"
+    started = time.monotonic()
+    stack.start()
+    assert time.monotonic() - started < 40
+    assert not set(children) & set(stack.pids())
+    assert stored(stack, acknowledged) == 1
+    assert stored(stack, annotator.judge()) == 1  # the secret key was kept, so the session goes on
+    jobs_end(stack, annotator)
+
+
+def test_ctrl_c_leaves_no_process(stack):
+    assert stack.pids()
+    assert stack.stop(signal.SIGINT) == 0
+    assert stack.pids() == []
+    assert not list(stack.var.glob("postgres/data/postmaster.pid")), "PostgreSQL was not shut down cleanly"
+    stack.start()
+    assert stack.answers()
