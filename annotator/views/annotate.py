@@ -64,7 +64,7 @@ from typing import Any
 from django.contrib.auth.decorators import login_required
 from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.timezone import localtime, now
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
@@ -297,7 +297,18 @@ def _definition_of(protocol_id: int) -> protocols.Definition:
 
 
 def _fragment(request: HttpRequest, context: dict[str, Any], status: int = 200) -> HttpResponse:
+    if request.method == "POST" and request.headers.get("Sec-Fetch-Mode") == "navigate":
+        return _whole_page(request, context, status)
     return _marked(render(request, _template(context), context, status=status), context)
+
+
+def _whole_page(request: HttpRequest, context: dict[str, Any], status: int) -> HttpResponse:
+    """A form sent by a browser without scripts: the page itself, not a piece of it."""
+    if status == 200:
+        return redirect("annotate", context["project"].pk)
+    rater = context["assignment"].rater
+    page = {**context, "tab": "annotate", "fragment": _template(context), "done_today": _done_today(rater)}
+    return _marked(render(request, "annotate/workbench.html", page, status=status), context)
 
 
 def _template(context: dict[str, Any]) -> str:

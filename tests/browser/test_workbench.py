@@ -1,0 +1,316 @@
+"""The annotator's seat in a real browser: by mouse, by keys, on a phone, with the network away."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+
+
+def open_seat(page, project):
+    """The annotate page of the project of this name."""
+    page.goto("/")
+    address = page.get_by_role("link", name=project, exact=True).first.get_attribute("href")
+    page.goto(re.search(r"/projects/\d+/", address).group() + "annotate/")
+
+
+@pytest.fixture
+def seat(page, login):
+    """The annotator's page of the written demo, a comparison on screen."""
+    login(page, "annotator")
+    open_seat(page, "Written for the demo")
+    expect(page.locator("#seat.js .comparison")).to_be_visible()
+    return page
+
+
+def number(page):
+    return int(page.locator(".comparison").get_attribute("data-assignment"))
+
+
+def today(page):
+    return int(page.locator("#done").inner_text())
+
+
+def kept(page):
+    return page.evaluate(
+        "Object.keys(localStorage).filter(key => key.endsWith('.outbox')).flatMap(key => JSON.parse(localStorage[key]))"
+    )
+
+
+def is_saved(page):
+    expect(page.locator("#saved")).to_have_text(re.compile(r"^Saved \d\d:\d\d:\d\d$"))
+
+
+def is_acknowledged(page):
+    """Nothing waits in this browser any more."""
+    page.wait_for_function(
+        "!Object.keys(localStorage).some(key => key.endsWith('.outbox') && JSON.parse(localStorage[key]).length)"
+    )
+
+
+def shows_another(page, before):
+    page.wait_for_function(
+        "before => { const shown = document.querySelector('.comparison'); return shown && shown.dataset.assignment != before }",
+        arg=before,
+    )
+
+
+def prefetched(page):
+    """Wait until no request is on its way, so that the next comparison is there."""
+    page.wait_for_load_state("networkidle")
+
+
+def answer(page, key="2"):
+    """Judge by two keys; gives the assignment that was judged."""
+    judged = number(page)
+    page.keyboard.press(key)
+    page.keyboard.press("Enter")
+    shows_another(page, judged)
+    return judged
+
+
+def test_a_comparison_is_judged_by_mouse(seat):
+    before, judged = today(seat), number(seat)
+    seat.get_by_title("A is clearly better").first.click()
+    seat.locator(".row[data-row=truthful]").get_by_title("Tie").click()
+    seat.get_by_text("More correct").click()
+    seat.get_by_placeholder("Justification, in a sentence").fill("A is right about the dose.")
+    is_saved(seat)
+    seat.get_by_role("button", name="Submit, next").click()
+    shows_another(seat, judged)
+    is_acknowledged(seat)
+    seat.reload()
+    assert today(seat) == before + 1
+    assert number(seat) != judged
+
+
+def test_a_comparison_is_judged_by_keys_alone(seat):
+    sent = []
+    seat.on("request", lambda request: sent.append(request) if request.url.endswith("/judgment") else None)
+    prefetched(seat)
+    judged = number(seat)
+    for key in ("5", "]", "Tab", "4", "q", "Tab", "3", "/"):
+        seat.keyboard.press(key)
+    seat.keyboard.type("B answers it: 12 of 12.")
+    seat.keyboard.press("Enter")
+    shows_another(seat, judged)
+    is_acknowledged(seat)
+    given = sent[0].post_data_json
+    assert (given["level"], given["confidence"], given["outcome"]) == (2, 3, "level")
+    assert given["aspects"]["helpful"] == {"level": 1, "confidence": None, "reasons": ["follows"]}
+    assert given["aspects"]["truthful"]["level"] == 0
+    assert given["justification"] == "B answers it: 12 of 12."
+    assert seat.evaluate("document.activeElement.id") == "comparison-title", "the next comparison has the focus"
+
+
+def test_the_next_comparison_is_there_before_the_server_has_answered(seat):
+    prefetched(seat)
+    judged = number(seat)
+    seat.route("**/judgment", lambda route: None)
+    seat.keyboard.press("1")
+    seat.keyboard.press("Enter")
+    shows_another(seat, judged)
+    assert len(kept(seat)) == 1
+    seat.unroute("**/judgment")
+
+
+def test_neither_valid_and_cannot_judge_are_answers_of_their_own(seat):
+    judged = answer(seat, "0")
+    seat.keyboard.press("x")
+    seat.keyboard.press("Enter")
+    assert number(seat) != judged and seat.locator(".submit span").inner_text() == "Say in a few words why"
+    refused = number(seat)
+    seat.keyboard.type("I do not read Korean.")
+    seat.keyboard.press("Enter")
+    shows_another(seat, refused)
+    is_acknowledged(seat)
+
+
+def test_an_incomplete_answer_says_what_is_missing_and_sends_nothing(seat):
+    shown = number(seat)
+    seat.keyboard.press("Enter")
+    assert seat.locator(".submit span").inner_text() == "Choose an answer"
+    assert number(seat) == shown and kept(seat) == []
+
+
+def test_draft_comparison_and_order_survive_a_reload(seat):
+    shown = number(seat)
+    texts = seat.locator(".text").all_inner_texts()
+    seat.keyboard.press("4")
+    seat.keyboard.press("/")
+    seat.keyboard.type("half a thought")
+    is_saved(seat)
+    seat.reload()
+    assert number(seat) == shown
+    assert seat.locator(".text").all_inner_texts() == texts
+    assert seat.locator("input[name=level]:checked").get_attribute("value") == "1"
+    assert seat.locator("[name=justification]").input_value() == "half a thought"
+
+
+def test_an_answer_is_taken_back_within_ten_seconds(seat):
+    before = today(seat)
+    judged = answer(seat, "2")
+    is_acknowledged(seat)
+    assert today(seat) == before + 1
+    seat.keyboard.press("u")
+    expect(seat.locator(f".comparison[data-assignment='{judged}']")).to_be_visible()
+    expect(seat.locator("input[name=level]:checked")).to_have_value("-1")
+    assert today(seat) == before
+    seat.keyboard.press("3")
+    seat.keyboard.press("Enter")
+    shows_another(seat, judged)
+    is_acknowledged(seat)
+    seat.reload()
+    assert today(seat) == before + 1
+
+
+def test_a_submission_whose_acknowledgement_was_lost_is_stored_once(seat):
+    before = today(seat)
+    lost = []
+
+    def lose_first(route):
+        route.fetch() if not lost else None
+        lost.append(route.request.post_data_json["client_id"])
+        route.abort() if len(lost) == 1 else route.continue_()
+
+    seat.route("**/judgment", lose_first)
+    answer(seat)
+    expect(seat.locator("#offline")).to_be_visible()
+    is_acknowledged(seat)
+    assert lost[0] == lost[1]
+    seat.reload()
+    assert today(seat) == before + 1
+
+
+def test_what_is_submitted_offline_is_kept_and_sent_once_when_the_network_is_back(seat):
+    prefetched(seat)
+    before = today(seat)
+    seat.context.set_offline(True)
+    first = answer(seat, "1")
+    second = number(seat)
+    seat.keyboard.press("5")
+    seat.keyboard.press("Enter")
+    expect(seat.locator("#offline")).to_contain_text("Offline since")
+    expect(seat.locator("#saved")).to_have_text("2 kept in this browser")
+    assert [entry["assignment"] for entry in kept(seat)] == [first, second]
+    seat.context.set_offline(False)
+    is_acknowledged(seat)
+    expect(seat.locator("#offline")).to_be_hidden()
+    shows_another(seat, second)
+    seat.reload()
+    assert today(seat) == before + 2
+
+
+def test_what_was_kept_is_sent_when_the_page_is_opened_again(seat):
+    prefetched(seat)
+    before = today(seat)
+    seat.route("**/judgment", lambda route: route.abort())
+    judged = answer(seat)
+    assert len(kept(seat)) == 1
+    seat.unroute("**/judgment")
+    seat.reload()
+    is_acknowledged(seat)
+    seat.reload()
+    assert today(seat) == before + 1 and number(seat) != judged
+
+
+def test_a_comparison_is_skipped_with_a_reason_by_keys(seat):
+    before, skipped = today(seat), number(seat)
+    seat.keyboard.press("k")
+    seat.keyboard.type("not my field")
+    seat.keyboard.press("Enter")
+    shows_another(seat, skipped)
+    assert today(seat) == before
+
+
+def test_a_problem_is_reported_and_the_comparison_stays(seat):
+    shown = number(seat)
+    seat.keyboard.press("m")
+    seat.keyboard.type("names a private person")
+    seat.keyboard.press("Enter")
+    expect(seat.locator("#toast")).to_contain_text("Reported to the lead.")
+    assert number(seat) == shown
+
+
+def test_differences_are_marked_and_unmarked_by_one_key(seat):
+    seat.keyboard.press("d")
+    seat.wait_for_function("CSS.highlights.size === 2 && CSS.highlights.get('only-a').size > 0")
+    seat.keyboard.press("d")
+    assert seat.evaluate("CSS.highlights.size") == 0
+
+
+def test_differences_of_two_long_texts_are_exact_and_quick(seat):
+    found = seat.evaluate(
+        """() => new Promise((done) => {
+            const worker = new Worker(document.getElementById("seat").dataset.worker);
+            const a = Array.from({length: 8000}, (_, i) => i % 97 ? `w${i % 1999}` : `a${i}`);
+            const b = a.map((word, i) => i % 500 === 7 ? "other" : word);
+            const started = performance.now();
+            worker.onmessage = ({data}) => done({a: data.a, b: data.b, ms: performance.now() - started});
+            worker.postMessage({id: 1, a, b});
+        })"""
+    )
+    changed = list(range(7, 8000, 500))
+    assert found["a"] == found["b"] == changed
+    assert found["ms"] < 2000
+
+
+def test_guidelines_keys_and_prompt_open_and_close_by_keys(seat):
+    seat.keyboard.press("g")
+    expect(seat.locator("#guidelines")).to_be_visible()
+    seat.keyboard.press("Escape")
+    expect(seat.locator("#guidelines")).to_be_hidden()
+    seat.keyboard.press("?")
+    expect(seat.locator("#keys")).to_be_visible()
+    seat.keyboard.press("Escape")
+    expect(seat.locator("#keys")).to_be_hidden()
+    seat.keyboard.press("p")
+    expect(seat.locator(".fold")).to_have_attribute("aria-expanded", "false")
+
+
+def test_no_model_is_named_and_the_page_says_that_the_texts_were_written_for_the_demo(seat):
+    html = seat.content()
+    assert not re.search(r"gpt|claude|llama|data-model", html, re.IGNORECASE)
+    assert "written for the demo" in seat.locator("header.top").inner_text().lower()
+
+
+@pytest.mark.parametrize("width", [390, 320])
+def test_on_a_phone_everything_is_reachable_without_scrolling_sideways(seat, width):
+    seat.set_viewport_size({"width": width, "height": 740})
+    seat.reload()
+    judged = number(seat)
+    seat.get_by_role("link", name="Response B").click()
+    expect(seat.locator(".tab.b")).to_have_attribute("aria-current", "true")
+    seat.get_by_role("button", name="Details").click()
+    expect(seat.locator(".row[data-row=harmless]")).to_be_visible()
+    assert seat.evaluate("document.documentElement.scrollWidth") <= width
+    for control in (".submit", "#guidelines-open", ".difference", ".away summary", ".fold"):
+        box = seat.locator(control).bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width, control
+    seat.get_by_title("B is slightly better").first.click()
+    seat.get_by_role("button", name="Submit, next").click()
+    shows_another(seat, judged)
+    is_acknowledged(seat)
+
+
+def test_without_scripts_the_form_still_judges(browser, stack, login):
+    context = browser.new_context(base_url=stack.url, java_script_enabled=False)
+    page = context.new_page()
+    login(page, "reviewer")
+    open_seat(page, "Written for the demo")
+    judged = number(page)
+    before = today(page)
+    page.get_by_title("A is clearly better").first.click()
+    page.get_by_role("button", name="Submit, next").click()
+    expect(page.locator(".comparison")).to_be_visible()
+    assert number(page) != judged and today(page) == before + 1
+    page.get_by_role("button", name="Submit, next").click()
+    expect(page.locator(".refusal")).to_have_text("choose an answer")
+    context.close()
+
+
+def test_an_empty_queue_says_why(page, login):
+    login(page, "annotator")
+    open_seat(page, "Generated: routing practice")
+    expect(page.locator(".queue-empty .why")).to_have_text("The lead has not approved a plan yet.")
