@@ -7,11 +7,11 @@ import pytest
 from tests.stack import ROOT
 
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
-READ = r'env_(?:str|bool|int|list|secret)\(\s*"([A-Z_]+)"|environ(?:ment)?\.get\(\s*"([A-Z_]+)"'
+READ = r"""(?:env_(?:str|bool|int|list|secret)|environ(?:ment)?\.get)\(\s*['"]([A-Z_]+)['"]"""
 
 
 def variables(path):
-    return {name for pair in re.findall(READ, path.read_text()) for name in pair if name}
+    return set(re.findall(READ, path.read_text()))
 
 
 @pytest.mark.parametrize("name", ["annotator/settings.py", "annotator/embedded.py", "gunicorn.conf.py"])
