@@ -198,11 +198,14 @@ def _repeated(evidence: Evidence, drawn: np.ndarray, l2: float, seed: int) -> np
 
 
 def _sampling_error(evidence: Evidence, scores: np.ndarray) -> float:
-    """Standard error of an accuracy measured on these comparisons: the part of the interval all mixtures share."""
+    """Standard error of an accuracy measured on these comparisons: the part of the interval all mixtures share.
+
+    Two right and two wrong are added (Agresti and Coull 1998), so that no accuracy counts as known exactly.
+    """
     weight = evidence.votes[(evidence.people != 0.5)].astype(float)
     effective = weight.sum() ** 2 / np.square(weight).sum()
-    mean = float(np.mean(scores))
-    return float(np.sqrt(mean * (1 - mean) / effective))
+    mean = (float(np.mean(scores)) * effective + 2) / (effective + 4)
+    return float(np.sqrt(mean * (1 - mean) / (effective + 4)))
 
 
 def _store(

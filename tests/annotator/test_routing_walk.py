@@ -8,6 +8,7 @@ from django.db.models import Sum
 
 from annotator.models import Comparison, Features, Job, Plan, Route
 from annotator.pipeline import aggregate, featurise, ledger, retrain, route, start, work
+from routing import performance
 from tests.builders import make_comparison, make_judgment, make_labeler, make_person, make_user
 
 pytestmark = pytest.mark.django_db
@@ -45,7 +46,9 @@ def test_features_are_made_once_and_a_second_run_changes_nothing(project):
 
 
 def test_the_performance_model_says_how_it_was_chosen_and_loads_again(project, monkeypatch):
-    monkeypatch.setattr(retrain, "MIXTURES", 40)  # seconds instead of a minute; the long run takes all of them
+    # Seconds instead of a minute; the long run on llmfao takes all mixtures and trees.
+    monkeypatch.setattr(retrain, "MIXTURES", 40)
+    monkeypatch.setitem(performance.KINDS, "lightgbm", lambda column, seed: performance.LightGBM(trees=20, seed=seed))
     model = retrain.retrain(project)
     assert model.kind in ("mean", "budget", "ridge", "lightgbm")
     assert set(model.metrics["scores"]) == {"mean", "budget", "ridge", "lightgbm"}
