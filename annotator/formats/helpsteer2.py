@@ -51,12 +51,8 @@ class HelpSteer2:
 
     def __init__(self, protocol: Definition, options: Options) -> None:
         asked = {attribute.key: (attribute.minimum, attribute.maximum) for attribute in protocol.attributes}
-        missing = [key for key in ATTRIBUTES if asked.get(key) != (0, 4)]
-        if missing:
-            raise FormatUnfit(
-                f"HelpSteer2 needs ratings from 0 to 4 of {', '.join(missing)}, which this project's protocol does "
-                "not ask for. The preset “helpsteer2” does; MultiPref, TRL reward or judgments may fit this project."
-            )
+        # Every protocol has an overall answer; without all five ratings there is only the preference to write.
+        self.has_ratings = all(asked.get(key) == (0, 4) for key in ATTRIBUTES)
         if options.ties == "both":
             raise FormatUnfit("HelpSteer2 writes a tie as strength 0: keep ties, or leave them out.")
         self.options = options
@@ -82,9 +78,14 @@ class HelpSteer2:
                 ("meta_source", pa.string()),
             ]
         )
+        strength = Config(
+            "preference", preference, "one row a comparison: strength from -3 (response 1) to 3 (response 2)"
+        )
+        if not self.has_ratings:
+            return (strength,)
         return (
             Config("default", ratings, "one row a response: five ratings from 0 to 4"),
-            Config("preference", preference, "one row a comparison: strength from -3 (response 1) to 3 (response 2)"),
+            strength,
             Config("disagreements", lists, "one row a response: every person's ratings"),
         )
 
@@ -100,6 +101,11 @@ class HelpSteer2:
             "it was not rewritten, so `preference_elaboration` is empty.",
             f"{NEITHER_VALID} in `all_preferences_unprocessed` means that neither response is valid.",
         ]
+        if not self.has_ratings:
+            notes.append(
+                "The protocol does not ask for HelpSteer2's five ratings, so there is no `default` and no "
+                "`disagreements`; strengths are the protocol's own levels stretched to -3 to 3."
+            )
         if self.options.ai == "keep":
             notes.append(
                 "Comparisons that only an AI labeler judged have strength 1 or -1, the side it preferred: "
@@ -112,7 +118,8 @@ class HelpSteer2:
         for judged in source.judged():
             split = split_of(judged.prompt, self.options)
             prompt = judged.prompt.text
-            yield from self._ratings(judged, prompt, split)
+            if self.has_ratings:
+                yield from self._ratings(judged, prompt, split)
             yield from self._preference(judged, prompt, split)
 
     def _ratings(self, judged: Judged, prompt: str, split: str) -> Iterator[Row]:

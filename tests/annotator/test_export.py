@@ -213,7 +213,6 @@ def test_a_finished_export_is_never_written_again(project):
 @pytest.mark.parametrize(
     ("format", "container", "options", "words"),
     [
-        ("helpsteer2", "parquet", {}, "preset “helpsteer2”"),
         ("multipref", "parquet", {}, "preset “multipref”"),
         ("csv", "parquet", {}, "none of helpsteer2"),
         ("trl_reward", "xml", {}, "file type"),

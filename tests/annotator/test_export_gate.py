@@ -12,6 +12,7 @@ from django.utils.timezone import now
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
 from annotator.formats import WRITERS  # noqa: E402
+from annotator.models import Export  # noqa: E402
 from annotator.pipeline import aggregate, export, work  # noqa: E402
 from tests.builders import (  # noqa: E402
     make_comparison,
@@ -116,6 +117,13 @@ def test_datasets_loads_every_config_with_the_declared_types(format, container, 
         assert {split: rows.num_rows for split, rows in loaded.items()} == {
             file["split"]: file["rows"] for file in made.manifest["files"] if file["config"] == config.name
         }
+
+
+def test_helpsteer2_of_a_protocol_without_ratings_is_the_preference_alone(tmp_path):
+    folder = exported(plain(), tmp_path / "set", "helpsteer2", "jsonl")
+    rows = load(folder, "preference")["train"]
+    assert {row["preference_strength"] for row in rows} <= {-3, 3}
+    assert {file["config"] for file in Export.objects.get().manifest["files"]} == {"preference"}
 
 
 def test_without_a_name_the_first_config_loads(tmp_path):

@@ -97,7 +97,7 @@ def test_a_double_click_asks_once(project, client, lead):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"format": "helpsteer2"}, "Select a valid choice"),
+        ({"format": "multipref"}, "Select a valid choice"),
         ({"ties": "keep"}, "TRL reward has no row for a tie"),
         ({"validation": "80"}, "less than or equal to 50"),
     ],
@@ -111,8 +111,8 @@ def test_a_wrong_form_is_shown_again_with_the_reason(project, client, lead, fiel
 
 def test_formats_that_do_not_fit_are_named_with_the_preset_that_would(project, client, lead):
     shown = client.get(page(project)).content.decode()
-    assert '<option value="helpsteer2">' not in shown
-    assert "The preset “helpsteer2” does" in shown
+    assert '<option value="multipref">' not in shown
+    assert "preset “multipref” does" in shown
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,8 @@ def test_the_command_exports_into_a_folder(project, tmp_path, capsys):
     assert (tmp_path / "set" / "judgments" / "train.jsonl").read_text().count("\n") == 1
     with pytest.raises(CommandError, match="not empty"):
         call_command("export", project.pk, "judgments", "--to", str(tmp_path / "set"))
-    with pytest.raises(CommandError, match="preset “helpsteer2”"):
-        call_command("export", project.pk, "helpsteer2")
+    with pytest.raises(CommandError, match="preset “multipref”"):
+        call_command("export", project.pk, "multipref")
 
 
 def test_the_command_aggregates_and_recounts(project, capsys):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from django.core.files.storage import default_storage
 
+from annotator.formats import WRITERS
 from annotator.models import Judgment, Label, Route
 from annotator.pipeline import aggregate, export, featurise, ingest, ledger, retrain, route, start
 from tests.builders import make_user
@@ -21,7 +22,7 @@ pytestmark = [
 
 def test_recorded_people_and_judges_become_plans_labels_and_datasets():
     project = start.create_project(
-        "llmfao", lead=make_user(), preset="plain", price_per_judgment=Decimal("0.25"), votes=4, cap=Decimal(2000)
+        "llmfao", lead=make_user(), preset="multipref", price_per_judgment=Decimal("0.25"), votes=4, cap=Decimal(2000)
     )
     report = ingest.ingest_file(project, FILE)
     assert report.comparisons == 1850
@@ -46,7 +47,7 @@ def test_recorded_people_and_judges_become_plans_labels_and_datasets():
         aggregate.relabel(project)
         _labels_follow_the_routes(project, plan)
 
-    for name in ("trl_reward", "judgments"):
+    for name in WRITERS:
         made, _job = export.request_export(project, name, "jsonl", aggregate.default_recipe(project), {}, make_user())
         export.write_export(made)
         made.refresh_from_db()
