@@ -35,7 +35,7 @@ def comparisons(request: HttpRequest, project_id: int) -> HttpResponse:
         "tab": "comparisons",
         "form": form,
         "plan": plan,
-        "rater": project.raters.filter(pk=form.cleaned_data.get("rater")).select_related("user").first(),
+        "rater": project.raters.filter(pk=form.cleaned_data.get("rater") or 0).select_related("user").first(),
         "total": project.comparisons.count(),
         "rows": _rows(project, plan, page[:PAGE], charts.palette(sources)),
         "next_query": _next(request, page),

@@ -170,7 +170,7 @@ def plan_approve(request: HttpRequest, project_id: int, number: int) -> HttpResp
     from annotator.pipeline import route
 
     try:
-        route.approve(found, request.user)
+        route.approve(found, request.user)  # type: ignore[arg-type]
     except (ledger.OverBudget, work.StepRefused) as refusal:
         messages.error(request, str(refusal))
     else:

@@ -72,8 +72,9 @@ def board(request: HttpRequest, project_id: int) -> HttpResponse:
 
 
 def sources_of(project: Project) -> list[str]:
-    """People first, then the labelers in the order in which they came: the order of colours on every page."""
-    return ["people", *project.labelers.order_by("id").values_list("name", flat=True)]
+    """People, labelers with a price, free ones; each in the order they came: the order of colours on every page."""
+    labelers = sorted(project.labelers.order_by("id"), key=lambda labeler: labeler.is_free)
+    return ["people", *(labeler.name for labeler in labelers)]
 
 
 def _bars(project: Project, stages: list[standing.Stage]) -> list[dict[str, Any]]:
