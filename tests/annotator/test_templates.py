@@ -38,7 +38,9 @@ def test_it_holds_nothing_that_the_policy_forbids(path):
 @pytest.mark.parametrize("path", TEMPLATES, ids=names)
 def test_its_words_are_marked_for_translation(path):
     bare = markup(path.read_text())
-    words = html.unescape(re.sub(r"<script.*?</script>|<code>.*?</code>|<kbd.*?</kbd>|<svg.*?</svg>|<[^>]*>", " ", bare, flags=re.S))
+    words = html.unescape(
+        re.sub(r"<script.*?</script>|<code>.*?</code>|<kbd.*?</kbd>|<svg.*?</svg>|<[^>]*>", " ", bare, flags=re.S)
+    )
     said = set(re.findall(r"[^\W\d_]{2,}", words)) - SAME_EVERYWHERE
     for attribute in SPOKEN:
         for value in re.findall(rf'\s{attribute}="([^"]*)"', bare):
