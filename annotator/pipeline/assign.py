@@ -33,6 +33,11 @@ EXPIRE_BATCH = 500
 # One open and one fetched ahead is the rule; an undo or a second window can add to it.
 HELD_AT_MOST = 8
 
+_HELD = """
+    SELECT * FROM annotator_assignment WHERE rater_id = %s AND state = 'leased'
+    ORDER BY opened_at DESC NULLS LAST, id LIMIT %s
+"""
+
 # A comparison that was skipped or judged by this person is not offered again; one whose lease ran out is.
 _OPEN_FOR_ME = """
     SELECT c.id FROM annotator_comparison c
@@ -210,8 +215,7 @@ def recount(comparison_ids: Sequence[int]) -> None:
 
 def _held(rater: Rater) -> list[Assignment]:
     """Leases of `rater`: the one opened last first, those fetched ahead after the opened ones."""
-    mine = Assignment.objects.filter(rater=rater, state=Assignment.State.LEASED)
-    return list(mine.order_by(F("opened_at").desc(nulls_last=True), "pk")[:HELD_AT_MOST])
+    return list(Assignment.objects.raw(_HELD, [rater.pk, HELD_AT_MOST]))
 
 
 def _resumed(project: Project, rater: Rater) -> Assignment | None:

@@ -18,9 +18,10 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.utils.timezone import now
+from django.utils.translation import gettext as _
 
 from annotator import protocols
-from annotator.models import Assignment, Comparison, Judgment, Plan, Protocol, Reservation, Route
+from annotator.models import Assignment, Comparison, Judgment, Protocol, Reservation
 from annotator.pipeline import assign, ledger
 
 UNDO = timedelta(seconds=10)
@@ -46,10 +47,16 @@ def submit_judgment(
     checked = check(protocol, answer, a_first=assignment.a_first)
     judgment = _judgment(assignment, checked, protocol, client_id, active_ms)
     try:
-        return _store(assignment, judgment)
+        return _store(assignment, judgment, earlier=[])
     except IntegrityError:
-        # Two windows raced through an undo: what they made is visible now.
-        return _store(assignment, judgment)
+        pass
+    try:
+        # Not the first answer to this comparison: one was undone.
+        return _store(assignment, judgment, earlier=None)
+    except IntegrityError:
+        if Judgment.objects.filter(rater=assignment.rater_id, client_id=client_id).exists():
+            raise protocols.AnswerInvalid("client_id", _("was used for another comparison")) from None
+        raise
 
 
 def check(protocol: Protocol, answer: Mapping[str, Any], *, a_first: bool) -> protocols.Answer:
@@ -130,13 +137,18 @@ def _judgment(
 
 
 @transaction.atomic
-def _store(assignment: Assignment, judgment: Judgment) -> Judgment:
-    earlier = _revisions(assignment)
+def _store(assignment: Assignment, judgment: Judgment, *, earlier: list[Judgment] | None) -> Judgment:
+    """Store under what was answered `earlier` (None: look it up). IntegrityError when there is more than that.
+
+    Nearly every answer is the first one, so that is tried before it is asked for.
+    """
+    if earlier is None:
+        earlier = _revisions(assignment)
     if sent_before := _sent(earlier, judgment.client_id):
         return sent_before
     if not _close(assignment, judgment, Assignment.State.LEASED):
         return _store_late(assignment, judgment)
-    judgment.revision = len(earlier) + 1
+    judgment.pk, judgment.revision = None, len(earlier) + 1
     return _pay(assignment, judgment)
 
 
@@ -184,15 +196,18 @@ def _pay(assignment: Assignment, judgment: Judgment) -> Judgment:
     return judgment
 
 
+# The money that the approved plan keeps for people, if it sent this comparison to them. Written out, as are the
+# queries of `assign`: building such a join anew for each judgment costs more than running it.
+_RESERVED = """
+    SELECT reservation.* FROM annotator_route route
+    JOIN annotator_plan plan ON plan.id = route.plan_id AND plan.status = 'approved'
+    JOIN annotator_reservation reservation ON reservation.plan_id = plan.id AND reservation.source = 'people'
+    WHERE route.comparison_id = %s AND route.source = 'people' LIMIT 1
+"""
+
+
 def _reserved(assignment: Assignment) -> Reservation | None:
-    """The money that the approved plan keeps for people, if it sent this comparison to them."""
-    return Reservation.objects.filter(
-        plan__project=assignment.project_id,
-        plan__status=Plan.Status.APPROVED,
-        plan__routes__comparison=assignment.comparison_id,
-        plan__routes__source=Route.PEOPLE,
-        source=Route.PEOPLE,
-    ).first()
+    return next(iter(Reservation.objects.raw(_RESERVED, [assignment.comparison_id])), None)
 
 
 def _revisions(assignment: Assignment) -> list[Judgment]:

@@ -78,6 +78,13 @@ REASON_MAX = 2_000
 
 # The protocol new judgments are given under, of any row that has a project.
 _NEWEST = Subquery(Protocol.objects.filter(project=OuterRef("project")).order_by("-version").values("pk")[:1])
+# An assignment with what every request needs of its project; the other columns are fetched when asked for.
+_OWN = (
+    Assignment.objects.select_related("project", "rater")
+    .defer("project__guidelines", "project__description", "project__provenance", "project__created_at")
+    .defer("rater__source", "rater__external_id", "rater__created_at")
+    .annotate(newest_protocol=_NEWEST)
+)
 # One query for all that is on screen; what only `rendering` of an outdated page needs is fetched when it asks.
 _READ = (
     Comparison.objects.select_related("prompt", "response_a", "response_b")
@@ -228,12 +235,12 @@ def _protocol(project: Project, protocol_id: int | None) -> Protocol | None:
 
 def _mine(request: HttpRequest, assignment_id: int) -> Assignment:
     """The user's own assignment in a project where they may annotate; 404 otherwise."""
-    mine = Assignment.objects.filter(
-        rater__user=request.user,  # type: ignore[misc]
-        project__in=Project.objects.of(request.user, *access.ANNOTATORS),  # type: ignore[arg-type]
-    )
     return get_object_or_404(
-        mine.select_related("project", "rater").annotate(newest_protocol=_NEWEST), pk=assignment_id
+        _OWN,
+        pk=assignment_id,
+        rater__user=request.user,
+        project__memberships__user=request.user,
+        project__memberships__role__in=access.ANNOTATORS,
     )
 
 

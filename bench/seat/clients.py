@@ -77,6 +77,12 @@ class Annotator:
             self.cookies[name.strip()] = value.strip()
         return reply
 
+    def hang_up(self) -> None:
+        """As a browser does that was idle while the others logged in; the next request connects anew."""
+        if self.connection:
+            self.connection.close()
+            self.connection = None
+
     def log_in(self) -> None:
         self.ask("GET", "/accounts/login/")
         found = re.search(rb'name="csrfmiddlewaretoken" value="([^"]+)"', self.body)
@@ -149,6 +155,8 @@ def run(
         return
     pipe.send("")
     pipe.recv()
+    for annotator in annotators:
+        annotator.hang_up()
     outcome, lock, started = Outcome(), threading.Lock(), time.monotonic()
     threads = [
         threading.Thread(target=work, args=(annotator, started + seconds, think, outcome, lock))

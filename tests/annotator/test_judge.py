@@ -192,3 +192,14 @@ def test_a_failure_midway_leaves_the_lease_as_it_was(monkeypatch):
     assert Assignment.objects.get().state == "leased" and not Judgment.objects.exists()
     assert submit(assignment, 1, sent).client_id == sent
     assert Rater.objects.count() == 1
+
+
+def test_a_client_id_names_one_answer_only():
+    project, sent = make_project(), uuid4()
+    rater = make_person(project, make_user())
+    for _each in range(2):
+        make_comparison(project, votes_wanted=1, places_open=1)
+    submit(assign.next_assignment(project, rater), 1, sent)
+    with pytest.raises(protocols.AnswerInvalid, match="another comparison"):
+        submit(assign.next_assignment(project, rater), 1, sent)
+    assert Assignment.objects.filter(state="leased").count() == 1
