@@ -13,14 +13,14 @@ fail() {
 }
 
 # What a bare system lacks: installed when we are root, else one line says which command does it.
-system_package() {
+system_packages() {
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        echo "installing $1"
-        { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$1"; } \
-            >.venv-apt.log 2>&1 || { tail -n 5 .venv-apt.log >&2; fail "apt-get install $1 failed"; }
-        rm -f .venv-apt.log
+        echo "installing $*"
+        { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"; } \
+            >.apt.log 2>&1 || { tail -n 5 .apt.log >&2; fail "apt-get install $* failed"; }
+        rm -f .apt.log
     else
-        fail "$2 is missing; install it with: sudo apt-get install $1"
+        fail "this system lacks $*; install with: sudo apt-get install $*"
     fi
 }
 
@@ -35,18 +35,24 @@ find_python() {
 
 python=$(find_python)
 if [ -z "$python" ]; then
-    system_package python3 "Python 3.11 or newer"
+    system_packages python3
     python=$(find_python)
     [ -n "$python" ] || fail "Python 3.11 or newer is missing; install one and say where: make run PYTHON=/path/to/python3"
 fi
 
+missing=
+if ! .venv/bin/python -c 'import pip' 2>/dev/null && ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    # Debian's packages are per version: python3-venv serves python3.
+    missing=python3-venv
+    [ "$(basename "$python")" = python3 ] || missing=$(basename "$python")-venv
+fi
+if [ "$(uname)" = Linux ] && ! "$python" -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null; then
+    missing="$missing libgomp1" # LightGBM needs it
+fi
+# shellcheck disable=SC2086 # a list of words
+[ -z "$missing" ] || system_packages $missing
+
 if ! .venv/bin/python -c 'import pip' 2>/dev/null; then
-    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
-        # Debian's packages are per version: python3-venv serves python3.
-        package=python3-venv
-        [ "$(basename "$python")" = python3 ] || package=$(basename "$python")-venv
-        system_package "$package" "Python's venv module"
-    fi
     echo "making a virtual environment in .venv"
     "$python" -m venv --clear .venv
 fi
@@ -67,7 +73,3 @@ echo "installing packages (the first time takes minutes)"
 .venv/bin/python -m pip install -q --disable-pip-version-check --only-binary :all: \
     ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r "$wanted" -c constraints.txt ||
     fail "installing packages failed; the lines above say why. Started again, it goes on where it stopped."
-
-if [ "$(uname)" = Linux ] && ! .venv/bin/python -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null; then
-    system_package libgomp1 "libgomp1 (LightGBM needs it)"
-fi
