@@ -9,7 +9,7 @@ RUN_STAMP := .venv/.installed-run-$(MODELS)
 TEST_STAMP := .venv/.installed-test-$(MODELS)
 # Two cores, two processes; the browser tests share one stack and run in one.
 TEST_PROCESSES ?= 2
-CHECK_ENVIRONMENT := DATABASE_URL=postgresql://nobody@localhost/none SECRET_KEY=only-for-checks-never-served-to-anybody-0123456789abcdef
+CHECK_ENVIRONMENT := LOG_LEVEL=ERROR DATABASE_URL=postgresql://nobody@localhost/none SECRET_KEY=only-for-checks-never-served-to-anybody-0123456789abcdef
 
 .PHONY: run test test-long lint clean
 
