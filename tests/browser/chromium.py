@@ -63,7 +63,5 @@ def get() -> bool:
 
 if __name__ == "__main__":
     if not get():
-        sys.exit(
-            "no Chromium works here: install one (sudo apt-get install chromium) or set CHROMIUM=/path/to/it, then again"
-        )
+        sys.exit("no Chromium works here: install one (sudo apt-get install chromium) or set CHROMIUM=/path/to/it")
     print("browser tests use", find() or "Playwright's Chromium")
