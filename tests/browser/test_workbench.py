@@ -1,6 +1,7 @@
 """The annotator's seat in a real browser: by mouse, by keys, on a phone, with the network away."""
 
 import re
+import time
 
 import pytest
 from playwright.sync_api import expect
@@ -11,8 +12,7 @@ pytestmark = pytest.mark.browser
 def open_seat(page, project):
     """The annotate page of the project of this name."""
     page.goto("/")
-    address = page.get_by_role("link", name=project, exact=True).first.get_attribute("href")
-    page.goto(re.search(r"/projects/\d+/", address).group() + "annotate/")
+    page.get_by_role("link", name=f"Annotate {project}").click()
 
 
 @pytest.fixture
@@ -42,18 +42,24 @@ def is_saved(page):
     expect(page.locator("#saved")).to_have_text(re.compile(r"^Saved \d\d:\d\d:\d\d$"))
 
 
+def until(page, condition, argument=None, seconds=20):
+    """Ask again until `condition` holds; the page's own policy forbids Playwright to wait inside it."""
+    deadline = time.monotonic() + seconds
+    while not page.evaluate(condition, argument):
+        assert time.monotonic() < deadline, f"still not so after {seconds} s: {condition}"
+        page.wait_for_timeout(50)
+
+
 def is_acknowledged(page):
     """Nothing waits in this browser any more."""
-    page.wait_for_function(
-        "!Object.keys(localStorage).some(key => key.endsWith('.outbox') && JSON.parse(localStorage[key]).length)"
+    until(
+        page,
+        "() => !Object.keys(localStorage).some(key => key.endsWith('.outbox') && JSON.parse(localStorage[key]).length)",
     )
 
 
 def shows_another(page, before):
-    page.wait_for_function(
-        "before => { const shown = document.querySelector('.comparison'); return shown && shown.dataset.assignment != before }",
-        arg=before,
-    )
+    expect(page.locator(f".comparison:not([data-assignment='{before}'])")).to_be_visible(timeout=15_000)
 
 
 def prefetched(page):
@@ -107,12 +113,13 @@ def test_a_comparison_is_judged_by_keys_alone(seat):
 def test_the_next_comparison_is_there_before_the_server_has_answered(seat):
     prefetched(seat)
     judged = number(seat)
-    seat.route("**/judgment", lambda route: None)
+    held = []
+    seat.route("**/judgment", lambda route: held.append(route))
     seat.keyboard.press("1")
     seat.keyboard.press("Enter")
     shows_another(seat, judged)
     assert len(kept(seat)) == 1
-    seat.unroute("**/judgment")
+    held[0].abort()
 
 
 def test_neither_valid_and_cannot_judge_are_answers_of_their_own(seat):
@@ -176,7 +183,7 @@ def test_a_submission_whose_acknowledgement_was_lost_is_stored_once(seat):
 
     seat.route("**/judgment", lose_first)
     answer(seat)
-    expect(seat.locator("#offline")).to_be_visible()
+    expect(seat.locator("#offline")).to_be_visible(timeout=15_000)
     is_acknowledged(seat)
     assert lost[0] == lost[1]
     seat.reload()
@@ -235,7 +242,7 @@ def test_a_problem_is_reported_and_the_comparison_stays(seat):
 
 def test_differences_are_marked_and_unmarked_by_one_key(seat):
     seat.keyboard.press("d")
-    seat.wait_for_function("CSS.highlights.size === 2 && CSS.highlights.get('only-a').size > 0")
+    until(seat, "() => CSS.highlights.size === 2 && CSS.highlights.get('only-a').size > 0")
     seat.keyboard.press("d")
     assert seat.evaluate("CSS.highlights.size") == 0
 
