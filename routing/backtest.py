@@ -28,6 +28,7 @@ LABELER_PRICE = Decimal("0.01")
 RANDOM_DRAWS = 5
 MIXTURES = 120
 NOISE_MIXTURES, NOISE_SEEDS = 16, 4
+REPEATS = 3
 
 
 class OverBudget(Exception):
@@ -99,6 +100,7 @@ def backtest(
     budgets: Sequence[float] = BUDGETS,
     prices: dict[str, Decimal] | None = None,
     by: str = "auto",
+    kinds: tuple[str, ...] = tuple(performance.KINDS),
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Run all strategies on `seeds` splits. `prices` by source name ("people" or a judge), per comparison.
@@ -108,7 +110,7 @@ def backtest(
     sources = _sources(table, prices or {})
     runs = []
     for number in range(seeds):
-        runs.append(_run(table, sources, budgets, seed + number, by))
+        runs.append(_run(table, sources, budgets, seed + number, by, kinds))
         if progress:
             progress(number + 1, seeds)
     return _report(table, sources, runs)
@@ -124,7 +126,9 @@ def _sources(table: Table, prices: dict[str, Decimal]) -> tuple[Source, ...]:
     return (people, *(Source(judge, prices.get(judge, LABELER_PRICE)) for judge in table.judges))
 
 
-def _run(table: Table, sources: tuple[Source, ...], budgets: Sequence[float], seed: int, by: str) -> _Run:
+def _run(
+    table: Table, sources: tuple[Source, ...], budgets: Sequence[float], seed: int, by: str, kinds: tuple[str, ...]
+) -> _Run:
     made = split(table, seed, by)
     X = _design(table, made, seed)
     p_b = np.column_stack([table.people, table.p_b])
@@ -132,7 +136,7 @@ def _run(table: Table, sources: tuple[Source, ...], budgets: Sequence[float], se
     l2 = reward_proxy.choose_l2(X[select], table.people[select], _groups(table, select), seed=seed)
     past = _problem(table, sources, select, p_b)
     bins = mixtures.Bins.fit(features.symmetric(table.values[np.concatenate([made.fit, select])]), features.NAMES)
-    model, noise = _performance_model(table, past, bins, X, select, l2, seed)
+    model, noise = _performance_model(table, past, bins, X, select, l2, seed, kinds)
     hidden = p_b[made.fit].copy()
     hidden[:, 0] = np.nan
     problem = _problem(table, sources, made.fit, hidden, history=past)
@@ -170,21 +174,29 @@ def _groups(table: Table, part: np.ndarray) -> np.ndarray:
 
 
 def _performance_model(
-    table: Table, past: Problem, bins: mixtures.Bins, X: np.ndarray, select: np.ndarray, l2: float, seed: int
+    table: Table,
+    past: Problem,
+    bins: mixtures.Bins,
+    X: np.ndarray,
+    select: np.ndarray,
+    l2: float,
+    seed: int,
+    kinds: tuple[str, ...],
 ) -> tuple[performance.Chosen, float]:
     """Mixtures of the seed set, measured by cross-fitted proxies, and the correlation that noise leaves possible."""
     drawn = mixtures.sample(past.features, len(past.sources), MIXTURES, available=past.usable, seed=seed)
     targets = mixtures.labels_of(drawn, past.p_b)
     known = (table.people[select], table.votes[select], _groups(table, select))
-    scores = reward_proxy.cross_fitted_accuracy(X[select], targets, *known, l2=l2, seed=seed, repeats=3)
+    scores = reward_proxy.cross_fitted_accuracy(X[select], targets, *known, l2=l2, seed=seed, repeats=REPEATS)
+    few = targets[-NOISE_MIXTURES:]
     again = [
         reward_proxy.cross_fitted_accuracy(
-            X[select], targets[-NOISE_MIXTURES:], *known, l2=l2, seed=seed + 7919 * number, repeats=3, resample=True
+            X[select], few, *known, l2=l2, seed=seed + 7919 * number, repeats=REPEATS, resample=True
         )
         for number in range(1, NOISE_SEEDS + 1)
     ]
     described = planning.describe(past, bins, drawn)
-    model = performance.choose(described, scores, budget_column=len(past.sources), seed=seed)
+    model = performance.choose(described, scores, budget_column=len(past.sources), seed=seed, kinds=kinds)
     return model, performance.noise_ceiling(np.column_stack(again))["correlation"]
 
 
@@ -264,13 +276,14 @@ def _row(runs: list[_Run], strategy: str, budget: float | None, ratio: float) ->
         return float(np.mean([value(o) for o in run.outcomes if (o.strategy, o.budget) == (name, budget)]))
 
     values = np.array([mean(run, strategy, lambda o: o.accuracy) for run in runs])
-    paired: tuple[float | None, ...] = (None, None, None)
+    paired: tuple[float | None, float | None, float | None] = (None, None, None)
     if budget is not None and strategy != "random":
         against = np.array([mean(run, "random", lambda o: o.accuracy) for run in runs])
         paired = interval(values - against, ratio)
     labels = float(np.mean([mean(run, strategy, lambda o: o.label_accuracy) for run in runs]))
     money = float(np.mean([mean(run, strategy, lambda o: float(o.allocation.cost)) for run in runs]))
-    return Row(strategy, budget, *interval(values, ratio), *paired, labels, money)
+    centre, low, high = interval(values, ratio)
+    return Row(strategy, budget, centre, low, high, *paired, labels, money)
 
 
 def interval(values: np.ndarray, ratio: float, level: float = 0.95) -> tuple[float, float, float]:

@@ -78,7 +78,7 @@ def _assign(
     others = [source for source in range(len(shares)) if source != first]
     left = shares[others].sum()
     ends = np.cumsum(shares[others] / left * len(rest)).round().astype(int) if left > 0 else np.zeros(len(others), int)
-    for source, start, end in zip(others, np.insert(ends[:-1], 0, 0), ends, strict=True):
+    for source, start, end in zip(others, np.insert(ends, 0, 0)[:-1], ends, strict=True):
         mixture[rest[start:end]] = source
     mixture[mixture < 0] = others[-1] if others else first
     return mixture

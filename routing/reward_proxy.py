@@ -11,6 +11,8 @@ preconditioner c·λ + l2 is diagonal and fits every mixture with its own label 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from functools import cache
 from typing import Self
 
 import numpy as np
@@ -18,6 +20,7 @@ from scipy.special import expit
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import GroupKFold
 from sklearn.utils.validation import check_is_fitted
+from threadpoolctl import ThreadpoolController
 
 # Weight of the embedding columns against the signed features; fixed, so that the design needs no fitting. Of 0.3, 1 and
 # 3 the one with the least cross-validated log loss on people's votes of llmfao and pandalm, test parts left out.
@@ -25,6 +28,8 @@ DIFFERENCE_SCALE = 1.0
 L2_GRID = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 # Numbers of float64 in one working matrix (comparisons × mixtures): bounds memory to a few such matrices.
 BLOCK = 4_000_000
+# A design with fewer numbers than this is solved by one thread: on a busy machine two mostly wait for each other.
+SMALL = 1_000_000
 NEWTON_STEPS = 50
 GRADIENT_STEPS = 100
 
@@ -70,17 +75,37 @@ def fit_mixtures(
     Σᵢ wᵢ [log(1 + exp(xᵢ·β)) − tᵢ xᵢ·β] + l2 ‖β‖² / 2: scikit-learn's LogisticRegression with C = 1 / l2 and no
     intercept, with soft labels.
     """
-    eigenvalues, basis = np.linalg.eigh(X.T @ X)
-    rotated = X @ basis
     penalties = np.broadcast_to(np.asarray(l2, dtype=np.float64), (len(targets),))
     if np.any(penalties <= 0):
         raise ValueError("l2 must be above 0: without it separable comparisons have no finite fit.")
     everyone = None if weights is None else np.broadcast_to(weights, targets.shape)
-    coefficients = np.empty((len(targets), X.shape[1]))
-    for part in _blocks(len(targets), len(X)):
-        label, weight = _labels(targets[part], None if everyone is None else everyone[part])
-        coefficients[part] = _newton(rotated, eigenvalues, label, weight, penalties[part], tolerance).T
-    return coefficients @ basis.T
+    with _threads().limit(limits=1) if X.size < SMALL else nullcontext():
+        rotated, eigenvalues, basis = _rotate(X)
+        coefficients = np.empty((len(targets), len(eigenvalues)))
+        for part in _blocks(len(targets), len(X)):
+            label, weight = _labels(targets[part], None if everyone is None else everyone[part])
+            coefficients[part] = _newton(rotated, eigenvalues, label, weight, penalties[part], tolerance).T
+        return np.asarray(coefficients @ basis.T)
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _rotate(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """X·basis (n, r), the eigenvalues (r,) of XᵀX that are not 0, and their eigenvectors: basis (d, r).
+
+    Penalised solutions lie in the row space of X, so with fewer comparisons than columns the small Gram matrix does.
+    """
+    if X.shape[0] >= X.shape[1]:
+        eigenvalues, basis = np.linalg.eigh(X.T @ X)
+        kept = eigenvalues > 1e-12 * max(eigenvalues[-1], 1e-300)
+        return X @ basis[:, kept], eigenvalues[kept], basis[:, kept]
+    eigenvalues, left = np.linalg.eigh(X @ X.T)
+    kept = eigenvalues > 1e-12 * max(eigenvalues[-1], 1e-300)
+    length = np.sqrt(eigenvalues[kept])
+    return left[:, kept] * length, eigenvalues[kept], X.T @ (left[:, kept] / length)
 
 
 def _blocks(mixtures: int, comparisons: int) -> Iterator[slice]:

@@ -147,7 +147,8 @@ def split(table: Table, seed: int, by: str = "auto") -> Split:
 
 def _by_prompt(table: Table, seed: int) -> Split:
     part = _parts(table.prompts, (0.5, 0.2, 0.3), np.random.default_rng(seed))
-    return Split(*(np.flatnonzero(part == number) for number in range(3)), by="prompt", dropped=0)
+    fit, select, test = (np.flatnonzero(part == number) for number in range(3))
+    return Split(fit, select, test, by="prompt", dropped=0)
 
 
 def _parts(groups: np.ndarray, shares: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
@@ -166,9 +167,10 @@ def _by_models(table: Table, seed: int) -> Split:
     unseen = set(rng.permutation(names)[: round(0.35 * len(names))].tolist())
     held = np.array([sum(name in unseen for name in pair) for pair in table.models])
     test = np.flatnonzero(held == 2)
-    seen_texts = {text for row in test for text in _answers(table, row)}
-    pool = np.array([row for row in np.flatnonzero(held == 0) if not seen_texts & set(_answers(table, row))], dtype=int)
-    repeats = _numbers([frozenset(_answers(table, row)) for row in pool])
+    seen = {answer for row in test.tolist() for answer in _answers(table, row)}
+    free = [row for row in np.flatnonzero(held == 0).tolist() if not seen & set(_answers(table, row))]
+    pool = np.array(free, dtype=np.int64)
+    repeats = _numbers([frozenset(_answers(table, row)) for row in pool.tolist()])
     part = _parts(repeats, (0.7, 0.3), rng)
     return Split(pool[part == 0], pool[part == 1], test, "models", len(table) - len(pool) - len(test))
 
@@ -203,7 +205,7 @@ def _keys(table: Table, part: np.ndarray, kind: str) -> set[Any]:
     if kind == "prompt":
         return set(table.prompts[part].tolist())
     if kind == "model":
-        return {name for row in part for name in table.models[row]}
+        return {name for row in part.tolist() for name in table.models[row]}
     if kind == "response":
-        return {answer for row in part for answer in _answers(table, row)}
-    return {frozenset(_answers(table, row)) for row in part}
+        return {answer for row in part.tolist() for answer in _answers(table, row)}
+    return {frozenset(_answers(table, row)) for row in part.tolist()}

@@ -20,6 +20,11 @@ _WORD_OR_CHARACTER = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])(?:[^\W_]|[
 _CAPITAL = "A-ZÀ-ÖØ-ÞĀĂĄĆČĎĐĒĚĘĞĢĪİĶĹĻŁŃŇŌŐŘŚŞŠŤŪŮŰŹŻŽΑ-ΩА-ЯЁІЇЄҐ"
 _SPAN = re.compile(rf"(?<![^\W_])[{_CAPITAL}][\w'’-]*(?:[ \t]+[{_CAPITAL}][\w'’-]*)*")
 _SENTENCE_START = re.compile(r"(?:^|[.!?:;\n\"“”(*#>•-])\s*$")
+# Capitalised only because they open a sentence, and often before a name ("In Paris").
+_OPENER = re.compile(
+    "a|an|and|as|at|but|by|for|from|he|her|his|i|if|in|it|its|my|no|not|of|on|or|our|she|so|that|the|their|then|there"
+    "|these|they|this|to|was|we|what|when|where|while|with|yes|you|your"
+)
 _NUMBER = re.compile(r"(?<![\w.])[-−]?\d[\d.,]*(?<![.,])%?")
 
 _LIST_LINE = re.compile(r"^[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+\S", re.MULTILINE)
@@ -137,8 +142,11 @@ def entities(text: str) -> frozenset[str]:
     """
     found: set[str] = set(_NUMBER.findall(text))
     for match in _SPAN.finditer(text):
-        span = match.group().lower().removeprefix("the ")
+        span = match.group().lower()
         opens = _SENTENCE_START.search(text[max(0, match.start() - 8) : match.start()])
+        first, _, rest = span.partition(" ")
+        if rest and _OPENER.fullmatch(first):
+            span, opens = rest, None
         if " " in span or not opens:
             found.add(span)
     return frozenset(found) - {"i"}

@@ -1,0 +1,155 @@
+"""Backtests: nothing leaks, nothing is overspent, and what is planted is found."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from routing import backtest, table
+
+ROOT = Path(__file__).resolve().parents[2]
+LLMFAO = ROOT.parent / "shared/data/llmfao.jsonl.gz"
+WORDS = [3 * chr(97 + number) for number in range(20)]
+QUICK = ("mean", "budget", "ridge")
+
+
+def small(monkeypatch):
+    for name, value in (("MIXTURES", 30), ("NOISE_MIXTURES", 4), ("NOISE_SEEDS", 2), ("RANDOM_DRAWS", 3)):
+        monkeypatch.setattr(backtest, name, value)
+
+
+def rows(n=240, prompts=80, seed=0, models=()):
+    """Generated: people prefer the longer response; so does the judge, but on questions the shorter one."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for number in range(n):
+        asks = number % prompts % 2 == 0
+        prompt = f"prompt {number % prompts}{'?' if asks else '.'}"
+        made_of = {side: f"{side} {number} {' '.join(rng.choice(WORDS, rng.integers(3, 30)))}" for side in "ab"}
+        side = 1 if len(made_of["b"]) > len(made_of["a"]) else -1
+        votes = [side if rng.random() < 0.9 else -side for _ in range(3)]
+        pair = rng.choice(models, 2, replace=False).tolist() if models else ["m1", "m2"]
+        made.append(
+            {
+                "id": str(number),
+                "prompt": prompt if number % 7 else prompt.upper().replace(" ", "  "),
+                "response_a": made_of["a"],
+                "response_b": made_of["b"],
+                "model_a": pair[0],
+                "model_b": pair[1],
+                "human_labels": [{"annotator": str(v), "preference": vote} for v, vote in enumerate(votes)],
+                "ai_labels": [{"judge": "judge", "preference": -side if asks else side}],
+            }
+        )
+    return made
+
+
+def test_votes_become_soft_labels_and_strength_is_not_probability():
+    row = rows(1)[0]
+    row["human_labels"] = [{"preference": value} for value in (1, 0.5, 0, -1)]
+    row["ai_labels"] = [{"judge": "x", "preference": 0.5}]
+    silent = {**rows(2)[1], "human_labels": []}
+    data = table.load([row, silent])
+    assert (data.people[0], data.votes[0], data.p_b[0, 0]) == (0.625, 4, 0.75)
+    assert data.notes == ("1 rows without a person's vote left out.",)
+    with pytest.raises(ValueError, match="human_labels"):
+        table.load([silent])
+
+
+def test_without_labelers_the_longer_response_stands_in_and_it_is_said():
+    data = table.load([{**row, "ai_labels": []} for row in rows(5)])
+    assert data.judges == ("longest",) and "stands in" in data.notes[0]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_prompt_crosses_a_split_by_prompt(seed):
+    data = table.load(rows())
+    made = table.split(data, seed)
+    parts = [set(data.prompts[part].tolist()) for part in (made.fit, made.select, made.test)]
+    assert made.by == "prompt" and not any(parts[i] & parts[j] for i, j in ((0, 1), (0, 2), (1, 2)))
+    assert sum(map(len, (made.fit, made.select, made.test))) == len(data)
+    assert len(data.prompts) > len(set(data.prompts.tolist())) == 80, "spacing and capitals make no new prompt"
+
+
+def test_few_prompts_are_split_by_unseen_models_and_shared_texts_are_kept_out():
+    generated = rows(400, prompts=10, models=[f"m{number}" for number in range(12)])
+    for number in range(0, 400, 5):
+        generated[number]["response_a"] = f"the same for prompt {number % 10}"
+    data = table.load(generated)
+    made = table.split(data, 1)
+    models = [{name for row in part for name in data.models[row]} for part in (made.fit, made.select, made.test)]
+    assert made.by == "models" and made.dropped > 0
+    assert not models[2] & (models[0] | models[1])
+    fit, test = ({answer for row in part for answer in table._answers(data, row)} for part in (made.fit, made.test))
+    assert not fit & test
+
+
+def test_a_broken_split_is_not_reported_from():
+    few, many = table.load(rows(40, prompts=10)), table.load(rows(40, prompts=40))
+    with pytest.raises(table.BrokenSplit, match="prompt"):
+        table.check(few, table.Split(np.arange(20), np.array([39]), np.arange(20, 39), "prompt", 0))
+    with pytest.raises(table.BrokenSplit, match="row"):
+        table.check(many, table.Split(np.arange(20), np.array([3]), np.arange(20, 39), "prompt", 0))
+    with pytest.raises(table.BrokenSplit, match="empty"):
+        table.check(many, table.Split(np.arange(20), np.array([], dtype=int), np.arange(20, 39), "prompt", 0))
+
+
+def test_a_strategy_is_not_shown_peoples_judgments_of_what_it_routes(monkeypatch):
+    seen = []
+    real = backtest.strategies.disagreement
+
+    def spy(problem, *rest, **options):
+        seen.append(problem)
+        return real(problem, *rest, **options)
+
+    monkeypatch.setattr(backtest.strategies, "disagreement", spy)
+    small(monkeypatch)
+    data = table.load(rows())
+    backtest._run(data, backtest._sources(data, {}), (0.5,), 0, "auto", QUICK)
+    assert seen and all(np.isnan(problem.p_b[:, 0]).all() and problem.history is not None for problem in seen)
+
+
+def test_a_planted_slice_is_found_and_the_report_is_complete(monkeypatch):
+    """The judge is wrong on every question: half of the comparisons. People for half the money fix exactly those."""
+    small(monkeypatch)
+    report = backtest.backtest(table.load(rows(600, 200)), seeds=3, budgets=(0.5,), kinds=QUICK)
+    found = {(row.strategy, row.budget): row for row in report.rows}
+    random, ours = found["random", 0.5], found["disagreement", 0.5]
+    assert ours.label_accuracy > random.label_accuracy + 0.1
+    assert ours.difference == pytest.approx(ours.mean - random.mean) and ours.difference > 0
+    assert random.difference is None and found["all_people", None].label_accuracy == 1
+    assert ours.money <= 0.5 * found["all_people", None].money
+    assert {row.strategy for row in report.rows} == {"all_people", "all_ai judge", "random", "disagreement", "auto"}
+
+
+def test_intervals_are_wider_than_independent_seeds_would_give():
+    values = np.array([0.70, 0.72, 0.71, 0.69])
+    mean, low, high = backtest.interval(values, ratio=0.5)
+    _, plain_low, _ = backtest.interval(values, ratio=0.0)
+    assert mean == pytest.approx(0.705) and low < plain_low < mean < high
+    assert np.isnan(backtest.interval(values[:1], 0.5)[1])
+
+
+def test_the_script_names_a_bad_line_and_an_unknown_source(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(rows(1)[0]) + "\n{bad\n")
+    done = subprocess.run([sys.executable, "bench/backtest.py", path], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "line 2: not JSON" in done.stderr
+    with pytest.raises(ValueError, match="No source is called gpt"):
+        backtest._sources(table.load(rows(2)), {"gpt": 1})
+
+
+@pytest.mark.slow
+def test_the_script_prints_its_table_on_real_judgments():
+    if not LLMFAO.exists():
+        pytest.skip(f"{LLMFAO} is not here: real judgments are read, never shipped.")
+    command = [sys.executable, "bench/backtest.py", str(LLMFAO), "--seeds", "2", "--budgets", "0.5", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["split"] == "models" and found["versions"]["lightgbm"] and found["machine"]
+    keys = {"strategy", "budget", "mean", "low", "high", "difference", "label_accuracy", "money"}
+    assert all(keys <= set(row) for row in found["rows"])

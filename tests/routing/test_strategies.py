@@ -1,0 +1,196 @@
+"""Strategies: exact money, exactly one route a comparison, and people where labelers err."""
+
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from routing import mixtures, performance, planning, strategies
+from routing.strategies import BudgetTooSmall, Problem, Source
+
+money = some.decimals(min_value="0", max_value="3", places=4)
+
+
+def problem(n=40, each=("1", "0.01"), seed=0, known=0.3, slices=False, **options):
+    """The first source is people. With `slices` the labelers err on comparisons whose first feature is high."""
+    rng = np.random.default_rng(seed)
+    features = rng.standard_normal((n, 4))
+    truth = rng.integers(0, 2, n)
+    error = np.where(features[:, 0] > 0.5, 0.45, 0.05) if slices else np.full(n, 0.2)
+    said = [np.where(rng.random(n) < error, 1 - truth, truth) * 0.6 + 0.2 for _ in each[1:]]
+    people = np.where(rng.random(n) < known, truth.astype(float), np.nan)
+    names = ("people", *(f"judge{number}" for number in range(1, len(each))))
+    sources = tuple(Source(name, Decimal(price), name == "people") for name, price in zip(names, each, strict=True))
+    made = Problem(features, tuple("abcd"), sources, np.column_stack([people, *said]), np.arange(n) // 2, **options)
+    return made, truth
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    prices=some.tuples(money, money, money),
+    budget=some.decimals(min_value="0", max_value="150", places=4),
+    name=some.sampled_from(list(strategies.STRATEGIES)),
+    seed=some.integers(0, 99),
+    share=some.floats(0, 1),
+    uneven=some.booleans(),
+    holes=some.booleans(),
+)
+def test_no_budget_is_ever_passed_and_every_comparison_has_exactly_one_route(
+    prices, budget, name, seed, share, uneven, holes
+):
+    rng = np.random.default_rng(seed)
+    options = {}
+    if uneven:
+        factors = rng.integers(0, 4, (40, 3))
+        options["prices"] = np.array(
+            [[price * int(factor) for price, factor in zip(prices, row, strict=True)] for row in factors]
+        )
+    if holes:
+        options["available"] = np.column_stack([np.ones(40, bool), rng.random((40, 2)) < 0.7])
+    case, _ = problem(each=tuple(map(str, prices)), seed=seed, **options)
+    try:
+        found = strategies.STRATEGIES[name](case, budget, seed=seed, people_share=share)
+    except BudgetTooSmall as refusal:
+        assert refusal.smallest > budget
+        assert name != "all_people"
+        return
+    paid = [
+        (case.prices[row, source] if uneven else case.sources[source].price)
+        for row, source in enumerate(found.source.tolist())
+        if source >= 0
+    ]
+    assert found.cost == sum(paid, Decimal(0)) <= budget
+    assert found.source.shape == (40,) and found.source.max() < 3
+    assert (found.source >= 0).all() or name == "all_people"
+    assert case.usable[np.arange(40), found.source][found.source >= 0].all()
+    assert ((found.propensity > 0) & (found.propensity <= 1 + 1e-12)).all()
+
+
+def test_the_smallest_feasible_budget_is_named_and_feasible():
+    case, _ = problem(each=("1", "0.013", "0.02"))
+    with pytest.raises(BudgetTooSmall) as refusal:
+        strategies.random_share(case, Decimal("0.5"))
+    assert refusal.value.smallest == Decimal("0.52")
+    assert strategies.random_share(case, refusal.value.smallest).cost == Decimal("0.52")
+    with pytest.raises(BudgetTooSmall, match="judge2 for all"):
+        strategies.all_ai(case, Decimal("0.52"), source=2)
+
+
+def test_money_that_cannot_be_counted_is_refused():
+    for amount in ("0.000000001", "-1", "NaN", "Infinity"):
+        with pytest.raises(ValueError, match="no amount of money"):
+            strategies.to_units(Decimal(amount))
+    assert strategies.to_money(strategies.to_units(Decimal("12.34567891"))) == Decimal("12.34567891")
+
+
+def test_people_for_everything_leaves_out_what_the_money_does_not_reach():
+    case, _ = problem()
+    found = strategies.all_people(case, Decimal("10.5"), seed=3)
+    assert (found.source == 0).sum() == 10 and (found.source == -1).sum() == 30
+    assert found.notes == ("The budget leaves 30 comparisons without a judgment.",)
+
+
+def test_the_labeler_that_agrees_best_with_people_judges_the_rest():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 200)
+    weak = np.where(rng.random(200) < 0.4, 1 - truth, truth) * 1.0
+    p_b = np.column_stack([truth * 1.0, weak, np.where(rng.random(200) < 0.1, 1 - truth, truth)])
+    sources = (Source("people", Decimal(1), True), Source("weak", Decimal("0.01")), Source("good", Decimal("0.02")))
+    case = Problem(np.zeros((200, 1)), ("a",), sources, p_b, np.arange(200))
+    assert set(strategies.all_ai(case, Decimal(5)).source.tolist()) == {2}
+    assert set(strategies.all_ai(case, Decimal(3)).source.tolist()) == {1}, "the better one is too dear for all"
+
+
+def test_disagreement_beats_random_where_labelers_err_by_slice():
+    """Planted: 45% errors where the first feature is high (31% of 3,000), 5% elsewhere; seed set 15%."""
+    gains = []
+    for seed in range(5):
+        case, truth = problem(3000, seed=seed, known=0.15, slices=True)
+        correct = {}
+        for name in ("random", "disagreement"):
+            chosen = strategies.STRATEGIES[name](case, Decimal(780), seed=seed).source
+            label = np.where(chosen == 0, truth, case.p_b[:, 1] > 0.5)
+            correct[name] = (label == truth).mean()
+        gains.append(correct["disagreement"] - correct["random"])
+    assert min(gains) > 0.02
+    # An oracle of the slices gains 0.25 × (0.45 − 0.17) over random: most of it must be reached.
+    assert np.mean(gains) > 0.8 * 0.25 * (0.45 - 0.173)
+
+
+def test_nothing_planted_nothing_gained():
+    gains = []
+    for seed in range(8):
+        case, truth = problem(2000, seed=seed, known=0.15)
+        correct = []
+        for name in ("random", "disagreement"):
+            chosen = strategies.STRATEGIES[name](case, Decimal(500), seed=seed).source
+            correct.append((np.where(chosen == 0, truth, case.p_b[:, 1] > 0.5) == truth).mean())
+        gains.append(correct[1] - correct[0])
+    assert abs(np.mean(gains)) < 3 * np.std(gains, ddof=1) / np.sqrt(8) + 1e-9
+
+
+def test_what_was_judged_earlier_teaches_without_being_planned():
+    past, _ = problem(1500, seed=1, known=1.0, slices=True)
+    fresh, truth = problem(1500, seed=2, known=0.0, slices=True, history=past)
+    found = strategies.disagreement(fresh, Decimal(400), seed=0)
+    assert len(found.source) == 1500 and not found.notes
+    to_people = found.source == 0
+    assert (fresh.features[to_people, 0] > 0.5).mean() > 0.8
+    assert np.isfinite(found.gain).all() and 0.3 < found.gain[fresh.features[:, 0] > 0.5].mean() < 0.6
+
+
+def test_without_lessons_the_gain_is_not_invented():
+    case, _ = problem(known=0.0)
+    found = strategies.disagreement(case, Decimal(10))
+    assert np.isnan(found.gain).all() and "Fewer than 30" in found.notes[0]
+
+
+def test_control_is_five_percent_costs_nothing_and_its_propensities_are_true(monkeypatch):
+    case, _ = problem(200, slices=True, known=0.5)
+    learnt = strategies.chance_wrong(case, np.ones(200, dtype=int))
+    budget = Decimal(60)
+    monkeypatch.setattr(strategies, "chance_wrong", lambda problem, base, seed: learnt)
+    runs = [strategies.disagreement(case, budget, seed=seed) for seed in range(400)]
+    plain = strategies.disagreement(case, budget, seed=0, control_share=0)
+    assert all(run.is_control.sum() == 10 and run.cost == plain.cost for run in runs)
+    people = np.mean([run.source == 0 for run in runs], axis=0)
+    logged = np.mean([np.where(run.source == 0, run.propensity, 1 - run.propensity) for run in runs], axis=0)
+    assert np.abs(people - logged).max() < 0.06
+    weights = [((run.source == 0) / run.propensity).mean() for run in runs]
+    assert np.mean(weights) == pytest.approx(1, abs=0.15), "inverse propensities estimate a mean over all"
+
+
+def test_a_plan_needs_skill_to_prefer_anything():
+    case, _ = problem(300, slices=True, known=0.5)
+    bins = mixtures.Bins.fit(case.features, case.names)
+    drawn = mixtures.sample(case.features, 2, 80, seed=0)
+    described = planning.describe(case, bins, drawn)
+    noise = np.random.default_rng(0).standard_normal(80) * 0.01
+    quick = ("mean", "budget", "ridge")
+
+    nothing = performance.choose(described, 0.7 + noise, budget_column=2, kinds=quick)
+    choice = planning.choose_plan(case, Decimal(100), nothing, bins)
+    assert not choice.skill and "No skill" in choice.text and choice.best.allocation.strategy == "all_ai"
+
+    more = performance.choose(described, 0.6 + 0.05 * described[:, 2] + noise, budget_column=2, kinds=quick)
+    choice = planning.choose_plan(case, Decimal(100), more, bins)
+    assert choice.skill and choice.best.allocation.strategy == "random" and choice.best.people_share > 0.25
+
+    column = 3 + [label[:2] for label in bins.labels].index(("a", 2))
+    where = performance.choose(described, 0.6 + 0.5 * described[:, column] + noise, budget_column=2, kinds=quick)
+    choice = planning.choose_plan(case, Decimal(100), where, bins)
+    assert choice.skill and choice.best.allocation.strategy == "disagreement"
+    assert choice.best.low <= choice.best.predicted <= choice.best.high
+    assert all(candidate.allocation.cost <= 100 for candidate in choice.candidates)
+    assert max(choice.candidates, key=lambda candidate: candidate.low).low == choice.best.low
+
+
+def test_without_a_performance_model_or_labelers_the_plan_says_so():
+    case, _ = problem()
+    bins = mixtures.Bins.fit(case.features, case.names)
+    choice = planning.choose_plan(case, Decimal(10), None, bins)
+    assert "no performance model yet" in choice.text and np.isnan(choice.best.predicted)
+    alone = Problem(case.features, case.names, case.sources[:1], case.p_b[:, :1], case.groups)
+    assert planning.choose_plan(alone, Decimal(10), None, bins).best.allocation.strategy == "all_people"
