@@ -46,9 +46,11 @@ if ! .venv/bin/python -c 'import pip' 2>/dev/null && ! "$python" -c 'import ensu
     missing=python3-venv
     [ "$(basename "$python")" = python3 ] || missing=$(basename "$python")-venv
 fi
-if [ "$(uname)" = Linux ] && ! "$python" -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null; then
-    missing="$missing libgomp1" # LightGBM needs it
-fi
+needs() { # library package
+    [ "$(uname)" != Linux ] || "$python" -c "import ctypes; ctypes.CDLL('$1')" 2>/dev/null || missing="$missing $2"
+}
+needs libgomp.so.1 libgomp1 # LightGBM
+[ "$what" != test ] || needs libatomic.so.1 libatomic1 # Playwright
 # shellcheck disable=SC2086 # a list of words
 [ -z "$missing" ] || system_packages $missing
 

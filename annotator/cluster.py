@@ -60,18 +60,26 @@ def postgres_binaries() -> Path:
     return binaries if reaches(user, binaries / "postgres") else _reachable_copy(folder)
 
 
+def make_system_directory() -> None:
+    """Whatever root's umask, the unprivileged user must be able to enter it."""
+    if not SYSTEM_DIRECTORY.exists():
+        SYSTEM_DIRECTORY.mkdir(parents=True)
+        SYSTEM_DIRECTORY.chmod(0o755)
+
+
 def _reachable_copy(package: Path) -> Path:
     """Root's checkout may lie where nobody else can read (/root): copy the installation to where it can be run."""
     target = SYSTEM_DIRECTORY / f"{INSTALLATION}-{version(PACKAGE.replace('_', '-'))}"
     if not target.exists():
-        SYSTEM_DIRECTORY.mkdir(mode=0o755, parents=True, exist_ok=True)
+        make_system_directory()
         aside = Path(tempfile.mkdtemp(dir=SYSTEM_DIRECTORY))
         shutil.copytree(package / INSTALLATION, aside / package.name / INSTALLATION)
         libraries = package.with_name(f"{package.name}.libs")
         if libraries.exists():
             shutil.copytree(libraries, aside / libraries.name)
-        for folder in (aside, aside / package.name):
-            folder.chmod(0o755)
+        for path in (aside, *aside.rglob("*")):
+            # Root's umask may have closed the originals to others.
+            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
         aside.rename(target)
     return target / package.name / INSTALLATION / "bin"
 

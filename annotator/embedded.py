@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -18,7 +19,7 @@ from types import FrameType
 
 import psycopg
 
-from annotator.cluster import SYSTEM_DIRECTORY, Cluster, ClusterError, reaches, unprivileged
+from annotator.cluster import SYSTEM_DIRECTORY, Cluster, ClusterError, make_system_directory, reaches, unprivileged
 from annotator.processes import Child, die_with_parent
 
 __all__ = ["Cluster", "Supervisor"]
@@ -32,7 +33,8 @@ class CannotStart(Exception):
 
 
 def say(line: str) -> None:
-    print(line, flush=True)
+    with contextlib.suppress(OSError):  # the terminal may have been closed
+        print(line, flush=True)
 
 
 class Supervisor:
@@ -59,8 +61,10 @@ class Supervisor:
 
     def run(self) -> int:
         """Everything from nothing to "ready", then watch until told to stop. Gives the exit status."""
-        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, self._stop_soon)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup: go on when the terminal closes
+            signal.signal(signal.SIGHUP, self._stop_soon)
         try:
             with self._only_one():
                 try:
@@ -122,6 +126,7 @@ class Supervisor:
         here = self.var / "postgres"
         if (here / "data" / "PG_VERSION").exists() or reaches(unprivileged(), self.var):
             return here
+        make_system_directory()
         return SYSTEM_DIRECTORY / hashlib.sha256(os.fsencode(self.var)).hexdigest()[:16]
 
     def _in_background(self, what: str, *command: str) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+LOG_BYTES = 20 * 2**20
 # Loaded before any fork: between fork and exec nothing may be imported.
 _prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
 
@@ -53,6 +54,7 @@ class Child:
         self.kill()  # what a killed process left of its own children
         self.started = time.monotonic()
         self.start_again_at = 0.0
+        self._keep_log_small()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
@@ -64,6 +66,11 @@ class Child:
                 start_new_session=True,
                 preexec_fn=wish(signal.SIGKILL),
             )
+
+    def _keep_log_small(self) -> None:
+        """At each start a log that has grown large becomes the old one."""
+        if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
+            self.log.replace(self.log.with_suffix(".old.log"))
 
     def ended(self) -> int | None:
         """The exit status (negative: the signal) when it has ended, None while it runs or was never started."""
