@@ -134,7 +134,7 @@ def annotate(request: HttpRequest, project_id: int) -> HttpResponse:
 @require_POST
 def judgment(request: HttpRequest, assignment_id: int) -> HttpResponse:
     assignment = _mine(request, assignment_id)
-    protocol = current = _version(assignment.newest_protocol)
+    protocol = current = _version(assignment.newest_protocol)  # type: ignore[attr-defined]  # annotated
     sent = seat.Sent()
     try:
         sent = seat.read(request)
