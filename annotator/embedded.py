@@ -25,6 +25,18 @@ from annotator.processes import Child, die_with_parent
 __all__ = ["Cluster", "Supervisor"]
 
 ROOT = Path(__file__).resolve().parent.parent
+# What a command typed by hand needs to talk to the running stack (see manage.py).
+FOR_COMMANDS = (
+    "DATABASE_URL",
+    "SECRET_KEY",
+    "SECRET_KEY_FILE",
+    "CELERY_BROKER_URL",
+    "HTTPS",
+    "MODELS",
+    "STORAGE",
+    "LABELER_KEYS",
+    "LABELER_PRIVATE_ENDPOINTS",
+)
 QUEUES = "default,http,gpu"
 
 
@@ -98,6 +110,7 @@ class Supervisor:
         _check_port(self.host, self.port)
         self._keep_secret_key()
         self._start_database()
+        self._tell_commands()
         self._in_background("database and pages", "prepare", *self._demo())
 
     def _demo(self) -> list[str]:
@@ -109,8 +122,7 @@ class Supervisor:
             return
         file = self.var / "secret_key"
         if not file.exists() or not file.read_text().strip():
-            with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as key:
-                key.write(secrets.token_urlsafe(48))
+            _write_private(file, secrets.token_urlsafe(48))
         self.environment["SECRET_KEY_FILE"] = str(file)
 
     def _start_database(self) -> None:
@@ -120,6 +132,15 @@ class Supervisor:
         self.cluster = Cluster(self._cluster_directory())
         self.cluster.start()
         self.environment["DATABASE_URL"] = self.cluster.url
+
+    @property
+    def _stack_file(self) -> Path:
+        return self.var / "stack.json"
+
+    def _tell_commands(self) -> None:
+        """Management commands find the running stack here; private, for the address may hold a password."""
+        told = {name: self.environment[name] for name in FOR_COMMANDS if self.environment.get(name)}
+        _write_private(self._stack_file, json.dumps(told | {"SWITCHYARD_VAR": str(self.var)}))
 
     def _cluster_directory(self) -> Path:
         """Under var/; where root's unprivileged user cannot get there, in a directory of the system's."""
@@ -187,7 +208,7 @@ class Supervisor:
     def _logins(self) -> list[str]:
         file = self.var / "demo-logins.json"
         if not self._demo() or not file.exists():
-            return [f"the first administrator: {sys.executable} manage.py createsuperuser"]
+            return ["  the first administrator: .venv/bin/python manage.py createsuperuser"]
         logins = json.loads(file.read_text())
         return [f"  {name:<10} password  {logins[name]}" for name in ("annotator", "lead") if name in logins]
 
@@ -221,6 +242,7 @@ class Supervisor:
         deadline = time.monotonic() + 10
         for child in self.children:
             child.finish(deadline)
+        self._stack_file.unlink(missing_ok=True)
         if self.cluster:
             self.cluster.stop()
 
@@ -249,6 +271,14 @@ class Lock:
 
     def __exit__(self, *error: object) -> None:
         self.file.close()
+
+
+def _write_private(file: Path, text: str) -> None:
+    """Written aside and renamed: a killed start leaves no half file."""
+    aside = file.with_suffix(".new")
+    with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
+        opened.write(text)
+    aside.replace(file)
 
 
 def _port(text: str) -> int:

@@ -2,12 +2,15 @@
 
 import os
 import signal
+import stat
+import subprocess
+import sys
 import time
 
 import psycopg
 import pytest
 
-from tests.stack import Stack, Visitor
+from tests.stack import ROOT, TESTS_OWN, Stack, Visitor
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
 
@@ -61,6 +64,18 @@ def test_a_child_of_the_web_role_that_is_killed_comes_back(stack):
     assert stack.answers()
 
 
+def test_a_command_typed_by_hand_talks_to_the_running_stack(stack):
+    file = stack.var / "stack.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    inherited = {name: value for name, value in os.environ.items() if name not in TESTS_OWN}
+    code = "from annotator.models import Project; print(Project.objects.count(), 'projects')"
+    done = subprocess.run(
+        [sys.executable, "manage.py", "shell", "-c", code], cwd=ROOT, capture_output=True, text=True,
+        env=inherited | {"SWITCHYARD_VAR": str(stack.var)},
+    )  # fmt: skip
+    assert "2 projects" in done.stdout, done.stderr
+
+
 def test_a_second_supervisor_says_that_one_runs_already(stack):
     second = Stack(stack.var.parent)
     second.output = stack.var.parent / "second"
@@ -92,6 +107,7 @@ def test_ctrl_c_leaves_no_process(stack):
     assert stack.pids()
     assert stack.stop(signal.SIGINT) == 0
     assert stack.pids() == []
+    assert not (stack.var / "stack.json").exists()
     assert not list(stack.var.glob("postgres/data/postmaster.pid")), "PostgreSQL was not shut down cleanly"
     stack.start()
     assert stack.answers()
