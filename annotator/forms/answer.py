@@ -75,6 +75,7 @@ class Scale:
 class Ratings:
     """One attribute with its scale for each response; `anchors` say what the numbers mean."""
 
+    key: str
     label: str
     anchors: tuple[tuple[int, str], ...]
     sides: tuple[Scale, Scale]
@@ -197,4 +198,4 @@ def _ratings(attribute: protocols.Attribute, given: Mapping[str, Any]) -> Rating
         )
         for side in ("a", "b")
     )
-    return Ratings(attribute.label, tuple(words.items()), (a, b))
+    return Ratings(attribute.key, attribute.label, tuple(words.items()), (a, b))

@@ -79,7 +79,7 @@ Seat.form = (() => {
     for (const output of form.querySelectorAll("output.chosen")) {
       const option = checked(form, output.dataset.of);
       output.textContent = option ? option.dataset.label : "";
-      if (!output.closest(".ratings")) output.className = `chosen ${option?.dataset.side || ""}`;
+      output.className = `chosen ${option?.dataset.side || ""}`;
     }
     const needs = missing(form);
     const submit = form.querySelector(".submit");
@@ -99,9 +99,17 @@ Seat.form = (() => {
     (row || scale).classList.add("active");
     if (scale.closest(".ratings")) scale.querySelector(".cells").classList.add("active-side");
     form.dataset.active = scale.dataset.name;
+    showMeaning(form, row?.dataset.row);
     const panel = form.querySelector(`[data-panel="${CSS.escape(scale.dataset.key)}"]`);
     if (!panel) return;
     for (const other of form.querySelectorAll("[data-panel]")) other.toggleAttribute("data-shown", other === panel);
+  }
+
+  // What the numbers of the active rating mean.
+  function showMeaning(form, key) {
+    const meaning = key && form.querySelector(`[data-meaning="${CSS.escape(key)}"]`);
+    if (!meaning) return;
+    for (const other of form.querySelectorAll("[data-meaning]")) other.toggleAttribute("data-shown", other === meaning);
   }
 
   const active = (form) => form.querySelector(`.scale[data-name="${CSS.escape(form.dataset.active || "level")}"]`);
