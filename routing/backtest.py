@@ -11,13 +11,13 @@ labelers alone would not need them).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_DOWN, Decimal
 
 import numpy as np
 from scipy.stats import t as student
 
-from routing import features, mixtures, performance, planning, reward_proxy, strategies
+from routing import features, mixtures, performance, planning, reward_proxy, strategies, traits
 from routing.embeddings import TextEmbedding
 from routing.strategies import Allocation, Problem, Source
 from routing.table import Split, Table, split
@@ -135,11 +135,11 @@ def _run(
     select = made.select
     l2 = reward_proxy.choose_l2(X[select], table.people[select], _groups(table, select), seed=seed)
     past = _problem(table, sources, select, p_b)
-    bins = mixtures.Bins.fit(features.symmetric(table.values[np.concatenate([made.fit, select])]), features.NAMES)
-    model, noise = _performance_model(table, past, bins, X, select, l2, seed, kinds)
     hidden = p_b[made.fit].copy()
     hidden[:, 0] = np.nan
     problem = _problem(table, sources, made.fit, hidden, history=past)
+    bins = mixtures.Bins.fit(np.vstack([problem.described, past.described]), traits.NAMES)
+    model, noise = _performance_model(table, past, bins, X, select, l2, seed, kinds)
     run = _Run(made, [], model, noise)
     run.outcomes = _outcomes(problem, budgets, model, bins, seed, run.plans)
     _measure(table, run, X, p_b[made.fit], l2)
@@ -162,9 +162,10 @@ def _problem(
     available = ~np.isnan(p_b)
     available[:, 0] = True
     values = features.symmetric(table.values[part])
-    return Problem(
+    problem = Problem(
         values, features.NAMES, sources, p_b, table.prompts[part], table.votes[part], available, history=history
     )
+    return replace(problem, traits=traits.traits(problem))
 
 
 def _groups(table: Table, part: np.ndarray) -> np.ndarray:
@@ -184,7 +185,7 @@ def _performance_model(
     kinds: tuple[str, ...],
 ) -> tuple[performance.Chosen, float]:
     """Mixtures of the seed set, measured by cross-fitted proxies, and the correlation that noise leaves possible."""
-    drawn = mixtures.sample(past.features, len(past.sources), MIXTURES, available=past.usable, seed=seed)
+    drawn = traits.sample(past.described, len(past.sources), MIXTURES, available=past.usable, seed=seed)
     targets = mixtures.labels_of(drawn, past.p_b)
     known = (table.people[select], table.votes[select], _groups(table, select))
     scores = reward_proxy.cross_fitted_accuracy(X[select], targets, *known, l2=l2, seed=seed, repeats=REPEATS)

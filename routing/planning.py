@@ -64,7 +64,7 @@ def describe(problem: Problem, bins: mixtures.Bins, drawn: np.ndarray) -> np.nda
     """`mixtures.describe` of mixtures (m, n) of a problem's comparisons."""
     prices = problem.units / float(strategies.UNIT)
     is_people = [source.is_people for source in problem.sources]
-    return mixtures.describe(drawn, bins.members(problem.features), prices, is_people)
+    return mixtures.describe(drawn, bins.members(problem.described), prices, is_people)
 
 
 def choose_plan(

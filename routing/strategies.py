@@ -48,7 +48,8 @@ class Problem:
     that B is better, NaN where it has not judged (people: mean vote, known on the seed set only); `groups` (n,) the
     prompt's number; `votes` (n,) people's votes behind their mean, default one each; `available` (n, s) where a source
     can be used, default everywhere; `prices` (n, s) Decimals where they differ between comparisons, default each
-    source's own; `history` comparisons of the same sources that are no part of the plan, to learn from.
+    source's own; `history` comparisons of the same sources that are no part of the plan, to learn from;
+    `traits` (n, t) what a performance model reads of each comparison, default the features.
     """
 
     features: np.ndarray
@@ -60,6 +61,7 @@ class Problem:
     available: np.ndarray | None = None
     prices: np.ndarray | None = None
     history: Problem | None = None
+    traits: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.p_b)
@@ -68,6 +70,10 @@ class Problem:
     def people(self) -> int | None:
         """Index of the first source that is people."""
         return next((index for index, source in enumerate(self.sources) if source.is_people), None)
+
+    @property
+    def described(self) -> np.ndarray:
+        return self.features if self.traits is None else self.traits
 
     @property
     def labelers(self) -> list[int]:

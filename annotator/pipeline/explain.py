@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from django.utils.translation import gettext as _
 
-from routing import features, mixtures
+from routing import mixtures, traits
 from routing.strategies import Allocation, Problem
 
 # A group of comparisons is worth naming when people get this much more of it than of everything.
@@ -24,11 +24,11 @@ class Reasons:
     def __init__(self, problem: Problem, allocation: Allocation, bins: mixtures.Bins) -> None:
         self.problem, self.allocation = problem, allocation
         self.people = allocation.source == problem.people
-        self.members = bins.members(problem.features)
+        self.members = bins.members(problem.described)
         self.groups = self._groups(bins) if allocation.strategy == "disagreement" else {}
         sides = np.sign(problem.p_b[:, problem.labelers] - 0.5) if problem.labelers else np.zeros((len(problem), 1))
         known = ~np.isnan(sides)
-        self.disagree: np.ndarray = known.all(axis=1) & (np.ptp(np.nan_to_num(sides), axis=1) > 0)
+        self.disagree = np.asarray(known.all(axis=1)) & np.asarray(np.ptp(np.nan_to_num(sides), axis=1) > 0)
         said = problem.p_b[:, problem.labelers] if problem.labelers else np.full((len(problem), 1), np.nan)
         self.unsure = ((said > UNSURE[0]) & (said < UNSURE[1])).any(axis=1)
 
@@ -41,6 +41,8 @@ class Reasons:
         named: set[str] = set()
         for column in np.argsort(-lift):
             name = bins.labels[column][0]
+            if name in traits.LABELER_TRAITS:  # said for every route anyway
+                continue
             if lift[column] < LIFT or len(found) == GROUPS:
                 break
             if name not in named and sent[column] >= FEWEST:
@@ -49,10 +51,10 @@ class Reasons:
         return found
 
     def _words(self, name: str, members: np.ndarray) -> str:
-        values = self.problem.features[:, self.problem.names.index(name)]
+        values = self.problem.described[:, traits.NAMES.index(name)]
         known = values[~np.isnan(values)]
         thirds = (float(np.quantile(known, 1 / 3)), float(np.quantile(known, 2 / 3)))
-        return features.describe(name, float(np.nanmedian(values[members])), thirds)
+        return traits.describe(name, float(np.nanmedian(values[members])), thirds)
 
     def summary(self) -> list[dict[str, Any]]:
         """[{"text", "count"}] of what goes to people and why, for the plan's page."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import ROUND_UP, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils.translation import gettext as _
 
-from annotator.models import Job, PerformanceModel, Project, Route
-from annotator.pipeline import signals, work
-from routing import artifact, features, mixtures, performance, reward_proxy
+from annotator.models import Job, Labeler, PerformanceModel, Project, Route
+from annotator.pipeline import signals, versions, work
+from routing import artifact, features, mixtures, performance, reward_proxy, strategies, traits
 
 KIND = "performance-model"
 MIXTURES = 200
@@ -41,7 +42,7 @@ class Evidence:
     names: list[str]
     prices: np.ndarray
     design: np.ndarray
-    symmetric: np.ndarray
+    traits: np.ndarray
     members: np.ndarray
     bins: mixtures.Bins
     p_b: np.ndarray
@@ -71,9 +72,7 @@ def retrain(project: Project, *, seed: int = 0, job: Job | None = None) -> Perfo
     known = signals.load(project)
     evidence = gather(project, known)
     l2 = reward_proxy.choose_l2(evidence.design, evidence.people, evidence.groups, seed=seed)
-    drawn = mixtures.sample(
-        evidence.symmetric, len(evidence.names), MIXTURES, available=~np.isnan(evidence.p_b), seed=seed
-    )
+    drawn = traits.sample(evidence.traits, len(evidence.names), MIXTURES, available=~np.isnan(evidence.p_b), seed=seed)
     scores = _scores(evidence, drawn, l2, seed, job)
     described = mixtures.describe(drawn, evidence.members, evidence.prices, _is_people(evidence.names))
     chosen = performance.choose(described, scores, budget_column=len(evidence.names), seed=seed)
@@ -116,27 +115,59 @@ def gather(project: Project, known: signals.Signals) -> Evidence:
             _("No AI labeler has answered what people judged. On the labelers page, run one on people's comparisons.")
         )
     labelers = [known.labelers[column] for column in columns]
-    people_price = float(project.price_per_judgment * project.votes)
-    ids = known.ids[judged]
-    symmetric = features.symmetric(known.features)
-    bins = mixtures.Bins.fit(symmetric, features.NAMES)
+    problem = problem_of(project, known, labelers)
+    bins = mixtures.Bins.fit(problem.described, traits.NAMES)
     signed = known.features[:, features.SIGNED]
     return Evidence(
-        names=[Route.PEOPLE, *(labeler.name for labeler in labelers)],
-        prices=np.column_stack(
-            [np.full(len(ids), people_price)]
-            + [np.asarray(signals.prices(labeler, ids), dtype=np.float64) for labeler in labelers]
-        ),
+        names=[source.name for source in problem.sources],
+        prices=problem.units[judged] / float(strategies.UNIT),
         design=reward_proxy.design(
             known.prompt[judged], known.a[judged], known.b[judged], signed[judged], reward_proxy.scales(signed)
         ),
-        symmetric=symmetric[judged],
-        members=bins.members(symmetric[judged]),
+        traits=problem.described[judged],
+        members=bins.members(problem.described[judged]),
         bins=bins,
-        p_b=np.column_stack([known.people[judged], known.p_b[judged][:, columns]]),
+        p_b=problem.p_b[judged],
         votes=known.votes[judged],
         groups=known.groups[judged],
     )
+
+
+def problem_of(project: Project, known: signals.Signals, labelers: list[Labeler]) -> strategies.Problem:
+    """The project's comparisons as routing sees them: people first, then `labelers`.
+
+    A recorded labeler can be used where it has answered, another one everywhere. Raises StepRefused when a judge
+    cannot be used as configured.
+    """
+    columns = [known.labelers.index(labeler) for labeler in labelers]
+    prices = [signals.prices(labeler, known.ids) for labeler in labelers]
+    people_price = project.price_per_judgment * project.votes
+    answered = ~np.isnan(known.p_b[:, columns])
+    can_judge = np.array([labeler.kind != versions.RECORDED for labeler in labelers], dtype=bool)
+    problem = strategies.Problem(
+        features=features.symmetric(known.features),
+        names=features.NAMES,
+        sources=(
+            strategies.Source(Route.PEOPLE, people_price, is_people=True),
+            *(strategies.Source(each.name, _mean(price)) for each, price in zip(labelers, prices, strict=True)),
+        ),
+        p_b=np.column_stack([known.people, known.p_b[:, columns]]),
+        groups=known.groups,
+        votes=known.votes,
+        prices=_price_matrix(people_price, prices) if any(len(set(price)) > 1 for price in prices) else None,
+        available=np.column_stack([np.ones(len(known.ids), dtype=bool), answered | can_judge]),
+    )
+    return replace(problem, traits=traits.traits(problem))
+
+
+def _mean(prices: list[Decimal]) -> Decimal:
+    """The price shown for a labeler whose price differs between comparisons."""
+    return (sum(prices, Decimal(0)) / max(1, len(prices))).quantize(Decimal("1e-8"), ROUND_UP)
+
+
+def _price_matrix(people: Decimal, labelers: list[list[Decimal]]) -> np.ndarray:
+    """(n, s) Decimals, people first."""
+    return np.column_stack([np.full(len(labelers[0]), people, dtype=object), *(np.array(row) for row in labelers)])
 
 
 def load(model: PerformanceModel) -> tuple[performance.Chosen, mixtures.Bins]:

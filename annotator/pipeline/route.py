@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_UP, Decimal
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from annotator.models import Comparison, Job, Labeler, PerformanceModel, Plan, Project, Rater, Route, User
 from annotator.pipeline import aggregate, assign, label, ledger, retrain, signals, versions, work
 from annotator.pipeline.explain import Reasons
-from routing import features, mixtures, planning, strategies
+from routing import mixtures, planning, strategies, traits
 from routing.performance import Chosen
 
 BATCH = 2000
@@ -121,41 +121,14 @@ def _setting(project: Project) -> Setting:
     names = [labeler.name for labeler in known.labelers]
     if stored and not set(stored.metrics["sources"][1:]) <= set(names):
         stored = None
-    columns = [names.index(name) for name in stored.metrics["sources"][1:]] if stored else list(range(len(names)))
-    labelers = [known.labelers[column] for column in columns]
-    symmetric = features.symmetric(known.features)
+    chosen = stored.metrics["sources"][1:] if stored else names
+    labelers = [known.labelers[names.index(name)] for name in chosen]
+    problem = retrain.problem_of(project, known, labelers)
     if stored:
         model, bins = retrain.load(stored)
     else:
-        model, bins = None, mixtures.Bins.fit(symmetric, features.NAMES)
-    answered = ~np.isnan(known.p_b[:, columns])
-    can_judge = np.array([labeler.kind != versions.RECORDED for labeler in labelers], dtype=bool)
-    prices = [signals.prices(labeler, known.ids) for labeler in labelers]
-    people_price = project.price_per_judgment * project.votes
-    problem = strategies.Problem(
-        features=symmetric,
-        names=features.NAMES,
-        sources=(
-            strategies.Source(Route.PEOPLE, people_price, is_people=True),
-            *(strategies.Source(each.name, mean_price(price)) for each, price in zip(labelers, prices, strict=True)),
-        ),
-        p_b=np.column_stack([known.people, known.p_b[:, columns]]),
-        groups=known.groups,
-        votes=known.votes,
-        prices=_price_matrix(people_price, prices) if any(len(set(price)) > 1 for price in prices) else None,
-        available=np.column_stack([np.ones(len(known.ids), dtype=bool), answered | can_judge]),
-    )
+        model, bins = None, mixtures.Bins.fit(problem.described, traits.NAMES)
     return Setting(project, known, problem, labelers, stored, model, bins)
-
-
-def mean_price(prices: list[Decimal]) -> Decimal:
-    """The price shown for a labeler whose price differs between comparisons."""
-    return (sum(prices, Decimal(0)) / max(1, len(prices))).quantize(Decimal("1e-8"), ROUND_UP)
-
-
-def _price_matrix(people: Decimal, labelers: list[list[Decimal]]) -> np.ndarray:
-    """(n, s) Decimals, people first."""
-    return np.column_stack([np.full(len(labelers[0]), people, dtype=object), *(np.array(row) for row in labelers)])
 
 
 def _choose(setting: Setting, budget: Decimal, strategy: str, seed: int) -> planning.Choice:

@@ -19,7 +19,7 @@ def test_estimators_pass_scikit_learns_checks(estimator, check):
 
 
 @pytest.mark.slow
-@parametrize_with_checks([performance.LightGBM(trees=20)])
+@parametrize_with_checks([performance.LightGBM(trees=20, rate=0.2)])
 def test_lightgbm_passes_scikit_learns_checks(estimator, check):
     check(estimator)
 
