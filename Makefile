@@ -16,21 +16,30 @@ CHECK_ENVIRONMENT := LOG_LEVEL=ERROR DATABASE_URL=postgresql://nobody@localhost/
 run: $(RUN_STAMP)
 	@exec $(PYTHON_HERE) -m annotator.embedded --with-parent
 
+# Every part runs, whatever became of the one before; the first failure decides.
 test: $(TEST_STAMP)
-	$(PYTHON_HERE) -m pytest -m "not slow and not browser" -n $(TEST_PROCESSES) --dist loadgroup
-	$(PYTHON_HERE) -m pytest -m "browser and not slow" tests/browser
+	@failed=0; set -x; \
+	$(PYTHON_HERE) -m pytest -m "not slow and not browser" -n $(TEST_PROCESSES) --dist loadgroup || failed=1; \
+	$(PYTHON_HERE) -m pytest -m "browser and not slow" tests/browser || failed=1; \
+	exit $$failed
 
 test-long: $(TEST_STAMP)
-	$(PYTHON_HERE) -m pytest -m "slow and not browser"
-	@if grep -rlq "mark.slow" tests/browser; then $(PYTHON_HERE) -m pytest -m "slow and browser" tests/browser; fi
+	@failed=0; set -x; \
+	$(PYTHON_HERE) -m pytest -m "slow and not browser" || failed=1; \
+	if grep -rlq --include='*.py' "mark.slow" tests/browser; then \
+	    $(PYTHON_HERE) -m pytest -m "slow and browser" tests/browser || failed=1; \
+	fi; \
+	exit $$failed
 
 lint: $(TEST_STAMP)
-	$(PYTHON_HERE) -m ruff check .
-	$(PYTHON_HERE) -m ruff format --check .
-	$(CHECK_ENVIRONMENT) $(PYTHON_HERE) -m mypy annotator routing labelers
-	$(PYTHON_HERE) -m djlint --lint templates
-	$(CHECK_ENVIRONMENT) $(PYTHON_HERE) manage.py makemigrations --check --dry-run
-	$(CHECK_ENVIRONMENT) $(PYTHON_HERE) manage.py check --deploy --fail-level WARNING
+	@failed=0; set -x; export $(CHECK_ENVIRONMENT); \
+	$(PYTHON_HERE) -m ruff check . || failed=1; \
+	$(PYTHON_HERE) -m ruff format --check . || failed=1; \
+	$(PYTHON_HERE) -m mypy annotator routing labelers || failed=1; \
+	$(PYTHON_HERE) -m djlint --lint templates || failed=1; \
+	$(PYTHON_HERE) manage.py makemigrations --check --dry-run || failed=1; \
+	$(PYTHON_HERE) manage.py check --deploy --fail-level WARNING || failed=1; \
+	exit $$failed
 
 # A stamp a set of packages: nothing is asked of pip when nothing changed.
 $(RUN_STAMP): $(REQUIREMENTS)
