@@ -67,7 +67,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--annotators", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--overlap", type=int, default=1, help="judgments wanted of each comparison")
-    parser.add_argument("--think", type=float, default=0, help="seconds between a comparison and its judgment")
+    parser.add_argument("--think", type=float, default=0, help="mean seconds between a comparison and its judgment")
     parser.add_argument("--url", help="a running site, e.g. http://127.0.0.1:8000; needs its DATABASE_URL")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")

@@ -109,6 +109,7 @@ def work(annotator: Annotator, until: float, think: float, outcome: Outcome, loc
     acknowledged, latencies, errors = [], [], Counter[str]()
     assignment = client_id = None
     empty = 0
+    time.sleep(think * annotator.draw.random())
     while time.monotonic() < until:
         try:
             if assignment is None:
@@ -117,7 +118,8 @@ def work(annotator: Annotator, until: float, think: float, outcome: Outcome, loc
                 if assignment is None:
                     empty = 1
                     break
-            time.sleep(think)
+            # People do not answer in step with each other: half to one and a half times the pause.
+            time.sleep(think * annotator.draw.uniform(0.5, 1.5))
             started = time.perf_counter()
             reply = annotator.answer(assignment, client_id)
             elapsed = (time.perf_counter() - started) * 1000
