@@ -31,7 +31,7 @@ def traits(problem: Problem, *, seed: int = 0) -> np.ndarray:
 
 def best_labeler(problem: Problem) -> int:
     """Index of the labeler that agrees best with people; the first when nothing is known."""
-    return max(problem.labelers, key=lambda labeler: float(np.nan_to_num(problem.accuracy(labeler), nan=-1.0)))
+    return max(problem.labelers, key=lambda labeler: float(np.nan_to_num(problem.lessons.accuracy(labeler), nan=-1.0)))
 
 
 def sample(
