@@ -8,7 +8,7 @@ Raising `VERSION` renders everything anew, in the background or at first sight.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import nh3
@@ -272,24 +272,33 @@ def rendered_prompt(prompt: Prompt) -> SafeString:
     return _in_words(prompt.html)
 
 
-def render_missing(project_id: int, limit: int = 500) -> int:
-    """Render up to `limit` responses and `limit` prompts before anybody reads them. Gives how many; 0 = all done."""
-    responses = list(
-        Response.objects.filter(prompt__project_id=project_id)
+def render_missing(project_id: int, batch: int = 500) -> Iterator[int]:
+    """Render a project's texts before anybody reads them, `batch` at a time; gives how many after each batch.
+
+    Nothing is rendered that is not asked for: run through what this gives. Stopped, it goes on where texts are missing.
+    """
+    # By key from one batch to the next: looking from the start each time would read every rendered row again.
+    last = 0
+    while responses := list(
+        Response.objects.filter(prompt__project_id=project_id, pk__gt=last)
         .exclude(html_version=VERSION)
         .only("id", "text")
-        .order_by("id")[:limit]
-    )
-    for response in responses:
-        response.html, response.html_version = to_html(response.text), VERSION
-    Response.objects.bulk_update(responses, ["html", "html_version"], batch_size=200)
-    prompts = list(
-        Prompt.objects.filter(project_id=project_id)
+        .order_by("id")[:batch]
+    ):
+        for response in responses:
+            response.html, response.html_version = to_html(response.text), VERSION
+        Response.objects.bulk_update(responses, ["html", "html_version"], batch_size=200)
+        last = responses[-1].pk
+        yield len(responses)
+    last = 0
+    while prompts := list(
+        Prompt.objects.filter(project_id=project_id, pk__gt=last)
         .exclude(html_version=VERSION)
         .only("id", "turns", "context")
-        .order_by("id")[:limit]
-    )
-    for prompt in prompts:
-        prompt.html, prompt.html_version = prompt_to_html(prompt.turns, prompt.context), VERSION
-    Prompt.objects.bulk_update(prompts, ["html", "html_version"], batch_size=200)
-    return len(responses) + len(prompts)
+        .order_by("id")[:batch]
+    ):
+        for prompt in prompts:
+            prompt.html, prompt.html_version = prompt_to_html(prompt.turns, prompt.context), VERSION
+        Prompt.objects.bulk_update(prompts, ["html", "html_version"], batch_size=200)
+        last = prompts[-1].pk
+        yield len(prompts)

@@ -46,7 +46,7 @@ def featurise(project: Project, *, job: Job | None = None) -> int:
         done += len(batch)
         if job:
             job.beat(done, total)
-    while rendering.render_missing(project.pk, BATCH):
+    for _rendered in rendering.render_missing(project.pk, BATCH):
         if job:
             job.beat(total, total, "rendering")
     FeatureSet.objects.filter(pk=feature_set.pk).update(state=FeatureSet.State.READY)

@@ -146,9 +146,22 @@ def test_rendering_ahead_covers_a_project_in_batches_and_then_finds_nothing():
     project = builders.make_project()
     for _ in range(3):
         builders.make_comparison(project)
-    done = []
-    while count := rendering.render_missing(project.pk, limit=4):
-        done.append(count)
-    assert done == [7, 2]
+    assert list(rendering.render_missing(project.pk, 4)) == [4, 2, 3]
+    assert list(rendering.render_missing(project.pk, 4)) == []
     assert not Response.objects.exclude(html_version=rendering.VERSION).exists()
     assert not Prompt.objects.exclude(html_version=rendering.VERSION).exists()
+
+
+@pytest.mark.django_db
+def test_each_batch_of_rendering_ahead_begins_behind_the_one_before():
+    """Otherwise each would read all rows that are rendered already, and a large project would never be done."""
+    project = builders.make_project()
+    for _ in range(2):
+        builders.make_comparison(project)
+    keys = list(Response.objects.order_by("pk").values_list("pk", flat=True))
+    rendered = rendering.render_missing(project.pk, 2)
+    next(rendered)
+    # A new version of the renderer meanwhile: what lies behind is the next job's, not this one's once more.
+    Response.objects.filter(pk__in=keys[:2]).update(html_version=0)
+    assert list(rendered) == [2, 2]
+    assert set(Response.objects.filter(html_version=0).values_list("pk", flat=True)) == set(keys[:2])

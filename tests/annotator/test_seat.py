@@ -281,7 +281,7 @@ def test_a_judgment_and_the_next_comparison_take_the_same_few_queries_however_ma
 ):
     """Two for session and user, one to find, five to store, three to lease, one to read; the rest are savepoints."""
     project = project_with(count)
-    rendering.render_missing(project.pk)
+    assert sum(rendering.render_missing(project.pk)) == 3 * count
     seat = Seat(project)
     lease = seat.lease()
     with django_assert_max_num_queries(15):
