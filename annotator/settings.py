@@ -192,6 +192,7 @@ MODELS = env_bool("MODELS", True)
 # Judges on this machine or its network. A lead types their addresses, so a site with strangers as leads says no.
 LABELER_PRIVATE_ENDPOINTS = env_bool("LABELER_PRIVATE_ENDPOINTS", urlsplit(CELERY_BROKER_URL).scheme == "filesystem")
 # Environment variables that hold API keys, each with the one host it may be sent to: "OPENAI_API_KEY@api.openai.com".
+# A port other than the usual one is part of the host: "JUDGE_KEY@127.0.0.1:8001".
 LABELER_KEYS = dict(entry.partition("@")[::2] for entry in env_list("LABELER_KEYS", ""))
 if not all(LABELER_KEYS.values()):
     raise ImproperlyConfigured("LABELER_KEYS: write NAME@host, e.g. OPENAI_API_KEY@api.openai.com, comma between two.")

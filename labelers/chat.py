@@ -1,27 +1,33 @@
 """One client for every OpenAI-compatible chat endpoint: one call, what came back, and which failures can pass.
 
 The openai client's own retries and redirects are off: each attempt must be reserved and recorded by the caller,
-and a redirect could leave the endpoint that was checked.
+and a redirect could leave the endpoint that was checked. The environment's proxies are not asked either.
 """
 
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from http.client import responses
 from typing import TYPE_CHECKING, Any
 
 from labelers.base import LabelerError, Usage
 
 if TYPE_CHECKING:
     # Imported where it is used: a web process that only estimates a price must not pay for it.
+    import httpx2
     import openai
 
 Message = Mapping[str, str]
 # A server may ask for patience, but not for ever.
 LONGEST_WAIT = 120.0
+# What an endpoint may say of its refusal: a word like invalid_api_key. All else is a stranger's text, or a page from
+# inside the operator's network, and would stand on a lead's page.
+_REASON = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{1,39}")
 
 
 @dataclass(frozen=True)
@@ -60,12 +66,19 @@ class Retries:
 
 
 class Chat:
-    """A model behind `base_url` (ending in /v1). Safe to share between threads."""
+    """A model behind `base_url` (ending in /v1). Safe to share between threads.
 
-    def __init__(self, base_url: str, model: str, *, api_key: str = "", timeout: float = 60.0) -> None:
+    `addresses` (IP, as checked) are connected to in this order instead of what the name says at that moment; empty =
+    by name.
+    """
+
+    def __init__(
+        self, base_url: str, model: str, *, api_key: str = "", timeout: float = 60.0, addresses: Sequence[str] = ()
+    ) -> None:
         self.base_url = base_url
         self.model = model
         self.timeout = timeout
+        self.addresses = tuple(addresses)
         self._secret = api_key
 
     @cached_property
@@ -77,7 +90,11 @@ class Chat:
             api_key=self._secret or "none",
             max_retries=0,
             timeout=self.timeout,
-            http_client=openai.DefaultHttpxClient(follow_redirects=False),
+            http_client=openai.DefaultHttpxClient(
+                follow_redirects=False,
+                trust_env=False,
+                transport=_pinned(self.addresses) if self.addresses else None,
+            ),
         )
 
     def complete(
@@ -133,15 +150,43 @@ class Chat:
     def _refused(self, error: openai.APIStatusError) -> LabelerError:
         code = error.status_code
         can_pass = code in (408, 409, 429) or code >= 500
-        body = self._clean(error.response.text)[:300]
         return LabelerError(
-            f"HTTP {code}: {body}" if body else f"HTTP {code}",
+            self._clean(_status(error)),
             permanent=not can_pass,
             retry_after=_retry_after(error.response.headers.get("retry-after")),
         )
 
     def _clean(self, text: str) -> str:
         return text.replace(self._secret, "[key]") if self._secret else text
+
+
+def _status(error: openai.APIStatusError) -> str:
+    """The status in words, with the endpoint's own word for it where it gives one; never its body."""
+    status = f"HTTP {error.status_code} {responses.get(error.status_code, '')}".rstrip()
+    words = (word for word in (error.code, error.type) if isinstance(word, str))
+    reason = next((word for word in words if _REASON.fullmatch(word)), "")
+    return f"{status} ({reason})" if reason else status
+
+
+def _pinned(addresses: tuple[str, ...]) -> httpx2.BaseTransport:
+    """A transport that connects to `addresses` only; certificate and Host header stay those of the name."""
+    import httpx2
+
+    class Pinned(httpx2.HTTPTransport):
+        def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+            request.extensions = {**request.extensions, "sni_hostname": request.url.host}
+            for address in addresses[:-1]:
+                try:
+                    return self._at(address, request)
+                except httpx2.ConnectError:
+                    continue
+            return self._at(addresses[-1], request)
+
+        def _at(self, address: str, request: httpx2.Request) -> httpx2.Response:
+            request.url = request.url.copy_with(host=address)
+            return super().handle_request(request)
+
+    return Pinned(trust_env=False)
 
 
 def _was_sent(error: openai.APIConnectionError) -> bool:

@@ -14,10 +14,11 @@ class EndpointRefused(ValueError):
     """The address may not be used; the message says why."""
 
 
-def check(url: str, *, allow_private: bool) -> None:
+def check(url: str, *, allow_private: bool) -> tuple[str, ...]:
     """Refuse what is not http(s), metadata and link-local addresses always, private ones unless allowed.
 
-    Looks the host name up, and every address it has must pass. Raises EndpointRefused.
+    Looks the host name up, and every address it has must pass. Gives these addresses, in the order in which to try
+    them: connect to them and not to the name, which may say something else a moment later. Raises EndpointRefused.
     """
     try:
         parts = urlsplit(url)
@@ -30,16 +31,37 @@ def check(url: str, *, allow_private: bool) -> None:
         raise EndpointRefused("leave user name and password out of the address")
     if parts.query or parts.fragment:
         raise EndpointRefused("leave out everything from ? or # on")
-    for address in _addresses(parts.hostname, port or (443 if parts.scheme == "https" else 80)):
+    addresses = _addresses(parts.hostname, port or (443 if parts.scheme == "https" else 80))
+    for address in addresses:
         _check_address(address, parts.hostname, allow_private)
+    return addresses
 
 
-def _addresses(host: str, port: int) -> set[str]:
+def place(url: str) -> str:
+    """Host and port of an address, the port left out where it is the scheme's own. Raises ValueError."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+    usual = {"https": 443, "http": 80}.get(parts.scheme)
+    return host if parts.port in (None, usual) else f"{host}:{parts.port}"
+
+
+def keeps_secrets(url: str) -> bool:
+    """Whether nobody on the way reads what is sent there: https, or this very machine."""
+    parts = urlsplit(url)
+    if parts.scheme == "https" or parts.hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _addresses(host: str, port: int) -> tuple[str, ...]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise EndpointRefused(f"the host {host} cannot be found: {error}") from None
-    return {str(entry[4][0]).split("%")[0] for entry in found}
+    return tuple(dict.fromkeys(str(entry[4][0]).split("%")[0] for entry in found))
 
 
 def _check_address(text: str, host: str, allow_private: bool) -> None:

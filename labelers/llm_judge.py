@@ -43,7 +43,7 @@ class LLMJudge:
 
     `question`, `guidelines`: the rubric, from the project's protocol and guidelines. `tie`: whether it may say tie.
     `logprobs`: ask for log-probabilities. `constrain`: let the server only generate a verdict letter (vLLM's
-    `structured_outputs.choice`). `api_key` and `prices` are no part of the version.
+    `structured_outputs.choice`). `api_key`, `addresses` and `prices` are no part of the version.
     """
 
     CODE_VERSION = 1
@@ -65,6 +65,7 @@ class LLMJudge:
         concurrency: int = 4,
         timeout: float = 60.0,
         api_key: str = "",
+        addresses: Sequence[str] = (),
         prices: Prices | None = None,
         retries: Retries | None = None,
     ) -> None:
@@ -79,7 +80,7 @@ class LLMJudge:
         self.timeout = timeout
         self.prices = prices or Prices()
         self.retries = retries or Retries()
-        self.chat = Chat(base_url, model, api_key=api_key, timeout=timeout)
+        self.chat = Chat(base_url, model, api_key=api_key, timeout=timeout, addresses=addresses)
         self._system, self._user = ((PROMPTS / name).read_text() for name in self.PROMPT_FILES)
 
     def judge(self, pairs: Sequence[Pair]) -> list[Verdict]:

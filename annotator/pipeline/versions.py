@@ -107,34 +107,40 @@ def build(version: LabelerVersion) -> LabelerContract | Asking:
     kind, parameters = version.labeler.kind, dict(version.parameters)
     if kind == JUDGE:
         base_url = parameters["base_url"]
-        check_endpoint(base_url)
+        addresses = check_endpoint(base_url)
         key = api_key(parameters.get("api_key_env", ""), base_url)
         known = {name: value for name, value in parameters.items() if name not in _BOOKKEEPING}
-        return labelers.load(kind)(**known, api_key=key, prices=prices(version.labeler))
+        return labelers.load(kind)(**known, api_key=key, addresses=addresses, prices=prices(version.labeler))
     if kind == PROXY or kind not in labelers.KINDS:
         raise StepRefused(_("%(name)s cannot be built from its parameters alone.") % {"name": version.labeler})
     return labelers.load(kind)(**parameters)
 
 
-def check_endpoint(base_url: str) -> None:
-    """Looks the host up, so never inside a transaction. Raises StepRefused."""
+def check_endpoint(base_url: str) -> tuple[str, ...]:
+    """The addresses to connect to. Looks the host up, so never inside a transaction. Raises StepRefused."""
     try:
-        endpoint.check(base_url, allow_private=settings.LABELER_PRIVATE_ENDPOINTS)
+        return endpoint.check(base_url, allow_private=settings.LABELER_PRIVATE_ENDPOINTS)
     except endpoint.EndpointRefused as refusal:
         raise StepRefused(_("This endpoint cannot be used: %(reason)s") % {"reason": refusal}) from None
 
 
 def api_key(name: str, base_url: str) -> str:
-    """The key in the environment variable `name`, only for the host the operator named with it.
+    """The key in the environment variable `name`, only for the host and port the operator named with it.
 
-    Without that rule a lead could have any secret of the site sent to an endpoint of their own.
+    Without that rule a lead could have any secret of the site sent to an endpoint of their own, and without https,
+    or a way that stays on this machine, anybody on the network could read it.
     """
     if not name:
         return ""
-    host = urlsplit(base_url).hostname
-    if settings.LABELER_KEYS.get(name) != host:
+    host, allowed = endpoint.place(base_url), settings.LABELER_KEYS.get(name)
+    if not allowed or endpoint.place(f"{urlsplit(base_url).scheme}://{allowed}") != host:
         raise StepRefused(
             _("The key %(name)s may not be sent to %(host)s; the operator allows it: LABELER_KEYS=%(name)s@%(host)s.")
+            % {"name": name, "host": host}
+        )
+    if not endpoint.keeps_secrets(base_url):
+        raise StepRefused(
+            _("The key %(name)s is not sent to %(host)s without encryption: give an address that begins with https://.")
             % {"name": name, "host": host}
         )
     key = os.environ.get(name, "")

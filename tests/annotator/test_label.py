@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from django.db.models import Sum
 
 from annotator.models import Job, Judgment, Labeler, LabelerCall, LedgerEntry, Plan, Reservation
 from annotator.pipeline import label, ledger, versions, work
+from annotator.pipeline.work import StepRefused
 from labelers import llm_judge
 from labelers.chat import Retries
 from tests.builders import make_comparison, make_judgment, make_person, make_plan, make_project
@@ -297,16 +299,42 @@ def test_a_key_goes_only_to_the_host_the_operator_named_with_it(project, server,
     monkeypatch.setenv("JUDGE_KEY", "sk-1")
     labeler = judge_of(project, server, {}, api_key_env="JUDGE_KEY")
     make_comparison(project)
-    for allowed in ({}, {"JUDGE_KEY": "api.example"}):
+    host = urlsplit(server.url).netloc
+    for allowed in ({}, {"JUDGE_KEY": "api.example"}, {"JUDGE_KEY": "127.0.0.1"}, {"JUDGE_KEY": "127.0.0.1:1"}):
         settings.LABELER_KEYS = allowed
         job = run(label.request_run(labeler, scope="everything"))
-        assert "LABELER_KEYS=JUDGE_KEY@127.0.0.1" in job.message
+        assert f"LABELER_KEYS=JUDGE_KEY@{host}" in job.message
     assert server.requests == []
-    settings.LABELER_KEYS = {"JUDGE_KEY": "127.0.0.1"}
+    settings.LABELER_KEYS = {"JUDGE_KEY": host}
     assert run(label.request_run(labeler, scope="everything")).state == Job.State.DONE
     assert server.headers[0]["authorization"] == "Bearer sk-1"
     stored = str(list(LabelerCall.objects.values())) + str(labeler.version.parameters)
     assert "sk-1" not in stored
+
+
+@pytest.mark.parametrize(
+    ("allowed", "url", "refusal"),
+    [
+        ("judge.example", "https://judge.example/v1", None),
+        ("judge.example", "https://judge.example:443/v1", None),
+        ("judge.example:443", "https://Judge.example/v1", None),
+        ("[::1]:8000", "http://[::1]:8000/v1", None),
+        ("localhost:8000", "http://localhost:8000/v1", None),
+        ("judge.example", "https://judge.example:8443/v1", "JUDGE_KEY@judge.example:8443"),
+        ("judge.example:8443", "https://judge.example/v1", "JUDGE_KEY@judge.example"),
+        ("judge.example", "http://judge.example/v1", "without encryption"),
+        ("10.0.0.1", "http://10.0.0.1/v1", "without encryption"),
+        ("127.0.0.1.example", "http://127.0.0.1.example/v1", "without encryption"),
+    ],
+)
+def test_a_key_travels_encrypted_and_to_the_port_the_operator_named(allowed, url, refusal, settings, monkeypatch):
+    monkeypatch.setenv("JUDGE_KEY", "sk-1")
+    settings.LABELER_KEYS = {"JUDGE_KEY": allowed}
+    if refusal is None:
+        assert versions.api_key("JUDGE_KEY", url) == "sk-1"
+    else:
+        with pytest.raises(StepRefused, match=re.escape(refusal)):
+            versions.api_key("JUDGE_KEY", url)
 
 
 @pytest.mark.django_db

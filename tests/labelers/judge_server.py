@@ -61,6 +61,7 @@ class JudgeServer(ThreadingHTTPServer):
         self.now, self.busiest = 0, 0
         self.always = "ok"
         self.pause = 0.0
+        self.refusal: object = "invalid_api_key"
 
     @property
     def url(self):
@@ -146,7 +147,9 @@ class Handler(BaseHTTPRequestHandler):
         if mode in ("401", "404", "429", "500"):
             extra = {"Retry-After": "0.05"} if mode == "429" else {}
             return self.send(
-                int(mode), json.dumps({"error": {"message": f"no: {self.headers['Authorization']}"}}), extra
+                int(mode),
+                json.dumps({"error": {"message": f"no: {self.headers['Authorization']}", "code": server.refusal}}),
+                extra,
             )
         if mode == "hang":
             time.sleep(3)

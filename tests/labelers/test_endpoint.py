@@ -44,5 +44,5 @@ def test_every_address_of_a_name_must_pass(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_a, **_k: [(2, 1, 6, "", address) for address in addresses])
     with pytest.raises(EndpointRefused, match=r"judge\.example is 169\.254\.169\.254"):
         check("https://judge.example/v1", allow_private=True)
-    addresses.pop()
-    check("https://judge.example/v1", allow_private=False)
+    addresses[1:] = [("2606:2800:21f::1", 443)]
+    assert check("https://judge.example/v1", allow_private=False) == ("93.184.215.14", "2606:2800:21f::1")

@@ -1,6 +1,8 @@
 """The LLM judge against a real server: both orders, probabilities, parsing, failures, order of results."""
 
 import math
+import socket
+import threading
 from decimal import Decimal
 
 import pytest
@@ -135,8 +137,51 @@ def test_the_key_is_sent_and_never_shows_in_a_message(server):
     with pytest.raises(LabelerError) as caught:
         judge(server, api_key="sk-very-secret").ask(PAIRS[0], "ab")
     assert server.headers[0]["authorization"] == "Bearer sk-very-secret"
-    assert "sk-very-secret" not in str(caught.value)
-    assert "[key]" in str(caught.value)
+    assert str(caught.value) == "HTTP 401 Unauthorized (invalid_api_key)"
+
+
+@pytest.mark.parametrize("word", ["<b>hi</b>", "a page of words", "x" * 41, 7, None, "sk-very-secret"])
+def test_of_a_refusal_nothing_is_shown_but_the_status_and_a_plain_word(server, word):
+    server.script.append("401")
+    server.refusal = word
+    with pytest.raises(LabelerError) as caught:
+        judge(server, api_key="sk-very-secret").ask(PAIRS[0], "ab")
+    assert str(caught.value) == "HTTP 401 Unauthorized" + (" ([key])" if word == "sk-very-secret" else "")
+
+
+def test_a_call_goes_to_the_checked_address_whatever_its_name_says_now(server, monkeypatch):
+    """The name means nothing here; the first of the checked addresses is closed, the second is the server's."""
+    port = server.server_address[1]
+    url, asked = f"http://judge.invalid:{port}/v1", []
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    real = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *more, **most: asked.append(host) or real(host, *more, **most)
+    )
+    labeler = LLMJudge(url, "tiny", constrain=True, addresses=("127.0.0.2", "127.0.0.1"))
+    assert labeler.ask(PAIRS[0], "ab").p_b is not None
+    assert server.headers[0]["host"] == f"judge.invalid:{port}"
+    assert "judge.invalid" not in asked
+
+
+def test_the_certificate_asked_for_is_the_names_not_the_addresses(monkeypatch):
+    """Seen from the other side: the name in the handshake's first message."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    heard = []
+
+    def listen():
+        connection, _from = listener.accept()
+        heard.append(connection.recv(4096))
+        connection.close()
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    chat = Chat(f"https://judge.invalid:{listener.getsockname()[1]}/v1", "tiny", addresses=("127.0.0.1",))
+    with pytest.raises(LabelerError, match="no connection"):
+        chat.complete([{"role": "user", "content": "hi"}], max_tokens=1)
+    thread.join()
+    listener.close()
+    assert b"judge.invalid" in heard[0]
 
 
 def test_responses_are_data_between_marks_they_cannot_guess():
