@@ -11,7 +11,7 @@ from django.db.models import Min
 from django.utils.timezone import now
 
 from annotator.models import Job, Judgment
-from annotator.pipeline import assign, ledger, work
+from annotator.pipeline import assign, calls, ledger, work
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,14 @@ def due() -> dict[str, int]:
 
 def round_of(nudges: Nudges) -> None:
     """One round. Each duty is tried whatever became of the others."""
-    for duty in (lambda: nudges.heads(due()), assign.expire_leases, ledger.settle):
+    duties = (
+        Job.objects.end_cancelled,
+        lambda: nudges.heads(due()),
+        assign.expire_leases,
+        calls.return_money,
+        ledger.settle,
+    )
+    for duty in duties:
         try:
             close_old_connections()
             duty()

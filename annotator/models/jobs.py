@@ -4,16 +4,20 @@ import uuid
 from datetime import timedelta
 from typing import Any, Self
 
-from django.db import models
-from django.db.models import F, Q
+from django.db import connection, models, transaction
+from django.db.models import Exists, OuterRef, Q
 from django.utils.timezone import now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from annotator.models.people import User
 from annotator.models.projects import Project
 
 LEASE = timedelta(seconds=60)
+# A job that its workers died of this often is given up.
 MAX_ATTEMPTS = 5
+# An advisory lock of ours: two workers that claim at once could both see that nothing of a labeler runs.
+LOCK = 0x5317C6
 
 
 class JobCancelled(Exception):
@@ -22,45 +26,77 @@ class JobCancelled(Exception):
 
 class JobQuerySet(models.QuerySet["Job"]):
     def due(self) -> Self:
-        """Waiting jobs, and running ones whose worker stopped beating."""
-        return self.filter(
-            Q(state=Job.State.WAITING) | Q(state=Job.State.RUNNING, lease_until__lt=now()), cancel_requested=False
+        """What a worker can take: waiting jobs, and running ones whose worker stopped beating.
+
+        A job waits while another of its project, kind and key runs, and one of a labeler while any other of that
+        labeler runs: two at once would pay for the same calls twice.
+        """
+        running = Job.objects.filter(project=OuterRef("project"), kind=OuterRef("kind"), lease_until__gte=now())
+        in_its_way = running.filter(state=Job.State.RUNNING).filter(
+            Q(key=OuterRef("key")) | Q(kind=Job.Kind.LABEL, parameters__labeler=OuterRef("parameters__labeler"))
         )
+        abandoned = Q(state=Job.State.RUNNING, lease_until__lt=now())
+        return self.filter(Q(state=Job.State.WAITING) | abandoned, ~Exists(in_its_way), cancel_requested=False)
 
     def unfinished(self) -> Self:
         return self.filter(state__in=(Job.State.WAITING, Job.State.RUNNING))
 
-    def request(
-        self, project: Project, kind: str, *, key: str = "", by: User | None = None, **parameters: Any
-    ) -> Job:
-        """The unfinished job of this kind and key, made if there is none: asking twice asks once."""
-        job, _created = self.get_or_create(
+    def end_cancelled(self) -> int:
+        """End cancelled jobs whose worker died before it could stop; gives how many."""
+        abandoned = self.filter(state=Job.State.RUNNING, cancel_requested=True, lease_until__lt=now())
+        return abandoned.update(state=Job.State.CANCELLED, ended_at=now(), lease_until=None)
+
+    def give_up(self) -> int:
+        """End jobs that were begun too often without coming to an end; gives how many."""
+        words = gettext(
+            "It was begun %(times)s times and its worker died each time. The log of the worker tells why (too little "
+            "memory is the usual cause). Once that is mended, ask for it again."
+        )
+        return (
+            self.due()
+            .filter(attempts__gte=MAX_ATTEMPTS)
+            .update(
+                state=Job.State.FAILED,
+                message=words % {"times": MAX_ATTEMPTS},
+                ended_at=now(),
+                lease_until=None,
+            )
+        )
+
+    def ask(self, project: Project, kind: str, *, key: str = "", by: User | None = None, **parameters: Any) -> Job:
+        """For a person's click: the job of this kind and key that waits or runs, made if there is none."""
+        same = self.unfinished().filter(project=project, kind=kind, key=key, cancel_requested=False)
+        return same.order_by("id").first() or self.request(project, kind, key=key, by=by, **parameters)
+
+    @transaction.atomic
+    def request(self, project: Project, kind: str, *, key: str = "", by: User | None = None, **parameters: Any) -> Job:
+        """The waiting job of this kind and key, made if there is none: asking twice asks once.
+
+        One that runs already does not count: it may have read what it works on before the caller stored something.
+        The row stays locked until the caller's transaction ends, so that no worker begins before it can see that.
+        """
+        job, _created = self.select_for_update(no_key=True).get_or_create(
             project=project,
             kind=kind,
             key=key,
-            state__in=(Job.State.WAITING, Job.State.RUNNING),
-            defaults={"state": Job.State.WAITING, "parameters": parameters, "requested_by": by},
+            state=Job.State.WAITING,
+            defaults={"parameters": parameters, "requested_by": by},
         )
         return job
 
+    @transaction.atomic
     def claim(self, kind: str) -> Job | None:
-        """Take the oldest due job of `kind`, or None. A conditional update: two workers never get the same one."""
-        for pk in self.due().filter(kind=kind).order_by("id").values_list("pk", flat=True)[:5]:
-            token = uuid.uuid4()
-            claimed = (
-                self.due()
-                .filter(pk=pk)
-                .update(
-                    state=Job.State.RUNNING,
-                    lease_until=now() + LEASE,
-                    claim=token,
-                    attempts=F("attempts") + 1,
-                    started_at=now(),
-                )
-            )
-            if claimed:
-                return self.get(pk=pk)
-        return None
+        """Take the oldest due job of `kind`, or None. Two workers never get the same one."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        self.filter(kind=kind).end_cancelled()
+        self.filter(kind=kind).give_up()
+        job = self.due().filter(kind=kind).order_by("id").select_for_update(no_key=True, skip_locked=True).first()
+        if job:
+            job.state, job.claim, job.attempts = Job.State.RUNNING, uuid.uuid4(), job.attempts + 1
+            job.started_at, job.lease_until = now(), now() + LEASE
+            job.save(update_fields=["state", "claim", "attempts", "started_at", "lease_until"])
+        return job
 
 
 class Job(models.Model):
@@ -89,7 +125,8 @@ class Job(models.Model):
     progress = models.PositiveBigIntegerField(default=0)
     total = models.PositiveBigIntegerField(default=0)
     message = models.TextField(blank=True)
-    # For failed jobs: {"errors": [{"line", "field", "reason"}, …], "more": n} or {"reason": str}
+    # For failed jobs: {"errors": [{"line", "field", "reason"}, …], "more": n} or {"reason": str};
+    # for done ones what was made, e.g. {"plan": its number}.
     result = models.JSONField(default=dict)
     cancel_requested = models.BooleanField(default=False)
     lease_until = models.DateTimeField(null=True)
@@ -106,8 +143,8 @@ class Job(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["project", "kind", "key"],
-                condition=Q(state__in=("waiting", "running")),
-                name="job_one_unfinished_a_key",
+                condition=Q(state="waiting"),
+                name="job_one_waiting_a_key",
             )
         ]
         indexes = [models.Index(fields=["kind", "id"], name="job_due", condition=Q(state__in=("waiting", "running")))]
@@ -128,12 +165,26 @@ class Job(models.Model):
         if not alive:
             raise JobCancelled(str(self))
 
+    def renew(self) -> bool:
+        """Keep the lease and nothing else; False when the job has ended or was taken over."""
+        return bool(self._mine().update(lease_until=now() + LEASE))
+
+    def still_mine(self) -> None:
+        """To be called last in the transaction that stores a result: nobody takes the job over until that commits.
+
+        Raises JobCancelled when it was cancelled or taken over.
+        """
+        mine = self._mine().filter(cancel_requested=False).select_for_update(no_key=True)
+        if not mine.values_list("pk", flat=True).first():
+            raise JobCancelled(str(self))
+
     def finish(self, state: str, message: str = "", **result: Any) -> None:
         self._mine().update(state=state, message=message, result=result, ended_at=now(), lease_until=None)
 
     def cancel(self) -> None:
-        """A waiting job ends at once; a running one at its next beat."""
+        """A waiting job ends at once, and so does one whose worker died; a running one at its next beat."""
         Job.objects.filter(pk=self.pk, state=Job.State.WAITING).update(
             state=Job.State.CANCELLED, cancel_requested=True, ended_at=now()
         )
         Job.objects.filter(pk=self.pk, state=Job.State.RUNNING).update(cancel_requested=True)
+        Job.objects.filter(pk=self.pk).end_cancelled()

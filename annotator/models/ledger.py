@@ -52,6 +52,7 @@ class Reservation(models.Model):
             ),
             models.CheckConstraint(condition=Q(amount__gte=0), name="reservation_not_negative"),
         ]
+        indexes = [models.Index(fields=["id"], name="reservation_open", condition=Q(is_open=True))]
 
     def __str__(self) -> str:
         return f"{self.key}: {self.committed} of {self.amount}"
@@ -73,8 +74,7 @@ class LedgerEntry(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(judgment__isnull=False, call__isnull=True)
-                | Q(judgment__isnull=True, call__isnull=False),
+                condition=Q(judgment__isnull=False, call__isnull=True) | Q(judgment__isnull=True, call__isnull=False),
                 name="entry_has_one_cause",
             )
         ]

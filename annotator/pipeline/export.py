@@ -23,10 +23,10 @@ from annotator.formats import WRITERS
 from annotator.formats.card import card
 from annotator.formats.source import FormatUnfit, Options, Row, Writer, read_options
 from annotator.formats.tables import CONTAINERS, Written, sha256_of, write_tables
-from annotator.manifest import digest, manifest
 from annotator.models import Export, Job, Project, Recipe, User
 from annotator.pipeline import work
-from annotator.snapshot import Snapshot
+from annotator.readings.manifest import digest, manifest
+from annotator.readings.snapshot import Snapshot
 
 # Rows between two signs of life; far less than a lease's time.
 BEAT_ROWS = 1000
@@ -69,8 +69,8 @@ def request_export(
     with transaction.atomic():
         # Numbers follow each other: one request at a time in a project.
         Project.objects.select_for_update(no_key=True).get(pk=project.pk)
-        job = Job.objects.unfinished().filter(project=project, kind=Job.Kind.EXPORT, key=key).first()
-        if job:
+        same = Job.objects.unfinished().filter(project=project, kind=Job.Kind.EXPORT, key=key, cancel_requested=False)
+        if job := same.first():
             return Export.objects.get(pk=job.parameters["export"]), job
         latest = project.exports.order_by("-number").values_list("number", flat=True).first()
         export = Export.objects.create(
@@ -110,7 +110,7 @@ def write_export(export: Export, job: Job | None = None) -> Export:
         (folder / "README.md").write_text(card(facts, writer))
         if job:
             job.beat(snapshot.passed, snapshot.passed, "storing")
-        _publish(export, folder, files, facts)
+        _publish(export, folder, files, facts, job)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return export
@@ -146,7 +146,7 @@ def _refuse_empty(files: list[Written], writer: Writer) -> None:
     )
 
 
-def _publish(export: Export, folder: Path, files: list[Written], facts: dict[str, Any]) -> None:
+def _publish(export: Export, folder: Path, files: list[Written], facts: dict[str, Any], job: Job | None) -> None:
     """Put the folder into storage under an address of its own content, then show it: the row is what makes it so."""
     known = {file.name: file for file in files}
     whole = sha256_of(folder / "manifest.json")
@@ -164,13 +164,16 @@ def _publish(export: Export, folder: Path, files: list[Written], facts: dict[str
             }
         )
     main = next(name for name in facts["configs"] if any(file.config == name for file in files))
-    Export.objects.filter(pk=export.pk, completed_at=None).update(
-        files=stored,
-        manifest=facts,
-        sha256=digest(files),
-        rows=sum(file.rows for file in files if file.config == main),
-        completed_at=now(),
-    )
+    with transaction.atomic():
+        Export.objects.filter(pk=export.pk, completed_at=None).update(
+            files=stored,
+            manifest=facts,
+            sha256=digest(files),
+            rows=sum(file.rows for file in files if file.config == main),
+            completed_at=now(),
+        )
+        if job:
+            job.still_mine()
     export.refresh_from_db()
 
 

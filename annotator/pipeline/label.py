@@ -88,8 +88,12 @@ def request_run(
     reserve: Decimal | None = None,
     by: User | None = None,
 ) -> Job:
-    """One job of this labeler, plan and scope; while it is unfinished asking again gives the same."""
-    job = Job.objects.request(
+    """One job of this labeler, plan and scope; while it waits asking again gives the same.
+
+    To a person who asks (`by`) one that runs counts too; without one it may be about comparisons that are new since.
+    """
+    make = Job.objects.ask if by else Job.objects.request
+    job = make(
         labeler.project,
         Job.Kind.LABEL,
         key=f"{labeler.pk}:{plan_id or scope}",
@@ -163,7 +167,7 @@ def _run(
     if labeler.kind == versions.RECORDED:
         return
     version, judge = _judge(labeler)
-    tally.lost = calls.count_lost(version, reservation)
+    tally.lost = calls.count_lost(labeler)
     ids = list(comparison_ids)
     done, last = 0, 0.0
 

@@ -89,7 +89,7 @@ def retrain(project: Project, *, seed: int = 0, job: Job | None = None) -> Perfo
         "l2": l2,
         "sampling_error": _sampling_error(evidence, scores),
     }
-    return _store(project, known, chosen, metrics, seed)
+    return _store(project, known, chosen, metrics, seed, job)
 
 
 def gather(project: Project, known: signals.Signals) -> Evidence:
@@ -240,7 +240,12 @@ def _sampling_error(evidence: Evidence, scores: np.ndarray) -> float:
 
 
 def _store(
-    project: Project, known: signals.Signals, chosen: performance.Chosen, metrics: dict[str, Any], seed: int
+    project: Project,
+    known: signals.Signals,
+    chosen: performance.Chosen,
+    metrics: dict[str, Any],
+    seed: int,
+    job: Job | None = None,
 ) -> PerformanceModel:
     """The file before the row that names it: a crash leaves at most an unused file."""
     with tempfile.TemporaryDirectory() as folder:
@@ -252,7 +257,7 @@ def _store(
     with transaction.atomic():
         Project.objects.select_for_update(no_key=True).get(pk=project.pk)
         newest = project.performance_models.aggregate(newest=Max("version"))["newest"] or 0
-        return PerformanceModel.objects.create(
+        model = PerformanceModel.objects.create(
             project=project,
             version=newest + 1,
             kind=chosen.kind_,
@@ -262,3 +267,6 @@ def _store(
             artifact_sha256=sha256,
             seed=seed,
         )
+        if job:
+            job.still_mine()
+    return model

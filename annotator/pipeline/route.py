@@ -48,7 +48,7 @@ def run_routes() -> int:
     return work.work(Job.Kind.ROUTE, _job)
 
 
-def _job(job: Job) -> str:
+def _job(job: Job) -> str | work.Done:
     """A ROUTE job makes a plan; with "relabel" it recounts the labels after one was approved."""
     asked = job.parameters
     if "relabel" in asked:
@@ -60,17 +60,25 @@ def _job(job: Job) -> str:
         strategy=asked.get("strategy", "auto"),
         seed=int(asked.get("seed", 0)),
         by=job.requested_by,
+        job=job,
     )
-    return _("Plan %(number)s is ready") % {"number": plan.number}
+    return work.Done(_("Plan %(number)s is ready") % {"number": plan.number}, {"plan": plan.number})
 
 
 def make_plan(
-    project: Project, budget: Decimal, *, strategy: str = "auto", seed: int = 0, by: User | None = None
+    project: Project,
+    budget: Decimal,
+    *,
+    strategy: str = "auto",
+    seed: int = 0,
+    by: User | None = None,
+    job: Job | None = None,
 ) -> Plan:
     """A draft plan that costs at most `budget`, with its routes, forecast and reasons.
 
     `strategy`: a key of `routing.strategies.STRATEGIES`, or "auto": the best lower bound of predicted performance.
-    Raises StepRefused when the strategy is unknown, the budget too small, or there is nothing to route.
+    Raises StepRefused when the strategy is unknown, the budget too small, or there is nothing to route; JobCancelled,
+    and nothing is stored, when `job` was cancelled or taken over meanwhile.
     """
     if strategy != "auto" and strategy not in strategies.STRATEGIES:
         known = ", ".join(("auto", *strategies.STRATEGIES))
@@ -83,7 +91,7 @@ def make_plan(
     except strategies.BudgetTooSmall as refusal:
         raise work.StepRefused(str(refusal)) from refusal
     summary = _summary(setting, choice, seed)
-    return _store(setting, budget, choice, summary, seed, by)
+    return _store(setting, budget, choice, summary, seed, by, job)
 
 
 def approve(plan: Plan, by: User | None) -> Plan:
@@ -253,7 +261,7 @@ def _model_words(setting: Setting) -> dict[str, str]:
     nested = setting.stored.metrics["nested"]
     return {
         "kind": setting.stored.kind,
-        "rank_correlation": f"{nested['spearman']:.2f} [{nested['spearman_low']:.2f}, {nested['spearman_high']:.2f}]",
+        "rank correlation on unseen mixtures": f"{nested['spearman']:.2f} [{nested['spearman_low']:.2f}, {nested['spearman_high']:.2f}]",
         "comparisons": str(setting.stored.metrics["comparisons"]),
     }
 
@@ -268,6 +276,7 @@ def _store(
     summary: dict[str, Any],
     seed: int,
     by: User | None,
+    job: Job | None,
 ) -> Plan:
     allocation = choice.best.allocation
     with transaction.atomic():
@@ -286,6 +295,8 @@ def _store(
             **_interval(setting, choice.best),
         )
         _store_routes(setting, plan, allocation)
+        if job:
+            job.still_mine()
     plan.cost_to_pay = sum((amount for _name, amount in _to_pay(plan)), Decimal(0))
     plan.save(update_fields=["cost_to_pay"])
     return plan

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 from celery import current_app
+from django.db import DatabaseError, connection
 from kombu.exceptions import OperationalError
 
-from annotator.models import Job, JobCancelled
+from annotator.models import Job, JobCancelled, jobs
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +36,18 @@ class StepRefused(Exception):
         self.result = result
 
 
+@dataclass(frozen=True)
+class Done:
+    """How a step ended: the closing message, and what it made, for the pages that show it."""
+
+    message: str
+    result: dict[str, Any] = field(default_factory=dict)
+
+
+# What a step gives: its closing message, with or without a result.
+Step = Callable[[Job], str | Done]
+
+
 def nudge(task: str) -> None:
     """Say "there is work of this kind". A broker that is away costs seconds: the tick asks again."""
     try:
@@ -39,8 +56,8 @@ def nudge(task: str) -> None:
         logger.warning("broker away, the tick will ask again: %s", error)
 
 
-def work(kind: str, step: Callable[[Job], str]) -> int:
-    """Claim and run jobs of `kind` until none is due. `step` returns the closing message. Gives the number run."""
+def work(kind: str, step: Step) -> int:
+    """Claim and run jobs of `kind` until none is due; gives the number run."""
     done = 0
     while job := Job.objects.claim(kind):
         run(job, step)
@@ -48,10 +65,11 @@ def work(kind: str, step: Callable[[Job], str]) -> int:
     return done
 
 
-def run(job: Job, step: Callable[[Job], str]) -> None:
+def run(job: Job, step: Step) -> None:
     """Run one claimed job and store how it ended."""
     try:
-        message = step(job)
+        with keeping(job):
+            said = step(job)
     except JobCancelled:
         job.finish(Job.State.CANCELLED)
     except StepRefused as refusal:
@@ -60,4 +78,29 @@ def run(job: Job, step: Callable[[Job], str]) -> None:
         logger.exception("job %s failed", job.pk)
         job.finish(Job.State.FAILED, f"{type(error).__name__}: {error}")
     else:
-        job.finish(Job.State.DONE, message)
+        done = said if isinstance(said, Done) else Done(said)
+        job.finish(Job.State.DONE, done.message, **done.result)
+
+
+@contextlib.contextmanager
+def keeping(job: Job) -> Iterator[None]:
+    """Renew the job's lease from a thread, four times a lease: a step may compute for an hour between two beats."""
+    over = threading.Event()
+    thread = threading.Thread(target=_renew, args=(job, over), name=f"lease of job {job.pk}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _renew(job: Job, over: threading.Event) -> None:
+    mine = True
+    while mine and not over.wait(jobs.LEASE.total_seconds() / 4):
+        try:
+            mine = job.renew()
+        except DatabaseError as error:
+            logger.warning("the lease of job %s was not renewed, trying again: %s", job.pk, error)
+        finally:
+            connection.close()  # a thread has a connection of its own

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
 from annotator import access
-from annotator.models import Job, Plan, Project
+from annotator.models import Job, Project
 from annotator.pipeline import work
 
 # Where the result of a job is to be seen.
@@ -30,8 +30,8 @@ RESULTS = {
 
 
 def ask_for(project: Project, kind: str, by: Any, *, key: str = "", **parameters: object) -> Job:
-    """Request a job for the user and tell a worker once it is stored."""
-    job = Job.objects.request(project, kind, key=key, by=by, **parameters)
+    """Request a job for the user, unless the same waits or runs already, and tell a worker once it is stored."""
+    job = Job.objects.ask(project, kind, key=key, by=by, **parameters)
     transaction.on_commit(lambda: work.nudge(work.TASKS[Job.Kind(kind)]))
     return job
 
@@ -44,10 +44,8 @@ def result_url(job: Job) -> str:
     """The page that shows what the job made; "" when it made nothing."""
     if job.state != Job.State.DONE:
         return ""
-    if job.kind == Job.Kind.ROUTE:
-        made = Plan.objects.filter(project=job.project_id, created_at__gte=job.created_at).order_by("number").first()
-        if made:
-            return reverse("plan", args=[job.project_id, made.number])
+    if number := job.result.get("plan"):
+        return reverse("plan", args=[job.project_id, number])
     try:
         return reverse(RESULTS[Job.Kind(job.kind)], args=[job.project_id])
     except NoReverseMatch:

@@ -324,9 +324,9 @@ def test_a_running_job_asks_for_itself_and_an_ended_one_no_longer(project, lead,
 
 
 def test_a_followed_plan_job_leads_to_its_plan(project, lead, client):
-    job = Job.objects.create(project=project, kind="route", state="done")
-    Job.objects.filter(pk=job.pk).update(created_at=now() - timedelta(seconds=5))
     plan = make_plan(project, {}, status="draft")
+    make_plan(project, {}, status="draft")  # somebody else's
+    job = Job.objects.create(project=project, kind="route", state="done", result={"plan": plan.number})
     response = client.get(reverse("job_progress", args=[project.pk, job.pk]), {"follow": "1"})
     assert response.headers["HX-Redirect"] == reverse("plan", args=[project.pk, plan.number])
 
