@@ -69,6 +69,10 @@ def arrows(folder, *forbidden):
     [
         ("annotator/models", ("annotator.pipeline", "annotator.views", "annotator.forms", "annotator.api")),
         ("annotator/models", ("annotator.management", "annotator.tick", "annotator.embedded")),
+        ("annotator/models", ("annotator.readings", "annotator.formats")),
+        ("annotator/formats", ("annotator.readings", "annotator.models")),
+        ("annotator/readings", ("annotator.pipeline", "annotator.views", "annotator.forms", "annotator.api")),
+        ("annotator/readings", ("annotator.management", "annotator.tick", "annotator.embedded", "annotator.cluster")),
         ("annotator/pipeline", ("annotator.views", "annotator.forms", "annotator.api", "annotator.management")),
         ("annotator/pipeline", ("annotator.tick", "annotator.embedded", "annotator.cluster")),
         ("annotator/formats", ("annotator.views", "annotator.forms", "annotator.api", "annotator.pipeline")),

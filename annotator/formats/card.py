@@ -1,6 +1,6 @@
 """The dataset card: README.md in the form of the Hugging Face hub, whose header makes the folder loadable as it is.
 
-Written from a manifest (`annotator/manifest.py`) alone, so that card and manifest cannot disagree.
+Written from a manifest (`annotator/readings/manifest.py`) alone, so that card and manifest cannot disagree.
 """
 
 from __future__ import annotations

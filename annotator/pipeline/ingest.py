@@ -22,7 +22,8 @@ from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from annotator import formats, protocols, recorded
+from annotator import formats, protocols
+from annotator.formats import recorded
 from annotator.formats.files import FileInvalid, RowFile
 from annotator.formats.rows import Entry, RowInvalid
 from annotator.models import Job, JobCancelled, Project

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from django.db import DatabaseError, connections, models, transaction
 from django.utils.timezone import now
 
-from annotator import recorded
+from annotator.formats import recorded
 from annotator.formats.rows import Entry, RowInvalid, Vote, as_json
 from annotator.models import Comparison, Job, Judgment, Labeler, LabelerVersion, Project, Prompt, Rater, Response
 from annotator.protocols import Answer

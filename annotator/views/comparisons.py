@@ -13,7 +13,7 @@ from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from annotator import access, charts, dossier, rendering, standing
+from annotator import access, readings, rendering
 from annotator.forms.comparisons import ComparisonFilter
 from annotator.models import Comparison, Flag, Judgment, Label, Plan, Project, Route
 from annotator.views.projects import sources_of
@@ -37,7 +37,7 @@ def comparisons(request: HttpRequest, project_id: int) -> HttpResponse:
         "plan": plan,
         "rater": project.raters.filter(pk=form.cleaned_data.get("rater") or 0).select_related("user").first(),
         "total": project.comparisons.count(),
-        "rows": _rows(project, plan, page[:PAGE], charts.palette(sources)),
+        "rows": _rows(project, plan, page[:PAGE], readings.charts.palette(sources)),
         "next_query": _next(request, page),
         "is_filtered": any(value for value in form.cleaned_data.values()),
     }
@@ -45,7 +45,7 @@ def comparisons(request: HttpRequest, project_id: int) -> HttpResponse:
 
 
 def _plan(project: Project, number: int | None) -> Plan | None:
-    return project.plans.filter(number=number).first() if number else standing.approved_plan(project)
+    return project.plans.filter(number=number).first() if number else readings.board.approved_plan(project)
 
 
 def _next(request: HttpRequest, page: list[Comparison]) -> str:
@@ -96,7 +96,7 @@ def _rows(project: Project, plan: Plan | None, page: list[Comparison], colours: 
     return [
         {
             "comparison": comparison,
-            "excerpt": dossier.excerpt(comparison.prompt),
+            "excerpt": readings.comparison.excerpt(comparison.prompt),
             "label": labels.get(comparison.pk),
             "route": routes.get(comparison.pk),
             "kind": colours.get(routes[comparison.pk].source, "other") if comparison.pk in routes else "",
@@ -112,21 +112,21 @@ def comparison(request: HttpRequest, project_id: int, comparison_id: int) -> Htt
     found = get_object_or_404(
         project.comparisons.select_related("prompt", "response_a", "response_b"), pk=comparison_id
     )
-    judgments = dossier.judgments(found)
+    judgments = readings.comparison.judgments(found)
     routes = list(found.routes.select_related("plan__performance_model", "labeler").order_by("-plan__number")[:10])
     context = {
         "project": project,
         "tab": "comparisons",
         "comparison": found,
         "prompt_html": rendering.rendered_prompt(found.prompt),
-        "sides": dossier.sides(found),
-        "features": dossier.features(found),
+        "sides": readings.comparison.sides(found),
+        "features": readings.comparison.features(found),
         "people_said": [row for row in judgments if row.is_person],
         "ai_said": [row for row in judgments if not row.is_person],
         "labels": found.labels.select_related("recipe").order_by("-recipe__is_default", "recipe__name"),
         "route": next((route for route in routes if route.plan.status == Plan.Status.APPROVED), None),
         "routes": routes,
-        "alternatives": dossier.alternatives(project),
+        "alternatives": readings.comparison.alternatives(project),
         "flags": found.flags.select_related("rater__user").order_by("resolved_at", "id"),
         "following": project.comparisons.filter(pk__gt=found.pk).order_by("id").values_list("pk", flat=True).first(),
         "before": project.comparisons.filter(pk__lt=found.pk).order_by("-id").values_list("pk", flat=True).first(),

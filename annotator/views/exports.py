@@ -17,8 +17,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from annotator import access
-from annotator.archive import zipped
 from annotator.formats import WRITERS
+from annotator.formats.archive import zipped
 from annotator.forms.exports import FILE_TYPES, ExportForm
 from annotator.models import Export, Job, Project, User
 from annotator.pipeline import aggregate, export, work

@@ -13,7 +13,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from annotator import access, labeler_standing
+from annotator import access, readings
 from annotator.forms.labelers import JudgeForm, PricesForm, RunForm
 from annotator.models import Comparison, Labeler, LabelerCall, Project
 from annotator.pipeline import label, ledger, proxy, versions
@@ -31,7 +31,7 @@ def _labeler_or_404(project: Project, labeler_id: int) -> Labeler:
 @require_safe
 def labelers(request: HttpRequest, project_id: int) -> HttpResponse:
     project = access.project_or_404(request, project_id, access.READERS)
-    rows = labeler_standing.rows(project)
+    rows = readings.labelers.rows(project)
     context = {
         "project": project,
         "tab": "labelers",
@@ -45,7 +45,7 @@ def labelers(request: HttpRequest, project_id: int) -> HttpResponse:
     return render(request, "labelers/labelers.html", context)
 
 
-def _best(rows: list[labeler_standing.Row]) -> labeler_standing.Row | None:
+def _best(rows: list[readings.labelers.Row]) -> readings.labelers.Row | None:
     """By the lower end of the interval: five lucky comparisons make nobody the best."""
     measured = [row for row in rows if row.accuracy]
     return max(measured, key=lambda row: row.accuracy.low, default=None)  # type: ignore[union-attr]
@@ -104,9 +104,9 @@ def _page(request: HttpRequest, project: Project, chosen: Labeler, status: int =
         "is_outdated": bool(version and versions.is_outdated(version)),
         "host": urlsplit(parameters.get("base_url", "")).hostname,
         "parameters": parameters,
-        "accuracy": labeler_standing.accuracies(project).get(chosen.pk),
+        "accuracy": readings.labelers.accuracies(project).get(chosen.pk),
         "calls": calls.select_related("comparison").order_by("-id")[:CALLS_SHOWN],
-        "statuses": labeler_standing.call_statuses(chosen),
+        "statuses": readings.labelers.call_statuses(chosen),
         "prices": PricesForm(instance=chosen) if _has_prices(chosen) else None,
     }
     return render(request, "labelers/labeler.html", {**whole, **more}, status=status)

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from annotator import access, charts, forecast
+from annotator import access, readings
 from annotator.forms.plans import PlanForm
 from annotator.models import Account, Job, PerformanceModel, Plan, Project
 from annotator.pipeline import ledger, work
@@ -41,7 +41,7 @@ def plans(request: HttpRequest, project_id: int) -> HttpResponse:
         "form": form,
         "plans": _former(project),
         "model": model,
-        "skill": forecast.skill(model) if model else None,
+        "skill": readings.plan.skill(model) if model else None,
         "account": ledger.account_of(project),
         "retrain": _latest_job(project, Job.Kind.RETRAIN),
         "route": _latest_job(project, Job.Kind.ROUTE),
@@ -52,7 +52,7 @@ def plans(request: HttpRequest, project_id: int) -> HttpResponse:
 def _form(project: Project, data: Any, **initial: object) -> PlanForm:
     newest = project.plans.order_by("-number").first()
     if newest and "budget" not in initial:
-        initial["budget"] = newest.budget.quantize(forecast.CENT)
+        initial["budget"] = newest.budget.quantize(readings.plan.CENT)
     return PlanForm(data, project, Account.objects.filter(project=project).first(), initial)
 
 
@@ -75,7 +75,7 @@ def _ask(request: HttpRequest, project: Project, asked: dict[str, Any]) -> Job:
 
 def _former(project: Project) -> list[dict[str, Any]]:
     newest = project.plans.select_related("performance_model").order_by("-number")[:FORMER]
-    return [{"plan": plan, "forecast": forecast.read(plan)} for plan in newest]
+    return [{"plan": plan, "forecast": readings.plan.read(plan)} for plan in newest]
 
 
 def _latest_job(project: Project, kind: str) -> dict[str, Any] | None:
@@ -99,8 +99,8 @@ def train(request: HttpRequest, project_id: int) -> HttpResponse:
 def plan(request: HttpRequest, project_id: int, number: int) -> HttpResponse:
     project = access.project_or_404(request, project_id, access.READERS)
     found = get_object_or_404(project.plans.select_related("performance_model", "approved_by"), number=number)
-    told = forecast.read(found)
-    colours = charts.palette(sources_of(project))
+    told = readings.plan.read(found)
+    colours = readings.charts.palette(sources_of(project))
     context = {
         "project": project,
         "tab": "plan",
@@ -116,7 +116,7 @@ def plan(request: HttpRequest, project_id: int, number: int) -> HttpResponse:
         "form": _form(
             project,
             None,
-            budget=found.budget.quantize(forecast.CENT),
+            budget=found.budget.quantize(readings.plan.CENT),
             strategy=_offered(found.strategy),
             seed=found.seed,
         ),
@@ -128,7 +128,7 @@ def plan(request: HttpRequest, project_id: int, number: int) -> HttpResponse:
 def _interval(plan: Plan) -> str:
     if plan.predicted is None or plan.low is None or plan.high is None:
         return ""
-    return forecast.interval(plan.predicted, plan.low, plan.high)
+    return readings.plan.interval(plan.predicted, plan.low, plan.high)
 
 
 def _offered(strategy: str) -> str:
@@ -139,26 +139,26 @@ def _version(model: PerformanceModel | None) -> int:
     return model.version if model else 0
 
 
-def _bar(told: forecast.Forecast, colours: dict[str, str], measure: str, height: int) -> SafeString:
+def _bar(told: readings.plan.Forecast, colours: dict[str, str], measure: str, height: int) -> SafeString:
     parts = [
-        charts.Part(
+        readings.charts.Part(
             colours.get(share.source, "other"),
             getattr(share, measure),
             f"{_('People') if share.source == 'people' else share.source} {getattr(share, measure):.0%}",
         )
         for share in told.shares
     ]
-    return charts.stacked_bar(parts, height=height)
+    return readings.charts.stacked_bar(parts, height=height)
 
 
-def _curve(plan: Plan, told: forecast.Forecast) -> SafeString:
+def _curve(plan: Plan, told: readings.plan.Forecast) -> SafeString:
     """The budget curve with the plan's own point and the level of all AI."""
     here = None
     if plan.predicted is not None and plan.low is not None and plan.high is not None:
-        here = charts.CurvePoint(float(plan.budget), plan.predicted, plan.low, plan.high)
+        here = readings.charts.CurvePoint(float(plan.budget), plan.predicted, plan.low, plan.high)
     references = [(row.name, row.predicted) for row in told.headline if row.predicted is not None]
     title = _("Predicted performance against budget; the table beside it has the same numbers.")
-    return charts.curve([row.point for row in told.curve], here=here, references=references, title=title)
+    return readings.charts.curve([row.point for row in told.curve], here=here, references=references, title=title)
 
 
 @login_required

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
-from annotator import access, charts, standing
+from annotator import access, readings
 from annotator.models import Account, Job, Membership, Project
 from annotator.views import imports, jobs
 
@@ -49,24 +49,24 @@ def projects(request: HttpRequest) -> HttpResponse:
 @require_safe
 def board(request: HttpRequest, project_id: int) -> HttpResponse:
     project = access.project_or_404(request, project_id, access.READERS)
-    stages = standing.stages(project)
+    stages = readings.board.stages(project)
     account = Account.objects.filter(project=project).first()
-    annotators, more = standing.people(project)
+    annotators, more = readings.board.people(project)
     context = {
         "project": project,
         "tab": "board",
         "imported": stages[0].total,
         "labelled": stages[2].total,
         "account": account,
-        "agreement": standing.agreement(project),
-        "waiting": standing.waiting_for_people(project),
+        "agreement": readings.board.agreement(project),
+        "waiting": readings.board.waiting_for_people(project),
         "bars": _bars(project, stages),
         "legend": _legend(project, stages),
         "jobs": _jobs(project),
         "annotators": annotators,
         "more_annotators": more,
         "judged_today": sum(rater.today for rater in annotators),  # type: ignore[attr-defined]
-        "spending": standing.spending(account) if account else [],
+        "spending": readings.board.spending(account) if account else [],
     }
     return render(request, "projects/board.html", context)
 
@@ -77,23 +77,25 @@ def sources_of(project: Project) -> list[str]:
     return ["people", *(labeler.name for labeler in labelers)]
 
 
-def _bars(project: Project, stages: list[standing.Stage]) -> list[dict[str, Any]]:
-    colours = charts.palette(sources_of(project))
+def _bars(project: Project, stages: list[readings.board.Stage]) -> list[dict[str, Any]]:
+    colours = readings.charts.palette(sources_of(project))
     return [
         {"words": STAGES[stage.key], "total": stage.total, "svg": _bar(stage, stages[0].total, colours)}
         for stage in stages
     ]
 
 
-def _bar(stage: standing.Stage, imported: int, colours: dict[str, str]) -> SafeString:
+def _bar(stage: readings.board.Stage, imported: int, colours: dict[str, str]) -> SafeString:
     whole = imported or 1
     by_source = stage.by_source or {"": stage.total}
     names = [name for name in colours if name in by_source] + [name for name in by_source if name not in colours]
-    return charts.stacked_bar([charts.Part(colours.get(name, "other"), by_source[name] / whole) for name in names])
+    return readings.charts.stacked_bar(
+        [readings.charts.Part(colours.get(name, "other"), by_source[name] / whole) for name in names]
+    )
 
 
-def _legend(project: Project, stages: list[standing.Stage]) -> list[dict[str, Any]]:
-    colours = charts.palette(sources_of(project))
+def _legend(project: Project, stages: list[readings.board.Stage]) -> list[dict[str, Any]]:
+    colours = readings.charts.palette(sources_of(project))
     routed, labelled = stages[1].by_source, stages[2].by_source
     names = [name for name in [*colours, ""] if name in routed or name in labelled]
     return [

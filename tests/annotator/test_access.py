@@ -293,7 +293,7 @@ def test_a_broken_page_says_what_to_do(monkeypatch):
     def broken(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("annotator.standing.stages", broken)
+    monkeypatch.setattr("annotator.readings.board.stages", broken)
     world = World()
     client = client_of(world, LEAD)
     client.raise_request_exception = False

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from django.urls import reverse
 
-from annotator import labeler_standing
+from annotator import readings
 from annotator.models import Job, Judgment, Labeler, LabelerCall
 from annotator.pipeline import label, ledger, work
 from tests.builders import make_comparison, make_judgment, make_labeler, make_member, make_person, make_project
@@ -121,7 +121,7 @@ def test_accuracy_counts_majorities_ties_half_and_shows_the_nulls_last(project):
             make_judgment(comparison, person, vote)
         make_judgment(comparison, judge, p_b=judged)
         make_judgment(comparison, longest, p_b=null)
-    rows = labeler_standing.rows(project)
+    rows = readings.labelers.rows(project)
     assert [(row.labeler.name, row.judged) for row in rows] == [("judge", 4), ("longest", 4)]
     assert rows[0].accuracy.comparisons == 3, "people tie on the fourth"
     assert rows[0].accuracy.mean == pytest.approx(2.5 / 3)
@@ -129,9 +129,9 @@ def test_accuracy_counts_majorities_ties_half_and_shows_the_nulls_last(project):
 
 
 def test_the_interval_is_wilsons():
-    found = labeler_standing.wilson(8, 10)
+    found = readings.labelers.wilson(8, 10)
     assert (found.low, found.high) == (pytest.approx(0.4902, abs=1e-3), pytest.approx(0.9433, abs=1e-3))
-    assert labeler_standing.wilson(10, 10).high == pytest.approx(1.0)
+    assert readings.labelers.wilson(10, 10).high == pytest.approx(1.0)
 
 
 def test_the_list_needs_the_same_queries_however_many_labelers_there_are(lead, project, django_assert_max_num_queries):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
-from annotator import charts, forecast
+from annotator import readings
 from annotator.models import Account, FeatureSet, Job, PerformanceModel, Plan
 from annotator.pipeline import ledger
 from tests.builders import make_comparison, make_labeler, make_member, make_plan, make_project
@@ -179,36 +179,36 @@ def test_the_plans_are_compared_and_the_model_named(project, lead, client):
     assert "ridge chosen 0.0100 ± 0.0010 0.58" in said
 
 
-# Charts and forecast, without a database
+# Charts and the reading of a plan, without a database
 
 
 def test_an_uneven_interval_is_told_by_its_ends():
-    assert forecast.interval(0.71, 0.69, 0.73) == "±\u00a00.02"
-    assert forecast.interval(0.71, 0.60, 0.73) == "[0.60, 0.73]"
+    assert readings.plan.interval(0.71, 0.69, 0.73) == "±\u00a00.02"
+    assert readings.plan.interval(0.71, 0.60, 0.73) == "[0.60, 0.73]"
 
 
 def test_the_row_of_the_curve_at_the_budget_is_marked():
     plan = Plan(summary=SUMMARY, budget=Decimal(20))
-    assert [row.is_here for row in forecast.read(plan).curve] == [False, True, False]
+    assert [row.is_here for row in readings.plan.read(plan).curve] == [False, True, False]
 
 
 def test_a_plan_is_held_against_the_best_labeler_and_against_people():
     rows = [{"name": "all random", "predicted": 0.5, "cost": 0}, *SUMMARY["baselines"]]
-    told = forecast.read(Plan(summary={"baselines": rows}, budget=Decimal(1)))
+    told = readings.plan.read(Plan(summary={"baselines": rows}, budget=Decimal(1)))
     assert [row.name for row in told.headline] == ["all AI", "all people"]
-    assert forecast.read(Plan(summary={}, budget=Decimal(1))).headline == []
+    assert readings.plan.read(Plan(summary={}, budget=Decimal(1))).headline == []
 
 
 def test_people_come_first_and_shares_add_up_to_one():
-    shares = forecast.read(Plan(summary=SUMMARY, budget=Decimal(15))).shares
+    shares = readings.plan.read(Plan(summary=SUMMARY, budget=Decimal(15))).shares
     assert [share.source for share in shares] == ["people", "judge-large"]
     assert sum(share.of_count for share in shares) == pytest.approx(1)
     assert sum(share.of_cost for share in shares) == pytest.approx(1)
 
 
 def test_a_higher_value_is_drawn_higher_and_a_larger_budget_further_right():
-    points = [charts.CurvePoint(1, 0.6, 0.5, 0.7), charts.CurvePoint(3, 0.8, 0.7, 0.9)]
-    drawn = charts.curve(points, here=points[0], references=[("all AI", 0.65)], title="A title")
+    points = [readings.charts.CurvePoint(1, 0.6, 0.5, 0.7), readings.charts.CurvePoint(3, 0.8, 0.7, 0.9)]
+    drawn = readings.charts.curve(points, here=points[0], references=[("all AI", 0.65)], title="A title")
     path = re.search(r'class="curve" d="M([\d.]+) ([\d.]+) L([\d.]+) ([\d.]+)"', drawn)
     left, low, right, high = map(float, path.groups())
     assert left < right and high < low
@@ -216,11 +216,11 @@ def test_a_higher_value_is_drawn_higher_and_a_larger_budget_further_right():
 
 
 def test_names_in_a_chart_are_escaped():
-    part = charts.Part("people", 1.0, "<script>alert(1)</script>")
-    assert "<script>" not in charts.stacked_bar([part], height=30)
+    part = readings.charts.Part("people", 1.0, "<script>alert(1)</script>")
+    assert "<script>" not in readings.charts.stacked_bar([part], height=30)
 
 
 @pytest.mark.parametrize("values", [(0.5, 0.5, 0.5), (0.0, 1.0, 0.3), (0.701, 0.702, 0.703)])
 def test_any_range_of_values_can_be_drawn(values):
-    points = [charts.CurvePoint(i, value, value, value) for i, value in enumerate(values)]
-    assert "nan" not in charts.curve(points, here=None, references=[], title="")
+    points = [readings.charts.CurvePoint(i, value, value, value) for i, value in enumerate(values)]
+    assert "nan" not in readings.charts.curve(points, here=None, references=[], title="")

@@ -13,7 +13,7 @@ from django.conf import settings
 from annotator.formats.source import Options, Writer
 from annotator.formats.tables import Written
 from annotator.models import Export, LabelerVersion, Plan, Protocol
-from annotator.snapshot import Snapshot, public
+from annotator.readings.snapshot import Snapshot, public
 
 MANIFEST_VERSION = 1
 

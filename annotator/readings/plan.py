@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from annotator.charts import CurvePoint
 from annotator.models import PerformanceModel, Plan
+from annotator.readings.charts import CurvePoint
 
 CENT = Decimal("0.01")
 
