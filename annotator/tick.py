@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from django.db import DatabaseError, close_old_connections
 from django.db.models import Min
-from django.utils.timezone import now
 
 from annotator.models import Job, Judgment
 from annotator.pipeline import assign, calls, ledger, work
@@ -57,7 +56,7 @@ def due() -> dict[str, int]:
     """Task -> the smallest id it should look at. Each is answered by a partial index, whatever the project's size."""
     kinds = Job.objects.due().order_by().values_list("kind").annotate(head=Min("id"))
     heads = {work.TASKS[Job.Kind(kind)]: head for kind, head in kinds}
-    waiting = Judgment.objects.filter(aggregated=False, effective_at__lte=now()).order_by("effective_at", "id")
+    waiting = Judgment.objects.final().filter(aggregated=False).order_by("effective_at", "id")
     if head := waiting.values_list("id", flat=True).first():
         heads[AGGREGATE] = head
     return heads

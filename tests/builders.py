@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from typing import Any
 
@@ -107,12 +106,14 @@ def make_plan(project: Project, routes: dict[Comparison, Rater | None], status: 
     )
     for comparison, rater in routes.items():
         labeler = rater.labeler_version.labeler if rater else None
+        votes = 1 if labeler else comparison.votes_wanted or project.votes
         Route.objects.create(
             plan=plan,
             comparison=comparison,
             source=labeler.name if labeler else Route.PEOPLE,
             labeler=labeler,
-            price=0,
+            votes=votes,
+            price=0 if labeler else project.price_per_judgment * votes,
             reason="a test",
         )
     return plan

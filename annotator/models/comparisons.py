@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -86,6 +88,10 @@ class Comparison(models.Model):
         return self.external_id
 
 
+# Digits of `FeatureSet.digest` that name the extractors.
+CODE_DIGITS = 16
+
+
 class FeatureSet(models.Model):
     """One version of the features: names, and the fitted text embedding they were computed with."""
 
@@ -97,8 +103,10 @@ class FeatureSet(models.Model):
     version = models.PositiveIntegerField()
     state = models.CharField(max_length=10, choices=State, default=State.BUILDING)
     names = ArrayField(models.CharField(max_length=80))
-    # Digest of names, extractor versions and embedding artefact: what made a row can be told years later.
+    # What made a row can be told years later: the first digits say which extractors, the others which embedding.
     digest = models.CharField(max_length=64)
+    # How many comparisons the project had when the embedding was fitted on them.
+    fitted_on = models.PositiveIntegerField(default=0)
     artifact = models.CharField(max_length=300, blank=True)
     artifact_sha256 = models.CharField(max_length=64, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -108,6 +116,10 @@ class FeatureSet(models.Model):
 
     def __str__(self) -> str:
         return f"features v{self.version}"
+
+    def same_features(self, names: Sequence[str], digest: str) -> bool:
+        """Whether the values, not the embedding, were made by the extractors of `names` and `digest`."""
+        return self.names == list(names) and self.digest[:CODE_DIGITS] == digest[:CODE_DIGITS]
 
 
 class Features(models.Model):

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models import Avg, Case, Count, Value, When
 from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
 
@@ -79,10 +81,42 @@ class Flag(models.Model):
         return f"{self.comparison_id}: {self.reason[:40]}"
 
 
+# An undo that began in time is stored a little later; what it takes back must not be counted or paid meanwhile.
+UNDO_MARGIN = timedelta(seconds=1)
+
+
 class JudgmentQuerySet(models.QuerySet["Judgment"]):
     def effective(self) -> Self:
         """Current revisions whose undo window is over: what labels and exports may see."""
         return self.filter(is_current=True, effective_at__lte=now())
+
+    def of_people(self) -> Self:
+        """Levels that people gave: what routing and the proxy learn from."""
+        return self.filter(rater__kind=Rater.Kind.PERSON, outcome=Outcome.LEVEL)
+
+    def votes_by_comparison(self) -> models.QuerySet[Judgment, tuple[int, float, int]]:
+        """(comparison id, mean vote for B in [0, 1], votes) of levels; a tie is half a vote for B."""
+        vote = Case(
+            When(level__gt=0, then=Value(1.0)),
+            When(level=0, then=Value(0.5)),
+            default=Value(0.0),
+            output_field=models.FloatField(),
+        )
+        by_comparison = self.order_by().values("comparison_id").annotate(mean=Avg(vote), votes=Count("id"))
+        return by_comparison.values_list("comparison_id", "mean", "votes")
+
+    def final(self) -> Self:
+        """All revisions that nobody can take back any more: what is settled and aggregated."""
+        return self.filter(self.is_final())
+
+    @staticmethod
+    def is_final(prefix: str = "") -> models.Q:
+        """The condition of `final`, for queries that reach judgments by `prefix`."""
+        current = now()
+        over = models.Q(**{f"{prefix}effective_at__lte": current})
+        # Only what was judged in the seat can be undone.
+        in_seat = models.Q(**{f"{prefix}assignment__isnull": False})
+        return over & (~in_seat | models.Q(**{f"{prefix}effective_at__lte": current - UNDO_MARGIN}))
 
 
 class Judgment(models.Model):
@@ -130,9 +164,7 @@ class Judgment(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["comparison", "rater", "round", "revision"], name="judgment_revision_once"
-            ),
+            models.UniqueConstraint(fields=["comparison", "rater", "round", "revision"], name="judgment_revision_once"),
             models.UniqueConstraint(
                 fields=["comparison", "rater", "round"],
                 condition=models.Q(is_current=True),

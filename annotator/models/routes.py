@@ -44,8 +44,9 @@ class Plan(models.Model):
     strategy = models.CharField(max_length=40)
     budget = models.DecimalField(max_digits=14, decimal_places=6)
     # What the routes cost in full, at most `budget`; what recorded judgments already cover is not paid again.
-    cost = models.DecimalField(max_digits=14, decimal_places=6, default=0)
-    cost_to_pay = models.DecimalField(max_digits=14, decimal_places=6, default=0)
+    # As exact as the prices of the routes: approving never reserves more than `cost`.
+    cost = models.DecimalField(max_digits=16, decimal_places=8, default=0)
+    cost_to_pay = models.DecimalField(max_digits=16, decimal_places=8, default=0)
     performance_model = models.ForeignKey(PerformanceModel, models.PROTECT, null=True, related_name="plans")
     predicted = models.FloatField(null=True)
     low = models.FloatField(null=True)

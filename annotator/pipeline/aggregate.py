@@ -41,7 +41,7 @@ def aggregate(limit: int = BATCH) -> int:
     seen = now()
     with transaction.atomic():
         _one_at_a_time()
-        waiting = Judgment.objects.filter(aggregated=False, effective_at__lte=seen).order_by("effective_at", "id")
+        waiting = Judgment.objects.final().filter(aggregated=False).order_by("effective_at", "id")
         # No key update: the ledger may point at these rows meanwhile.
         taken = list(
             waiting.select_for_update(no_key=True, skip_locked=True).values_list("id", "project_id", "comparison_id")[

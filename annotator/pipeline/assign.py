@@ -70,14 +70,14 @@ _TO_TAKE_OVER = """
 """
 
 # Who holds places of `c`: people's judgments that count, and leases.
-_TAKEN = """
+TAKEN = """
     (SELECT count(*) FROM annotator_judgment j JOIN annotator_rater r ON r.id = j.rater_id
      WHERE j.comparison_id = c.id AND j.is_current AND NOT j.is_surplus AND r.kind = 'person')
   + (SELECT count(*) FROM annotator_assignment a WHERE a.comparison_id = c.id AND a.state = 'leased')
 """
 _RECOUNT = f"""
-    UPDATE annotator_comparison c SET places_open = greatest(0, c.votes_wanted - ({_TAKEN}))
-    WHERE c.id = ANY(%s) AND c.places_open <> greatest(0, c.votes_wanted - ({_TAKEN}))
+    UPDATE annotator_comparison c SET places_open = greatest(0, c.votes_wanted - ({TAKEN}))
+    WHERE c.id = ANY(%s) AND c.places_open <> greatest(0, c.votes_wanted - ({TAKEN}))
 """
 
 # An assignment that ran out is leased again as it was: same order on screen, draft kept. Both parts see what was
@@ -95,7 +95,7 @@ _LEASE = f"""
         RETURNING *
     ), recounted AS (
         UPDATE annotator_comparison c
-        SET places_open = greatest(0, c.votes_wanted - ({_TAKEN}) - (SELECT count(*) FROM leased))
+        SET places_open = greatest(0, c.votes_wanted - ({TAKEN}) - (SELECT count(*) FROM leased))
         WHERE c.id = %(comparison)s
     )
     SELECT * FROM leased

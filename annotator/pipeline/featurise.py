@@ -15,6 +15,7 @@ from django.db.models import Exists, Max, OuterRef
 
 from annotator import rendering
 from annotator.models import Comparison, Features, FeatureSet, Job, Project
+from annotator.models.comparisons import CODE_DIGITS
 from annotator.pipeline import label, work
 from routing import embeddings, features
 
@@ -55,22 +56,21 @@ def featurise(project: Project, *, job: Job | None = None) -> int:
 
 
 def current_set(project: Project, total: int) -> FeatureSet:
-    """The newest feature set, or a new version: when the extractors changed or the project has doubled since."""
+    """The newest feature set, or a new version when the extractors changed or the project doubled since the fit."""
     newest = project.feature_sets.order_by("-version").first()
-    if newest and newest.names == list(features.NAMES) and newest.digest.startswith(_code_digest()):
-        fitted_on = Features.objects.filter(feature_set=newest).count()
-        if newest.state == FeatureSet.State.BUILDING or total <= 2 * fitted_on:
-            return newest
+    if newest and newest.same_features(features.NAMES, _code_digest()) and total <= 2 * newest.fitted_on:
+        return newest
     return _new_set(project, (newest.version if newest else 0) + 1)
 
 
 def _code_digest() -> str:
-    return hashlib.sha256(features.VERSION.encode()).hexdigest()[:16]
+    return hashlib.sha256(features.VERSION.encode()).hexdigest()[:CODE_DIGITS]
 
 
 def _new_set(project: Project, version: int) -> FeatureSet:
     """Fit the embedding and store it before the row that names it: a crash leaves at most an unused file."""
-    embedding = embeddings.TextEmbedding().fit(_texts(project))
+    texts, fitted_on = _texts(project)
+    embedding = embeddings.TextEmbedding().fit(texts)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "embedding"
         embedding.save(path)
@@ -82,21 +82,25 @@ def _new_set(project: Project, version: int) -> FeatureSet:
             project=project,
             version=version,
             names=list(features.NAMES),
-            digest=_code_digest() + sha256[:48],
+            digest=_code_digest() + sha256[: 64 - CODE_DIGITS],
+            fitted_on=fitted_on,
             artifact=address,
             artifact_sha256=sha256,
         )
 
 
-def _texts(project: Project) -> list[str]:
-    span = project.comparisons.aggregate(last=Max("id"))["last"]
-    step = max(1, project.comparisons.count() // FIT_ON)
-    rows = project.comparisons.filter(id__lte=span).order_by("id").select_related("prompt", "response_a", "response_b")
+def _texts(project: Project) -> tuple[list[str], int]:
+    """What the embedding is fitted on, and how many comparisons there are of which that is an even sample."""
+    last = project.comparisons.aggregate(last=Max("id"))["last"]
+    there = project.comparisons.filter(id__lte=last)
+    count = there.count()
+    step = -(-count // FIT_ON)
+    rows = there.order_by("id").select_related("prompt", "response_a", "response_b")
     texts: list[str] = []
     for number, comparison in enumerate(rows.iterator(chunk_size=BATCH)):
         if number % step == 0:
             texts += [prompt_text(comparison), comparison.response_a.text, comparison.response_b.text]
-    return texts
+    return texts, count
 
 
 def prompt_text(comparison: Comparison) -> str:

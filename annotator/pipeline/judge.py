@@ -5,15 +5,16 @@ place stays held (the lease counted for it before, the judgment does now), so no
 without a lease comes late: then the comparison is locked and its places say whether somebody took the place meanwhile.
 
 Pay: the entry is written in the transaction of the judgment, against money that was reserved when the plan was
-approved, so an acknowledged judgment is always paid; an undo takes the entry back, which is possible because the
-ledger settles nothing before `effective_at`.
+approved and at the price of that time, so an acknowledged judgment is always paid and no change of a price passes the
+budget; an undo takes the entry back, which is possible because the ledger settles nothing before `effective_at`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from decimal import ROUND_DOWN, Decimal
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
@@ -21,7 +22,7 @@ from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
 from annotator import protocols
-from annotator.models import Assignment, Comparison, Judgment, Protocol, Reservation
+from annotator.models import Assignment, Comparison, Judgment, Protocol, Rater, Reservation
 from annotator.pipeline import assign, ledger
 
 UNDO = timedelta(seconds=10)
@@ -29,6 +30,10 @@ UNDO = timedelta(seconds=10)
 
 class UndoTooLate(Exception):
     """The judgment counts already: labels and exports may have seen it."""
+
+
+class _Crowded(Exception):
+    """More people hold the comparison than its plan pays for (a later plan wants fewer): count under its lock."""
 
 
 def submit_judgment(
@@ -47,12 +52,11 @@ def submit_judgment(
     checked = check(protocol, answer, a_first=assignment.a_first)
     judgment = _judgment(assignment, checked, protocol, client_id, active_ms)
     try:
-        return _store(assignment, judgment, earlier=[])
-    except IntegrityError:
+        return _store(assignment, judgment, usual=True)
+    except (IntegrityError, _Crowded):
         pass
     try:
-        # Not the first answer to this comparison: one was undone.
-        return _store(assignment, judgment, earlier=None)
+        return _store(assignment, judgment, usual=False)
     except IntegrityError:
         if Judgment.objects.filter(rater=assignment.rater_id, client_id=client_id).exists():
             raise protocols.AnswerInvalid("client_id", _("was used for another comparison")) from None
@@ -75,11 +79,13 @@ def undo(assignment: Assignment) -> Assignment:
     assign.lock([assignment.comparison_id])
     fresh = Judgment.objects.filter(assignment=assignment, is_current=True, effective_at__gt=now())
     judgment = fresh.select_for_update(no_key=True).first()
-    if judgment is None:
+    if judgment is None or not ledger.withdraw(judgment):
         raise UndoTooLate
-    ledger.withdraw(judgment)
-    # Marked, so that exports can tell what was taken back from what was corrected later.
-    Judgment.objects.filter(pk=judgment.pk).update(is_current=False, provenance={**judgment.provenance, "undone": True})
+    # Marked, so that exports can tell what was taken back from what was corrected later. To be aggregated again: a
+    # label must not keep what was taken back.
+    Judgment.objects.filter(pk=judgment.pk).update(
+        is_current=False, aggregated=False, cost=0, provenance={**judgment.provenance, "undone": True}
+    )
     assignment.draft = shown_answer(judgment)
     # Somebody else holds the place of a surplus judgment; its author may still change their mind and send it again.
     assignment.state = Assignment.State.EXPIRED if judgment.is_surplus else Assignment.State.LEASED
@@ -88,11 +94,6 @@ def undo(assignment: Assignment) -> Assignment:
     assignment.save(update_fields=["draft", "state", "opened_at", "draft_saved_at", "leased_until"])
     assign.recount([assignment.comparison_id])
     return assignment
-
-
-def undoable(assignment: Assignment) -> Judgment | None:
-    """The judgment of `assignment` while it can be taken back."""
-    return Judgment.objects.filter(assignment=assignment, is_current=True, effective_at__gt=now()).first()
 
 
 def shown_answer(judgment: Judgment) -> dict[str, Any]:
@@ -137,19 +138,21 @@ def _judgment(
 
 
 @transaction.atomic
-def _store(assignment: Assignment, judgment: Judgment, *, earlier: list[Judgment] | None) -> Judgment:
-    """Store under what was answered `earlier` (None: look it up). IntegrityError when there is more than that.
+def _store(assignment: Assignment, judgment: Judgment, *, usual: bool) -> Judgment:
+    """Store the answer that closes the lease.
 
-    Nearly every answer is the first one, so that is tried before it is asked for.
+    Nearly every answer is the first one (none was undone) to a comparison with a place for everybody who holds it, so
+    that is tried first and without a lock: IntegrityError or _Crowded when it is not as `usual`.
     """
-    if earlier is None:
-        earlier = _revisions(assignment)
+    if not usual:
+        assign.lock([assignment.comparison_id])
+    earlier = [] if usual else _revisions(assignment)
     if sent_before := _sent(earlier, judgment.client_id):
         return sent_before
     if not _close(assignment, judgment, Assignment.State.LEASED):
         return _store_late(assignment, judgment)
     judgment.pk, judgment.revision = None, len(earlier) + 1
-    return _pay(assignment, judgment)
+    return _pay(assignment, judgment, locked=not usual)
 
 
 def _store_late(assignment: Assignment, judgment: Judgment) -> Judgment:
@@ -170,7 +173,7 @@ def _store_late(assignment: Assignment, judgment: Judgment) -> Judgment:
         free = Comparison.objects.filter(pk=assignment.comparison_id, places_open__gt=0).exists()
         judgment.is_surplus = not free
         _close(assignment, judgment, Assignment.State.EXPIRED, Assignment.State.SKIPPED)
-    _pay(assignment, judgment)
+    _pay(assignment, judgment, locked=True)
     assign.recount([assignment.comparison_id])
     return judgment
 
@@ -181,33 +184,63 @@ def _close(assignment: Assignment, judgment: Judgment, *states: str) -> bool:
     return bool(mine.update(state=Assignment.State.JUDGED, active_ms=judgment.active_ms or 0))
 
 
-def _pay(assignment: Assignment, judgment: Judgment) -> Judgment:
-    """Store the judgment under the plan that sent it to people, and pay it from what that plan reserved."""
-    reservation = _reserved(assignment)
-    judgment.plan_id = reservation.plan_id if reservation else None
-    judgment.cost = price = assignment.project.price_per_judgment
+def _pay(assignment: Assignment, judgment: Judgment, *, locked: bool) -> Judgment:
+    """Store the judgment under the plan that sent it to people, and pay it from what that plan reserved.
+
+    Raises _Crowded when the places must be counted and the comparison is not locked.
+    """
+    kept = _kept(assignment)
+    judgment.plan_id = kept.reservation.plan_id if kept else None
+    if kept and not judgment.is_surplus and kept.others >= kept.votes:
+        if not locked:
+            raise _Crowded
+        judgment.is_surplus = _judged_by_people(assignment.comparison_id) >= kept.votes
+    judgment.cost = price = kept.price if kept else assignment.project.price_per_judgment
     judgment.save(force_insert=True)
     if not price:
         return judgment
-    if reservation is None or judgment.is_surplus:
-        ledger.pay_surplus(judgment, price)
+    if kept is None or judgment.is_surplus:
+        entry = ledger.pay_surplus(judgment, price)
     else:
-        ledger.pay_from(reservation, judgment, price)
+        entry = ledger.pay_from(kept.reservation, judgment, price)
+    if entry.amount != price:
+        judgment.cost = entry.amount
+        judgment.save(update_fields=["cost"])
     return judgment
 
 
-# The money that the approved plan keeps for people, if it sent this comparison to them. Written out, as are the
-# queries of `assign`: building such a join anew for each judgment costs more than running it.
-_RESERVED = """
-    SELECT reservation.* FROM annotator_route route
+class _Kept(NamedTuple):
+    """What the approved plan keeps for one comparison: the price of a vote, how many, and who else holds its places."""
+
+    reservation: Reservation
+    price: Decimal
+    votes: int
+    others: int
+
+
+# Written out, as are the queries of `assign`: building such a join anew for each judgment costs more than running it.
+_KEPT = f"""
+    SELECT reservation.*, route.price AS route_price, route.votes AS route_votes, ({assign.TAKEN}) AS others
+    FROM annotator_comparison c
+    JOIN annotator_route route ON route.comparison_id = c.id AND route.source = 'people'
     JOIN annotator_plan plan ON plan.id = route.plan_id AND plan.status = 'approved'
     JOIN annotator_reservation reservation ON reservation.plan_id = plan.id AND reservation.source = 'people'
-    WHERE route.comparison_id = %s AND route.source = 'people' LIMIT 1
+    WHERE c.id = %s LIMIT 1
 """
 
 
-def _reserved(assignment: Assignment) -> Reservation | None:
-    return next(iter(Reservation.objects.raw(_RESERVED, [assignment.comparison_id])), None)
+def _kept(assignment: Assignment) -> _Kept | None:
+    """None when no approved plan sends the comparison to people. The lease that is being judged counts no more."""
+    for row in Reservation.objects.raw(_KEPT, [assignment.comparison_id]):
+        price, votes = row.route_price, max(1, row.route_votes)  # type: ignore[attr-defined]
+        return _Kept(row, (price / votes).quantize(ledger.UNIT, ROUND_DOWN), votes, row.others)  # type: ignore[attr-defined]
+    return None
+
+
+def _judged_by_people(comparison_id: int) -> int:
+    """Judgments that hold a place of a locked comparison."""
+    counted = Judgment.objects.filter(comparison=comparison_id, is_current=True, is_surplus=False)
+    return counted.filter(rater__kind=Rater.Kind.PERSON).count()
 
 
 def _revisions(assignment: Assignment) -> list[Judgment]:

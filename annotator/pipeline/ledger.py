@@ -19,10 +19,10 @@ from typing import Any
 from celery import shared_task
 from django.db import transaction
 from django.db.models import F, Q, QuerySet, Sum
-from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
 from annotator.models import Account, Judgment, LabelerCall, LedgerEntry, Plan, Project, Reservation
+from annotator.models.judgments import JudgmentQuerySet
 from annotator.pipeline.work import StepRefused
 
 logger = logging.getLogger(__name__)
@@ -103,8 +103,9 @@ def commit(
 ) -> LedgerEntry:
     """Record one cost, once: the same judgment or call again gives the first entry.
 
-    A person's judgment only inserts a row, so annotators never wait for each other; its price was reserved with the
-    place it fills. Raises ReservationClosed (see `pay` for what to do then).
+    A person's judgment only inserts a row, so annotators never wait for each other. That its price is there is the
+    caller's care: it is what the plan reserved for the place that the judgment fills (`judge`). Raises
+    ReservationClosed (see `pay` for what to do then).
 
     A call must have been written by `hold`; it is saved here together with its entry, so give it its new status and
     answer first. Its cost is checked under the reservation's lock: what passes the reservation is taken from the
@@ -172,15 +173,18 @@ def pay_surplus(judgment: Judgment, amount: Decimal) -> LedgerEntry:
 
 
 @transaction.atomic
-def withdraw(judgment: Judgment) -> None:
-    """Take back the payment of a judgment undone in its undo window; entries are settled only after it."""
-    entry = LedgerEntry.objects.select_for_update().filter(judgment=judgment, settled=False).first()
+def withdraw(judgment: Judgment) -> bool:
+    """Take back the payment of a judgment undone in its undo window. False when it is settled: then it stays."""
+    entry = LedgerEntry.objects.select_for_update().filter(judgment=judgment).first()
     if entry is None:
-        return
+        return True
+    if entry.settled:
+        return False
     reservation = _locked(entry.reservation_id) if entry.reservation_id else None
     entry.delete()
     if reservation and not reservation.is_open:
         _refund(reservation)
+    return True
 
 
 @transaction.atomic
@@ -242,7 +246,7 @@ def settle(limit: int = 50_000) -> int:
 
 
 def _unsettled(after: int) -> list[LedgerEntry]:
-    final = Q(judgment__isnull=True) | Q(judgment__effective_at__lte=now())
+    final = Q(judgment__isnull=True) | JudgmentQuerySet.is_final("judgment__")
     waiting = LedgerEntry.objects.filter(final, settled=False, pk__gt=after).order_by("pk")
     return list(waiting.select_for_update(of=("self",), skip_locked=True)[:SETTLE_BATCH])
 
@@ -271,7 +275,7 @@ def _settle_batch(entries: list[LedgerEntry]) -> int:
 
 
 def _within(reservation: Reservation, entries: list[LedgerEntry]) -> list[LedgerEntry]:
-    """The entries the reservation covers, widened from free money where a price had risen meanwhile.
+    """The entries the reservation covers, widened from free money should one pass it.
 
     What even the cap does not cover stays unsettled: it is seen on the ledger and counted once the cap is raised.
     """

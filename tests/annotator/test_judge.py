@@ -9,6 +9,7 @@ from django.utils.timezone import now
 
 from annotator import protocols
 from annotator.models import Assignment, Comparison, Judgment, LedgerEntry, Plan, Project, Rater
+from annotator.models.judgments import UNDO_MARGIN
 from annotator.pipeline import assign, judge, ledger
 from tests.builders import make_comparison, make_person, make_plan, make_project, make_user
 
@@ -153,7 +154,46 @@ def test_a_judgment_is_paid_from_what_its_plan_reserved_and_an_undo_takes_the_pa
     assert not LedgerEntry.objects.exists()
     submit(assignment)
     Judgment.objects.update(effective_at=now())
+    assert ledger.settle() == 0, "an undo of the last moment may still be under way"
+    Judgment.objects.update(effective_at=now() - UNDO_MARGIN)
     assert ledger.settle() == 1 and ledger.account_of(project).spent == Decimal("0.25")
+
+
+def test_what_is_settled_is_not_undone():
+    project, comparison, _plan = paid_project()
+    assignment = leased(project, comparison)
+    submit(assignment)
+    LedgerEntry.objects.update(settled=True)
+    with pytest.raises(judge.UndoTooLate):
+        judge.undo(Assignment.objects.get())
+    assert Judgment.objects.get().is_current and LedgerEntry.objects.exists()
+
+
+def test_an_undone_judgment_is_counted_anew():
+    assignment = leased(make_project())
+    submit(assignment)
+    Judgment.objects.update(aggregated=True)  # as if its label had been stored at the last moment
+    judge.undo(Assignment.objects.get())
+    assert not Judgment.objects.get().aggregated
+
+
+def test_an_approved_plan_keeps_its_price():
+    project, comparison, _plan = paid_project()
+    assignment = leased(project, comparison)
+    Project.objects.update(price_per_judgment=Decimal(5))
+    assert submit(assignment).cost == LedgerEntry.objects.get().amount == Decimal("0.25")
+
+
+def test_two_who_hold_one_place_are_paid_from_it_once():
+    """A later plan may want fewer votes than people hold leases: the second is paid from what is free, or not."""
+    project, comparison, plan = paid_project()
+    Comparison.objects.update(votes_wanted=2, places_open=2)
+    held = [leased(project, comparison) for _each in range(2)]
+    ledger.set_cap(project, Decimal(1))
+    first, second = submit(held[0]), submit(held[1])
+    assert (first.is_surplus, first.cost) == (False, Decimal("0.25"))
+    assert (second.is_surplus, second.cost, second.entry.amount) == (True, 0, 0)
+    assert first.entry.reservation.plan == plan
 
 
 def test_surplus_is_paid_from_what_is_free():
