@@ -36,7 +36,7 @@ class Judge:
     long_loss: float
 
 
-JUDGES = {"judge-large": Judge(0.9, 0.85, 0.4, 0.12), "judge-small": Judge(0.79, 0.74, 0.32, 0.15)}
+JUDGES = {"judge-large": Judge(0.95, 0.96, 0.08, 0.04), "judge-small": Judge(0.84, 0.94, 0.1, 0.06)}
 LONG_WORDS = 70
 # Simulated writers: chance of a right answer, of a refusal where it is not due, mean sentences of detail and filler.
 MODELS = {
