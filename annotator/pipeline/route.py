@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from celery import shared_task
 from django.db import transaction
-from django.db.models import Count, Max, Q
+from django.db.models import Max
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
-from annotator.models import Comparison, Job, Labeler, PerformanceModel, Plan, Project, Rater, Route, User
-from annotator.pipeline import aggregate, assign, label, ledger, retrain, signals, versions, work
+from annotator.models import Job, Labeler, PerformanceModel, Plan, Project, Route, User
+from annotator.pipeline import aggregate, handout, label, ledger, retrain, signals, work
 from annotator.pipeline.explain import Reasons
 from routing import mixtures, planning, strategies, traits
 from routing.performance import Chosen
@@ -37,6 +38,8 @@ class Setting:
     stored: PerformanceModel | None
     model: Chosen | None
     bins: mixtures.Bins
+    # Why a performance model that is there cannot be used, in words.
+    outdated: str = ""
 
     @property
     def sampling_error(self) -> float:
@@ -49,9 +52,10 @@ def run_routes() -> int:
 
 
 def _job(job: Job) -> str | work.Done:
-    """A ROUTE job makes a plan; with "relabel" it recounts the labels after one was approved."""
+    """A ROUTE job makes a plan; with "relabel" it hands out the places of an approved one and recounts the labels."""
     asked = job.parameters
     if "relabel" in asked:
+        handout.finish(job.project.plans.get(pk=asked["relabel"]), job)
         return _("%(n)s labels recounted") % {"n": aggregate.relabel(job.project, job=job)}
     job.beat(0, 1, _("comparing plans"))
     plan = make_plan(
@@ -95,15 +99,17 @@ def make_plan(
 
 
 def approve(plan: Plan, by: User | None) -> Plan:
-    """Put a draft to work: reserve its money, open places for people, ask its labelers, recount labels.
+    """Put a draft to work: reserve its money, ask its labelers; a job opens places for people and recounts labels.
 
-    Approving it again changes nothing. Raises ledger.OverBudget or StepRefused, and then nothing has changed.
+    The first places are open at once. Approving it again only asks for that job again, should it have been cancelled.
+    Raises ledger.OverBudget or StepRefused, and then nothing has changed.
     """
-    due = _to_pay(plan)  # looks endpoints up, so not inside the transaction
+    due = handout.to_pay(plan)
     with transaction.atomic():
         project = Project.objects.select_for_update(no_key=True).get(pk=plan.project_id)
         plan.refresh_from_db()
         if plan.status == Plan.Status.APPROVED:
+            _request_handout(plan, by)
             return plan
         if plan.status != Plan.Status.DRAFT:
             raise work.StepRefused(_("This plan was replaced by a later one; make a new plan."))
@@ -111,23 +117,40 @@ def approve(plan: Plan, by: User | None) -> Plan:
         plan.cost_to_pay = _reserve(project, plan, due)
         plan.status, plan.approved_by, plan.approved_at = Plan.Status.APPROVED, by, now()
         plan.save(update_fields=["status", "approved_by", "approved_at", "cost_to_pay"])
-        _open_places(project, plan)
-        for labeler in _asked(plan):
+        _request_handout(plan, by)  # before the labelers, so that places and labels do not wait for them
+        for labeler in handout.asked(plan):
             label.request_run(labeler, plan_id=plan.pk, by=by)
-        Job.objects.request(project, Job.Kind.ROUTE, key=f"relabel:{plan.pk}", by=by, relabel=plan.pk)
-        transaction.on_commit(lambda: work.nudge(work.TASKS[Job.Kind.ROUTE]))
+    handout.begin(plan)
     return plan
+
+
+def _request_handout(plan: Plan, by: User | None) -> None:
+    Job.objects.request(plan.project, Job.Kind.ROUTE, key=f"relabel:{plan.pk}", by=by, relabel=plan.pk)
+    transaction.on_commit(lambda: work.nudge(work.TASKS[Job.Kind.ROUTE]))
 
 
 # What is known
 
 
 def _setting(project: Project) -> Setting:
-    """The newest performance model counts when its labelers are still there; else the plan is made without one."""
+    """The newest performance model counts when its labelers and features are still there; else there is none.
+
+    Raises StepRefused while comparisons have no features: the plan would leave them out.
+    """
     known = signals.load(project)
-    stored = project.performance_models.order_by("-version").first()
+    if missing := project.comparisons.count() - len(known.ids):
+        raise work.StepRefused(
+            ngettext(
+                "%(n)s comparison has no features yet: wait for the features job.",
+                "%(n)s comparisons have no features yet: wait for the features job.",
+                missing,
+            )
+            % {"n": missing}
+        )
     names = [labeler.name for labeler in known.labelers]
-    if stored and not set(stored.metrics["sources"][1:]) <= set(names):
+    stored = project.performance_models.select_related("feature_set").order_by("-version").first()
+    outdated = _outdated(stored, known, names) if stored else ""
+    if outdated:
         stored = None
     chosen = stored.metrics["sources"][1:] if stored else names
     labelers = [known.labelers[names.index(name)] for name in chosen]
@@ -136,7 +159,22 @@ def _setting(project: Project) -> Setting:
         model, bins = retrain.load(stored)
     else:
         model, bins = None, mixtures.Bins.fit(problem.described, traits.NAMES)
-    return Setting(project, known, problem, labelers, stored, model, bins)
+    return Setting(project, known, problem, labelers, stored, model, bins, outdated)
+
+
+def _outdated(stored: PerformanceModel, known: signals.Signals, names: list[str]) -> str:
+    """Why the model cannot be used with what is there today; empty when it can."""
+    gone = sorted(set(stored.metrics["sources"][1:]) - set(names))
+    if gone:
+        why = _("it knows %(names)s, which cannot be used any more") % {"names": ", ".join(gone)}
+    elif not known.feature_set.same_features(stored.feature_set.names, stored.feature_set.digest):
+        why = _("the features are computed in another way since")
+    else:
+        return ""
+    return _("Performance model %(version)s is not used (%(why)s): train it anew.") % {
+        "version": stored.version,
+        "why": why,
+    }
 
 
 def _choose(setting: Setting, budget: Decimal, strategy: str, seed: int) -> planning.Choice:
@@ -152,8 +190,7 @@ def _choose(setting: Setting, budget: Decimal, strategy: str, seed: int) -> plan
     allocation = _allocate(setting, strategy, budget, seed)
     prediction = planning.predict(setting.model, setting.problem, setting.bins, [allocation])[0]
     skill = bool(setting.model and setting.model.skill_)
-    text = " ".join(allocation.notes) or _("The strategy was chosen by hand.")
-    return planning.Choice(prediction, skill, text)
+    return planning.Choice(prediction, skill, _("The strategy was chosen by hand."))
 
 
 def _allocate(setting: Setting, strategy: str, budget: Decimal, seed: int) -> strategies.Allocation:
@@ -174,7 +211,7 @@ def _summary(setting: Setting, choice: planning.Choice, seed: int) -> dict[str, 
         "curve": _curve(setting, allocation.strategy, seed) if choice.skill else [],
         "reasons": reasons.summary(),
         "skill": choice.skill,
-        "skill_text": choice.text,
+        "skill_text": " ".join([setting.outdated or choice.text, *allocation.notes]),
         "model": _model_words(setting),
         "control": int(allocation.is_control.sum()),
         "left_out": int((allocation.source < 0).sum()),
@@ -297,7 +334,7 @@ def _store(
         _store_routes(setting, plan, allocation)
         if job:
             job.still_mine()
-    plan.cost_to_pay = sum((amount for _name, amount in _to_pay(plan)), Decimal(0))
+    plan.cost_to_pay = sum((amount for _name, amount in handout.to_pay(plan)), Decimal(0))
     plan.save(update_fields=["cost_to_pay"])
     return plan
 
@@ -328,33 +365,6 @@ def _store_routes(setting: Setting, plan: Plan, allocation: strategies.Allocatio
 # Approval
 
 
-def _asked(plan: Plan) -> list[Labeler]:
-    """The plan's labelers that judge anew; recorded verdicts are there already."""
-    routed = plan.project.labelers.filter(routes__plan=plan).distinct().order_by("id")
-    return [labeler for labeler in routed if labeler.kind != versions.RECORDED]
-
-
-def _to_pay(plan: Plan) -> list[tuple[str, Decimal]]:
-    """(source, money) for what no judgment covers yet: missing votes of people, missing answers of labelers."""
-    price = plan.project.price_per_judgment
-    missing = _missing_votes(plan)
-    due = [(Route.PEOPLE, price * missing)] if missing else []
-    for labeler in _asked(plan):
-        routes = plan.routes.filter(labeler=labeler)
-        _number, most = label.estimate(labeler, Comparison.objects.filter(routes__in=routes))
-        due.append((labeler.name, most))
-    return due
-
-
-def _missing_votes(plan: Plan) -> int:
-    """Votes the plan wants from people beyond those that are there."""
-    theirs = Q(comparison__judgments__is_current=True, comparison__judgments__is_surplus=False) & Q(
-        comparison__judgments__rater__kind=Rater.Kind.PERSON
-    )
-    sent = plan.routes.filter(source=Route.PEOPLE).annotate(have=Count("comparison__judgments", filter=theirs))
-    return sum(max(0, votes - have) for votes, have in sent.values_list("votes", "have"))
-
-
 def _reserve(project: Project, plan: Plan, due: list[tuple[str, Decimal]]) -> Decimal:
     total = Decimal(0)
     for source, amount in due:
@@ -365,18 +375,7 @@ def _reserve(project: Project, plan: Plan, due: list[tuple[str, Decimal]]) -> De
 
 def _supersede(project: Project) -> None:
     """The plan before gives back what it has not spent. Leases that are open stay and are paid from what is free."""
-    for former in project.plans.filter(status=Plan.Status.APPROVED):
-        for reservation in former.reservations.filter(is_open=True):
+    for former in project.plans.filter(status=Plan.Status.APPROVED).select_for_update(no_key=True):
+        for reservation in former.reservations.filter(is_open=True).order_by("pk"):
             ledger.close(reservation)
         project.plans.filter(pk=former.pk).update(status=Plan.Status.SUPERSEDED)
-
-
-def _open_places(project: Project, plan: Plan) -> None:
-    """Votes are wanted where the plan sends people, nowhere else; places follow from that."""
-    sent = plan.routes.filter(source=Route.PEOPLE).values("comparison_id")
-    changed = project.comparisons.exclude(pk__in=sent).filter(votes_wanted__gt=0)
-    ids = list(changed.values_list("pk", flat=True)) + list(sent.values_list("comparison_id", flat=True))
-    changed.update(votes_wanted=0)
-    project.comparisons.filter(pk__in=sent).update(votes_wanted=project.votes)
-    for start in range(0, len(ids), BATCH):
-        assign.open_places(project.pk, sorted(ids[start : start + BATCH]))
