@@ -13,7 +13,6 @@ KINDS = {
     "null_random": "labelers.nulls.Random",
     "llm_judge": "labelers.llm_judge.LLMJudge",
     "proxy": "labelers.proxy.Proxy",
-    "planted": "labelers.fake.Planted",
 }
 
 

@@ -169,12 +169,6 @@ def log_budget(mixtures: np.ndarray, prices: np.ndarray) -> np.ndarray:
     return np.log1p(100 * paid / dearest) if dearest > 0 else np.zeros(len(mixtures))
 
 
-def column_names(source_names: Sequence[str], bins: Bins) -> list[str]:
-    """Names of `describe`'s columns; the budget's is "log_budget", at index len(source_names)."""
-    which = [f"people in {name} {number + 1}/{count}" for name, number, count in bins.labels]
-    return [*(f"share {name}" for name in source_names), "log_budget", *which]
-
-
 def labels_of(mixtures: np.ndarray, p_b: np.ndarray) -> np.ndarray:
     """(m, n) the label each mixture trains on: the chosen source's `p_b` (n, s); NaN where left out or unknown."""
     chosen = p_b[np.arange(len(p_b)), np.maximum(mixtures, 0)]

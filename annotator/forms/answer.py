@@ -101,14 +101,6 @@ class AnswerForm:
             if scale.reasons or (scale.confidence and scale is not self.overall)
         )
 
-    @property
-    def is_short(self) -> bool:
-        return not (self.aspects or self.attributes)
-
-    @property
-    def last_key(self) -> int:
-        return len(self.overall.options)
-
 
 def build(definition: protocols.Definition, given: Mapping[str, Any]) -> AnswerForm:
     """The form of `definition`, its controls set as in `given` (a draft or an answer in on-screen order)."""

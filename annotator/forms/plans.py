@@ -9,7 +9,6 @@ from annotator.models import Account, Project
 
 WORDS = {
     "auto": _("whatever is predicted best"),
-    "performance": _("performance model"),
     "all_people": _("people for everything"),
     "all_ai": _("AI for everything"),
     "random": _("random mixture"),

@@ -90,8 +90,8 @@ class JudgmentQuerySet(models.QuerySet["Judgment"]):
         """Current revisions whose undo window is over: what labels and exports may see."""
         return self.filter(is_current=True, effective_at__lte=now())
 
-    def of_people(self) -> Self:
-        """Levels that people gave: what routing and the proxy learn from."""
+    def levels_of_people(self) -> Self:
+        """Answers of people on the scale: what routing and the proxy learn from."""
         return self.filter(rater__kind=Rater.Kind.PERSON, outcome=Outcome.LEVEL)
 
     def votes_by_comparison(self) -> models.QuerySet[Judgment, tuple[int, float, int]]:

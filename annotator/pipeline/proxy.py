@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from django.db.models import Avg, Case, Count, FloatField, Max, QuerySet, Value, When
+from django.db.models import Max, QuerySet
 from django.utils.translation import gettext as _
 
-from annotator.models import Judgment, Labeler, LabelerVersion, Outcome, Project, Rater
+from annotator.models import Judgment, Labeler, LabelerVersion, Project
+from annotator.models.judgments import JudgmentQuerySet
 from annotator.pipeline import signals, versions
 from annotator.pipeline.work import StepRefused
 from labelers.proxy import Proxy
@@ -88,18 +89,11 @@ def cross_fitted(X: np.ndarray, people: np.ndarray, votes: np.ndarray, groups: n
     return p_b
 
 
-def _people(project: Project) -> QuerySet[Judgment]:
-    return Judgment.objects.effective().filter(project=project, rater__kind=Rater.Kind.PERSON, outcome=Outcome.LEVEL)
+def _people(project: Project) -> JudgmentQuerySet:
+    return Judgment.objects.effective().levels_of_people().filter(project=project)
 
 
 def _votes(project: Project, last_judgment: int | None = None) -> QuerySet[Any, Any]:
     """(comparison, mean vote for B, votes) of every comparison people judged, up to a judgment."""
-    vote = Case(
-        When(level__gt=0, then=Value(1.0)),
-        When(level=0, then=Value(0.5)),
-        default=Value(0.0),
-        output_field=FloatField(),
-    )
     known = _people(project) if last_judgment is None else _people(project).filter(pk__lte=last_judgment)
-    by_comparison = known.order_by().values("comparison_id").annotate(mean=Avg(vote), votes=Count("id"))
-    return by_comparison.values_list("comparison_id", "mean", "votes")
+    return known.votes_by_comparison()

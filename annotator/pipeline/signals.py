@@ -11,9 +11,9 @@ from decimal import ROUND_UP, Decimal
 from typing import Any
 
 import numpy as np
-from django.db.models import Avg, Case, Count, F, FloatField, Q, QuerySet, Value, When
+from django.db.models import F, Q, QuerySet
 
-from annotator.models import Features, FeatureSet, Judgment, Labeler, Outcome, Project, Rater
+from annotator.models import Features, FeatureSet, Judgment, Labeler, Project
 from annotator.pipeline import versions
 from annotator.pipeline.work import StepRefused
 
@@ -117,19 +117,7 @@ def _features(feature_set: FeatureSet) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 def _people(project: Project, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    vote = Case(
-        When(level__gt=0, then=Value(1.0)),
-        When(level=0, then=Value(0.5)),
-        default=Value(0.0),
-        output_field=FloatField(),
-    )
-    rows = (
-        Judgment.objects.effective()
-        .filter(project=project, rater__kind=Rater.Kind.PERSON, outcome=Outcome.LEVEL)
-        .values("comparison_id")
-        .annotate(mean=Avg(vote), votes=Count("id"))
-        .values_list("comparison_id", "mean", "votes")
-    )
+    rows = Judgment.objects.effective().levels_of_people().filter(project=project).votes_by_comparison()
     people, votes = np.full(len(ids), np.nan), np.zeros(len(ids), dtype=np.int64)
     for position, (mean, count) in _placed(rows, ids):
         people[position], votes[position] = mean, count

@@ -6,7 +6,7 @@ import pytest
 from annotator.models import Features, FeatureSet, Job, Judgment, Labeler
 from annotator.pipeline import label, proxy, work
 from routing import features
-from tests.builders import make_comparison, make_judgment, make_person, make_project
+from tests.builders import make_comparison, make_judgment, make_labeler, make_person, make_project
 
 WIDTH = 8
 
@@ -76,3 +76,17 @@ def test_where_people_judged_its_answer_comes_from_a_model_that_did_not_see_the_
     X, people = rng.normal(size=(n, 60)), rng.integers(0, 2, n).astype(float)
     p_b = proxy.cross_fitted(X, people, np.ones(n), np.arange(n), seed=0)
     assert abs(np.mean((p_b > 0.5) == (people > 0.5)) - 0.5) < 0.08
+
+
+@pytest.mark.django_db
+def test_a_tie_is_half_a_vote_and_only_answers_of_people_on_the_scale_are_votes():
+    project = make_project()
+    first, second, third = (make_comparison(project) for _ in range(3))
+    for level in (1, 1, 0, -1):
+        make_judgment(first, make_person(project), level)
+    make_judgment(second, make_person(project), -1)
+    make_judgment(second, make_person(project), outcome="neither_valid")
+    make_judgment(second, make_labeler(project), p_b=0.9)
+    make_judgment(third, make_person(project), outcome="cannot_judge")
+    votes = Judgment.objects.effective().levels_of_people().votes_by_comparison()
+    assert set(votes) == {(first.pk, 0.625, 4), (second.pk, 0.0, 1)}
