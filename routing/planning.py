@@ -81,15 +81,16 @@ def choose_plan(
     """The strategy and people's share with the best lower bound among those within the budget.
 
     `model` from `performance.choose` over `mixtures.describe`d mixtures with the same sources and bins. A model that is
-    no better than the mean cannot tell plans apart: the labelers alone are chosen (people, at random, without a
-    labeler); a model of the budget alone chooses how much, and people are drawn at random. Raises BudgetTooSmall.
+    no better than the mean cannot tell plans apart: the labelers are chosen (people, at random, without a labeler) and
+    people judge the random control only; a model of the budget alone chooses how much, and people are drawn at random.
+    Raises BudgetTooSmall.
     """
     if problem.people is None or not problem.labelers:
         name = "all_ai" if problem.people is None else "all_people"
-        only = strategies.STRATEGIES[name](problem, budget, seed=seed)
+        only = strategies.STRATEGIES[name](problem, budget, seed=seed, control_share=control_share)
         return Choice(predict(model, problem, bins, [only])[0], False, "There is only one kind of source.")
     if model is None or not model.skill_:
-        cheap = strategies.all_ai(problem, budget, seed=seed)
+        cheap = strategies.all_ai(problem, budget, seed=seed, control_share=control_share)
         return Choice(predict(model, problem, bins, [cheap])[0], False, _no_skill(model))
     wanted = tuple(names) if model.beats_budget_ else ("random",)
     found = candidates(problem, budget, wanted, seed=seed, control_share=control_share)
@@ -102,7 +103,7 @@ def candidates(
     problem: Problem, budget: Decimal, names: Sequence[str], *, seed: int = 0, control_share: float
 ) -> list[Allocation]:
     """Each labeler alone where the budget allows, and each strategy at people's shares up to what the budget buys."""
-    found = [_alone(problem, budget, labeler, seed) for labeler in problem.labelers]
+    found = [_alone(problem, budget, labeler, seed, control_share) for labeler in problem.labelers]
     for name in names:
         full = strategies.STRATEGIES[name](problem, budget, seed=seed, control_share=control_share)
         most = _people_share(problem, full)
@@ -115,9 +116,9 @@ def candidates(
     return [allocation for allocation in found if allocation is not None]
 
 
-def _alone(problem: Problem, budget: Decimal, labeler: int, seed: int) -> Allocation | None:
+def _alone(problem: Problem, budget: Decimal, labeler: int, seed: int, control_share: float) -> Allocation | None:
     try:
-        return strategies.all_ai(problem, budget, seed=seed, source=labeler)
+        return strategies.all_ai(problem, budget, seed=seed, source=labeler, control_share=control_share)
     except BudgetTooSmall:
         return None
 
@@ -131,7 +132,8 @@ def _no_skill(model: Chosen | None) -> str:
         return "There is no performance model yet: collect people's judgments on a random seed set first."
     return (
         "No skill: on the seed set no performance model predicts better than the mean, so there is no evidence that "
-        "people's judgments improve the reward model. Labelers judge everything; a larger seed set may show more."
+        "people's judgments improve the reward model. Labelers judge, people a random control; a larger seed set may "
+        "show more."
     )
 
 

@@ -179,11 +179,21 @@ def all_people(problem: Problem, budget: Decimal, *, seed: int = 0, **_: Any) ->
 
 
 def all_ai(
-    problem: Problem, budget: Decimal, *, seed: int = 0, source: int | None = None, people_share: float = 0.0, **_: Any
+    problem: Problem,
+    budget: Decimal,
+    *,
+    seed: int = 0,
+    source: int | None = None,
+    control_share: float = 0.0,
+    **_: Any,
 ) -> Allocation:
-    """One labeler for everything: `source`, or the one that agrees best with people within the budget."""
-    chosen = _base(problem, budget, source)
-    return _allocation(problem, chosen, "all_ai", budget)
+    """One labeler for everything: `source`, or the one that agrees best with people within the budget.
+
+    With `control_share`, people judge that share of the comparisons, drawn at random, as far as the money goes: without
+    them nobody would see when the labeler gets worse. A note says when the money does not reach.
+    """
+    base = _base(problem, budget, source)
+    return _with_people(problem, _allocation(problem, base, "all_ai", budget), base, control_share, budget, seed)
 
 
 def random_share(
@@ -195,7 +205,10 @@ def random_share(
     source: int | None = None,
     **_: Any,
 ) -> Allocation:
-    """People for comparisons drawn at random as far as the budget (and `people_share`) goes, a labeler for the rest."""
+    """People for comparisons drawn at random as far as the budget (and `people_share`) goes, a labeler for the rest.
+
+    None is marked as control, because all that people judge is one: every comparison had the same chance.
+    """
     base = _base(problem, budget, source)
     order = np.random.default_rng(seed).permutation(len(problem))
     chosen = _buy_people(problem, base, order, budget, people_share)
@@ -445,6 +458,41 @@ def _with_control(
         propensity=np.where(eligible, got, 1.0),
         is_control=np.isin(np.arange(len(problem)), control),
         cost=to_money(cost_of(problem, chosen)),
+    )
+
+
+def _with_people(
+    problem: Problem, allocation: Allocation, base: np.ndarray, share: float, budget: Decimal, seed: int
+) -> Allocation:
+    """People for a random `share` of the comparisons that they could judge instead, as far as the money goes.
+
+    Every one of these has the same chance where people's extra price is the same everywhere, else approximately.
+    """
+    if problem.people is None or share <= 0:
+        return allocation
+    either = np.flatnonzero(_upgradable(problem, base) & (base >= 0))
+    drawn = np.random.default_rng(seed).permutation(either)[: max(1, int(round(share * len(either))))]
+    control = drawn[_affordable(_extra(problem, base)[drawn], to_units(budget) - cost_of(problem, base))]
+    chosen, is_control = base.copy(), np.isin(np.arange(len(problem)), control)
+    chosen[control] = problem.people
+    chance = len(control) / max(1, len(either))
+    eligible = np.isin(np.arange(len(problem)), either)
+    return replace(
+        allocation,
+        source=chosen,
+        propensity=np.where(eligible, np.where(is_control, chance, 1 - chance), 1.0),
+        is_control=is_control,
+        cost=to_money(cost_of(problem, chosen)),
+        notes=(*allocation.notes, *_control_note(len(control), len(drawn))),
+    )
+
+
+def _control_note(paid: int, wanted: int) -> tuple[str, ...]:
+    if paid == wanted:
+        return ()
+    return (
+        f"The budget pays people for {paid} of the {wanted} comparisons of the random control share, which tells how "
+        "often the labelers are wrong: raise it to know that better.",
     )
 
 

@@ -16,7 +16,7 @@ KNOWS = {
     "featurise": {"label"},
     "label": set(),
     "retrain": set(),
-    "route": {"assign", "label", "aggregate", "retrain"},  # retrain: to load the performance model it stored
+    "route": {"label", "aggregate", "retrain"},  # retrain: to load the performance model it stored
     "assign": set(),
     "judge": {"assign"},  # to recount the places of the comparison just judged
     "aggregate": set(),
@@ -24,6 +24,7 @@ KNOWS = {
     # No steps, but they work for one.
     "ingest_tables": {"ingest"},
     "start": {"aggregate"},
+    "handout": {"assign"},  # works for route: places for people
 }
 
 

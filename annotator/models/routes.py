@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from decimal import ROUND_DOWN, Decimal
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -70,6 +72,11 @@ class Plan(models.Model):
 
     def __str__(self) -> str:
         return f"plan {self.number}"
+
+
+def vote_price(price: Decimal, votes: int) -> Decimal:
+    """What one of the votes that `price` pays for costs, in whole units of the ledger and never rounded up."""
+    return (price / max(1, votes)).quantize(Decimal("1e-8"), ROUND_DOWN)
 
 
 class Route(models.Model):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -23,6 +23,7 @@ from django.utils.translation import gettext as _
 
 from annotator import protocols
 from annotator.models import Assignment, Comparison, Judgment, Protocol, Rater, Reservation
+from annotator.models.routes import vote_price
 from annotator.pipeline import assign, ledger
 
 UNDO = timedelta(seconds=10)
@@ -232,8 +233,8 @@ _KEPT = f"""
 def _kept(assignment: Assignment) -> _Kept | None:
     """None when no approved plan sends the comparison to people. The lease that is being judged counts no more."""
     for row in Reservation.objects.raw(_KEPT, [assignment.comparison_id]):
-        price, votes = row.route_price, max(1, row.route_votes)  # type: ignore[attr-defined]
-        return _Kept(row, (price / votes).quantize(ledger.UNIT, ROUND_DOWN), votes, row.others)  # type: ignore[attr-defined]
+        price, votes, others = row.route_price, row.route_votes, row.others  # type: ignore[attr-defined]
+        return _Kept(row, vote_price(price, votes), votes, others)
     return None
 
 

@@ -296,9 +296,10 @@ def _model_words(setting: Setting) -> dict[str, str]:
     if setting.stored is None:
         return {}
     nested = setting.stored.metrics["nested"]
+    low, high = nested["spearman_low"], nested["spearman_high"]
     return {
         "kind": setting.stored.kind,
-        "rank correlation on unseen mixtures": f"{nested['spearman']:.2f} [{nested['spearman_low']:.2f}, {nested['spearman_high']:.2f}]",
+        "rank correlation on unseen mixtures": f"{nested['spearman']:.2f} [{low:.2f}, {high:.2f}]",
         "comparisons": str(setting.stored.metrics["comparisons"]),
     }
 
