@@ -37,7 +37,8 @@ FOR_COMMANDS = (
     "LABELER_KEYS",
     "LABELER_PRIVATE_ENDPOINTS",
 )
-QUEUES = "default,http,gpu"
+# Who works on which queues. Judges wait for other people's servers for hours: they must not hold up labels and plans.
+WORKERS = {"worker": "default,gpu", "judges": "http"}
 
 
 class CannotStart(Exception):
@@ -164,10 +165,11 @@ class Supervisor:
 
     def _start_children(self) -> None:
         python = [sys.executable, "-m"]
-        worker = ["--without-gossip", "--without-mingle", "-l", "INFO", "-Q", QUEUES, "-c", self._workers()]
+        celery = [*python, "celery", "-A", "annotator", "worker", "--without-gossip", "--without-mingle", "-l", "INFO"]
         commands = {
             "web": [*python, "gunicorn", "-c", "gunicorn.conf.py", "annotator.wsgi"],
-            "worker": [*python, "celery", "-A", "annotator", "worker", *worker],
+            "worker": [*celery, "-n", "worker@%h", "-Q", WORKERS["worker"], "-c", self._workers()],
+            "judges": [*celery, "-n", "judges@%h", "-Q", WORKERS["judges"], "-c", "1"],
             "tick": [sys.executable, "manage.py", "tick"],
         }
         for name, command in commands.items():

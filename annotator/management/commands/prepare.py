@@ -9,7 +9,7 @@ from django.core.management import CommandParser, call_command
 from django.core.management.base import BaseCommand
 
 from annotator.celery import app
-from annotator.embedded import QUEUES
+from annotator.embedded import WORKERS
 
 
 class Command(BaseCommand):
@@ -35,5 +35,5 @@ def declare_queues() -> None:
         if isinstance(folder, str):
             Path(folder).mkdir(parents=True, exist_ok=True)
     with app.connection_for_write() as connection, connection.channel() as channel:
-        for name in QUEUES.split(","):
+        for name in ",".join(WORKERS.values()).split(","):
             app.amqp.queues[name](channel).declare()
