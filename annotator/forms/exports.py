@@ -39,7 +39,14 @@ class ExportForm(forms.Form):
     container = forms.ChoiceField(
         label=_("File type"), choices=[(name, FILE_TYPES[name]) for name in CONTAINERS], initial="parquet"
     )
-    source = forms.ChoiceField(label=_("Whose judgments count"), choices=Recipe.Source.choices)
+    source = forms.ChoiceField(
+        label=_("Whose judgments count"),
+        choices=Recipe.Source.choices,
+        help_text=_(
+            "Careful with people and AI together: an AI labeler's answer weighs as much as a person's, "
+            "so several labelers outvote one person."
+        ),
+    )
     ties = forms.ChoiceField(
         label=_("Ties in HelpSteer2 and TRL reward"),
         choices=[

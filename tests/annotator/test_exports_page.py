@@ -1,5 +1,6 @@
 """The export pages and commands: ask, follow, download; only by those who may."""
 
+import html
 import io
 import zipfile
 
@@ -75,6 +76,11 @@ def test_a_lead_asks_for_an_export_follows_it_and_downloads_it(project, client, 
     answer = client.get(reverse("export_download", args=[project.pk, made.number, "README.md"]))
     assert answer["Content-Disposition"] == 'attachment; filename="README.md"'
     assert b"".join(answer.streaming_content).startswith(b"---\nlicense:")
+
+
+def test_the_page_warns_that_pooled_judges_weigh_as_much_as_people(project, client, lead):
+    form = html.unescape(client.get(page(project)).content.decode())
+    assert "an AI labeler's answer weighs as much as a person's" in form
 
 
 def test_everything_comes_as_one_zip(project, client, lead):
