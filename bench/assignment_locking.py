@@ -1,6 +1,6 @@
 """Which lock should assigning take? Candidates under many annotators at once (docs/decisions/0002).
 
-    python bench/assignment_locking.py [--annotators 32] [--comparisons 2000] [--seconds 8] [--json]
+    python bench/assignment_locking.py [--annotators 32] [--comparisons 2000] [--seconds 8] [--seed 0] [--json]
 
 Each candidate leases with the product's own statements and differs only in what it locks:
 
@@ -41,6 +41,7 @@ def main() -> int:
     parser.add_argument("--annotators", type=int, default=32)
     parser.add_argument("--comparisons", type=int, default=2_000)
     parser.add_argument("--seconds", type=float, default=8)
+    parser.add_argument("--seed", type=int, default=0, help="of the corpus")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     os.environ["DATABASE_POOL"] = str(options.annotators + 4)
@@ -62,7 +63,8 @@ def main() -> int:
             f"{row['doubled']:>10}{row['sent_home']:>8} of {row['asked']}"
         )
     if options.json:
-        print(json.dumps({"rows": rows, "versions": versions, "machine": machine, "annotators": options.annotators}))
+        settled = {"annotators": options.annotators, "seed": options.seed, "versions": versions, "machine": machine}
+        print(json.dumps({"rows": rows, **settled}))
     chosen = rows[-1]
     return 1 if chosen["doubled"] or chosen["sent_home"] else 0
 
@@ -101,14 +103,14 @@ def candidates() -> dict[str, Callable[..., Any]]:
 
 def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     claim = candidates()[name]
-    project, raters = filled(options.comparisons, options.annotators, overlap=3)
+    project, raters = filled(options.comparisons, options.annotators, overlap=3, seed=options.seed)
     latencies: list[float] = []
     until = time.monotonic() + options.seconds
     started = time.monotonic()
     at_once([lambda rater=rater: judge_until(claim, project, rater, until, latencies) for rater in raters])
     seconds = time.monotonic() - started
     doubled, sent_home, asked = over_assigned(project), 0, 0
-    project, raters = filled(ROUNDS * 2, 8, overlap=4)
+    project, raters = filled(ROUNDS * 2, 8, overlap=4, seed=options.seed)
     for number in range(ROUNDS):
         show_only(project, number)
         given = at_once([lambda rater=rater: claim(project, rater) for rater in raters])
@@ -126,10 +128,10 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def filled(comparisons: int, annotators: int, overlap: int) -> tuple[Any, list[Any]]:
+def filled(comparisons: int, annotators: int, overlap: int, seed: int) -> tuple[Any, list[Any]]:
     from annotator.models import Project, Rater, User
 
-    made = corpus.fill(comparisons, annotators, overlap, seed=0)
+    made = corpus.fill(comparisons, annotators, overlap, seed)
     users = User.objects.filter(username__in=made.logins)
     raters = [Rater.objects.create(project_id=made.project_id, kind="person", user=user) for user in users]
     return Project.objects.get(pk=made.project_id), raters

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import random
 import resource
 import secrets
@@ -20,6 +19,8 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.annotators import machine, versions  # noqa: E402
 
 
 def write_rows(path: Path, count: int, seed: int) -> None:
@@ -93,7 +94,9 @@ def main() -> int:
     os.environ.update(DATABASE_URL=cluster.url, SWITCHYARD_VAR=str(folder / "var"), SECRET_KEY=secrets.token_hex(32))
     os.environ.update(HTTPS="no", DJANGO_SETTINGS_MODULE="annotator.settings", LOG_LEVEL="ERROR")
     try:
+        here = machine()
         found = measure(folder, given.comparisons, given.seed)
+        found |= {"seed": given.seed, "versions": versions(), "machine": here}
     finally:
         from django.db import connection
 
@@ -101,7 +104,6 @@ def main() -> int:
         connection.close_pool()
         cluster.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    found |= {"seed": given.seed, "python": platform.python_version(), "cores": os.cpu_count()}
     for name, value in found.items():
         print(f"{name:>20}  {value}")
     if given.json:

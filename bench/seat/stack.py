@@ -1,4 +1,7 @@
-"""A Switchyard of the bench's own: PostgreSQL with real durability, web, worker and tick as `make run` starts them."""
+"""A Switchyard of the bench's own: PostgreSQL with real durability, web, worker and tick as `make run` starts them.
+
+No worker for judges: nobody asks one here.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,6 @@ import urllib.request
 from pathlib import Path
 
 from annotator.cluster import Cluster
-from annotator.embedded import QUEUES
 from annotator.processes import Child
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -56,7 +58,7 @@ class Stack:
 
     def start(self) -> None:
         python = [sys.executable, "-m"]
-        worker = ["--without-gossip", "--without-mingle", "-l", "INFO", "-Q", QUEUES, "-c", "2"]
+        worker = ["--without-gossip", "--without-mingle", "-l", "INFO", "-Q", "default,gpu", "-c", "2"]
         commands = {
             "web": [*python, "gunicorn", "-c", "gunicorn.conf.py", "annotator.wsgi"],
             "worker": [*python, "celery", "-A", "annotator", "worker", *worker],
