@@ -22,6 +22,8 @@ def project_or_404(request: HttpRequest, project_id: int, roles: tuple[str, ...]
 def rater_of(request: HttpRequest, project: Project) -> Rater:
     """The person's rater row in this project, made at their first visit."""
     rater, _created = Rater.objects.get_or_create(
-        project=project, user=request.user, defaults={"kind": Rater.Kind.PERSON}
+        project=project,
+        user=request.user,  # type: ignore[misc]
+        defaults={"kind": Rater.Kind.PERSON},
     )
     return rater

@@ -239,7 +239,13 @@ def mirror(given: Mapping[str, Any]) -> dict[str, Any]:
     return turned
 
 
-_FIVE = [[-2, "A is clearly better"], [-1, "A is slightly better"], [0, "Tie"], [1, "B is slightly better"], [2, "B is clearly better"]]
+_FIVE = [
+    [-2, "A is clearly better"],
+    [-1, "A is slightly better"],
+    [0, "Tie"],
+    [1, "B is slightly better"],
+    [2, "B is clearly better"],
+]
 _SIX = [
     [-3, "A is much better"],
     [-2, "A is better"],

@@ -74,9 +74,7 @@ class Rater(models.Model):
     project = models.ForeignKey(Project, models.CASCADE, related_name="raters")
     kind = models.CharField(max_length=10, choices=Kind)
     user = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="raters")
-    labeler_version = models.OneToOneField(
-        LabelerVersion, models.PROTECT, null=True, blank=True, related_name="rater"
-    )
+    labeler_version = models.OneToOneField(LabelerVersion, models.PROTECT, null=True, blank=True, related_name="rater")
     # Who an imported person was: the name in the source, "" for its anonymous people (one rater a source).
     source = models.CharField(max_length=100, blank=True)
     external_id = models.CharField(max_length=200, blank=True)

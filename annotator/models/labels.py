@@ -25,9 +25,7 @@ class Recipe(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["project", "name", "version"], name="recipe_version_once"),
-            models.UniqueConstraint(
-                fields=["project"], condition=models.Q(is_default=True), name="recipe_one_default"
-            ),
+            models.UniqueConstraint(fields=["project"], condition=models.Q(is_default=True), name="recipe_one_default"),
         ]
 
     def __str__(self) -> str:

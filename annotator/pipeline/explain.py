@@ -30,7 +30,7 @@ class Reasons:
         known = ~np.isnan(sides)
         self.disagree = np.asarray(known.all(axis=1)) & np.asarray(np.ptp(np.nan_to_num(sides), axis=1) > 0)
         said = problem.p_b[:, problem.labelers] if problem.labelers else np.full((len(problem), 1), np.nan)
-        self.unsure = ((said > UNSURE[0]) & (said < UNSURE[1])).any(axis=1)
+        self.unsure = np.asarray(((said > UNSURE[0]) & (said < UNSURE[1])).any(axis=1))
 
     def _groups(self, bins: mixtures.Bins) -> dict[int, str]:
         """Column of `members` → words, largest lift of people's share first; one group a feature."""
