@@ -35,7 +35,7 @@ READERS = {LEAD, REVIEWER, VIEWER}
 SEATED = {LEAD, REVIEWER, ANNOTATOR}
 # A stranger leads another project; staff may enter the site's administration and has no role here.
 LOGGED_IN = (LEAD, REVIEWER, ANNOTATOR, VIEWER, "stranger", "staff")
-# What an address answers to those who may use it: a page, a redirect after a form, a form with what is wrong, "too late".
+# What an address answers to those who may use it: a page, a redirect, a form with what is wrong, "too late".
 DONE = {200, 204, 302, 409, 422}
 
 

@@ -108,10 +108,11 @@ def test_text_nested_deeper_than_the_parser_goes_is_shown_as_it_is():
     ],
     ids=["1 MB", "brackets", "stars", "quotes", "backticks", "formulas", "braces", "code", "table", "links"],
 )
-def test_giant_and_pathological_texts_take_a_bounded_time(text):
-    started = time.perf_counter()
+def test_giant_and_pathological_texts_do_not_hang_a_worker(text):
+    """A guard against exponential parsing, not a claim of speed: CPU time, and far above what any of them takes."""
+    started = time.process_time()
     assert rendering.to_html(text)
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 30
 
 
 @pytest.mark.django_db

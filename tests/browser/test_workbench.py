@@ -318,6 +318,11 @@ def test_without_scripts_the_form_still_judges(browser, stack, login):
 
 
 def test_an_empty_queue_says_why(page, login):
-    login(page, "annotator")
-    open_seat(page, "Generated: routing practice")
+    login(page, "lead")
+    page.goto("/projects/new")
+    page.get_by_label("name", exact=False).first.fill("Nothing planned yet")
+    page.locator("main form [type=submit]").first.click()
+    page.wait_for_url(lambda address: "/projects/new" not in address)
+    page.goto("/")
+    open_seat(page, "Nothing planned yet")
     expect(page.locator(".queue-empty .why")).to_have_text("The lead has not approved a plan yet.")
