@@ -5,17 +5,26 @@ import itertools
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
+from uuid import uuid4
 
 import pytest
 from django.db import connection
 from django.db.models import Sum
 from django.utils.timezone import now
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from annotator.models import Account, Judgment, LabelerCall, LedgerEntry, Reservation
-from annotator.pipeline import ledger
-from tests.builders import make_comparison, make_judgment, make_labeler, make_person, make_project
+from annotator.models import Account, Judgment, LabelerCall, LedgerEntry, Plan, Project, Reservation
+from annotator.pipeline import assign, judge, ledger, route
+from tests.builders import (
+    make_comparison,
+    make_judgment,
+    make_labeler,
+    make_person,
+    make_plan,
+    make_project,
+    make_user,
+)
 
 _key = itertools.count()
 
@@ -214,6 +223,97 @@ def test_no_sequence_of_operations_passes_the_cap_or_loses_an_entry(steps):
     for step, amount in steps:
         getattr(run, step)(amount)
         check(run.project)
+
+
+class Work:
+    """A project whose plans are approved and judged by its people while the lead changes prices, votes and cap."""
+
+    def __init__(self):
+        self.project = make_project(price_per_judgment=Decimal("0.5"))
+        ledger.set_cap(self.project, Decimal(20))
+        self.comparisons = [make_comparison(self.project) for _ in range(3)]
+        self.people = [make_person(self.project, make_user()) for _ in range(3)]
+        self.drafts = []
+
+    def plan(self, number):
+        sent = self.comparisons[number % 3 :]
+        plan = make_plan(self.project, dict.fromkeys(sent), status="draft")
+        Plan.objects.filter(pk=plan.pk).update(cost=sum(route.price for route in plan.routes.all()))
+        self.drafts.append(plan.pk)
+
+    def approve(self, _number):
+        if self.drafts:
+            plan = Plan.objects.get(pk=self.drafts.pop())
+            with contextlib.suppress(ledger.OverBudget):
+                route.approve(plan, None)
+            assert sum(each.amount for each in plan.reservations.all()) <= plan.cost
+
+    def price(self, number):
+        self.change(price_per_judgment=Decimal(number) / 3)
+
+    def votes(self, number):
+        self.change(votes=1 + number % 3)
+
+    def change(self, **fields):
+        Project.objects.filter(pk=self.project.pk).update(**fields)
+        self.project.refresh_from_db()
+
+    def lease(self, number):
+        assign.next_assignment(self.project, self.people[number % 3], prefetch=number > 4)
+
+    def judge(self, number):
+        held = self.project.assignments.filter(rater=self.people[number % 3]).exclude(state="judged")
+        for assignment in held.order_by("pk")[:1]:
+            judge.submit_judgment(assignment, {"level": 1}, client_id=uuid4())
+
+    def undo(self, number):
+        judged = self.project.assignments.filter(rater=self.people[number % 3], state="judged")
+        for assignment in judged.order_by("-pk")[:1]:
+            with contextlib.suppress(judge.UndoTooLate):
+                judge.undo(assignment)
+
+    def later(self, _number):
+        self.project.judgments.update(effective_at=now() - timedelta(seconds=2))
+        ledger.settle()
+
+    def expire(self, _number):
+        self.project.assignments.filter(state="leased").update(leased_until=now() - timedelta(seconds=1))
+        assign.expire_leases()
+
+    def cap(self, number):
+        with contextlib.suppress(ledger.OverBudget):
+            ledger.set_cap(self.project, Decimal(number))
+
+    def check(self):
+        account = check(self.project)
+        assert entries_of(account) <= account.spent + account.reserved <= account.cap
+        for each in account.reservations.all():
+            assert entries_of(account, reservation=each) <= each.amount - each.refunded
+        for entry in account.entries.select_related("judgment"):
+            assert entry.amount == entry.judgment.cost
+
+
+STEPS = ("plan", "approve", "price", "votes", "lease", "lease", "judge", "judge", "undo", "later", "expire", "cap")
+EVERYBODY = [(step, person) for person in range(3) for step in ("lease", "judge")]
+DEARER = [("plan", 0), ("votes", 2), ("price", 8), ("approve", 0), *EVERYBODY]
+# Two hold leases when a plan that wants one vote replaces theirs; one takes back what that plan found judged.
+FEWER = [("votes", 1), ("plan", 2), ("approve", 0), ("lease", 0), ("lease", 1)]
+FEWER += [("votes", 0), ("plan", 2), ("approve", 0), ("judge", 0), ("judge", 1)]
+ONE = [("lease", 0), ("judge", 0)]
+UNDONE = [*ONE, ("plan", 0), ("approve", 0), ("undo", 0), ("judge", 0), *ONE, *ONE]
+
+
+@pytest.mark.django_db
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 8)), max_size=30))
+@example(DEARER)
+@example(FEWER)
+@example(UNDONE)
+def test_whatever_lead_and_annotators_do_nobody_is_paid_what_was_not_reserved(steps):
+    work = Work()
+    for step, number in [("plan", 0), ("approve", 0), *steps]:
+        getattr(work, step)(number)
+        work.check()
 
 
 @pytest.mark.django_db(transaction=True)

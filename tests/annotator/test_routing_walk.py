@@ -162,9 +162,9 @@ def test_a_large_plan_is_handed_out_in_batches_and_a_run_that_died_is_finished(p
 
 
 def test_labels_are_recounted_before_labelers_begin(project):
-    endpoint = make_labeler(project, "longest", kind="null_longest").labeler_version.labeler
+    longest = project.labelers.get(kind="null_longest")
     plan = route.make_plan(project, Decimal("5.00"), strategy="all_ai")
-    plan.routes.filter(source="judge").update(source="longest", labeler=endpoint)
+    plan.routes.filter(source="judge").update(source=longest.name, labeler=longest)
     route.approve(plan, None)
     kinds = Job.objects.filter(project=project, kind__in=(Job.Kind.ROUTE, Job.Kind.LABEL)).order_by("id")
     assert list(kinds.values_list("kind", flat=True))[-2:] == [Job.Kind.ROUTE, Job.Kind.LABEL]

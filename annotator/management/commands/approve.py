@@ -18,6 +18,7 @@ class Command(BaseCommand):
         try:
             plan = Plan.objects.get(project=options["project"], number=options["plan"])
             route.approve(plan, None)
+            route.run_routes()  # places and labels, should no worker run
         except (Plan.DoesNotExist, work.StepRefused) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"plan {plan.number} approved; {plan.cost_to_pay:.2f} reserved")
