@@ -12,7 +12,9 @@ class ComparisonFilter(forms.Form):
     q = forms.CharField(label=_("Words of the prompt, or an id"), required=False, max_length=200)
     source = forms.ChoiceField(label=_("Goes to"), required=False)
     judged = forms.ChoiceField(
-        label=_("Label"), required=False, choices=[("", _("any")), ("yes", _("has one")), ("no", _("has none"))]
+        label=_("Label"),
+        required=False,
+        choices=[("", _("any")), ("yes", _("has one")), ("no", _("has none")), ("stuck", _("judged, but has none"))],
     )
     votes = forms.ChoiceField(
         label=_("Votes"),

@@ -7,10 +7,22 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Aggregate, Avg, Count, F, FloatField, Max, Q, StdDev, Sum
+from django.db.models import Aggregate, Avg, Count, Exists, F, FloatField, Max, OuterRef, Q, QuerySet, StdDev, Sum
 from django.utils.timezone import localtime, now
 
-from annotator.models import Account, Label, LedgerEntry, Plan, Project, Reservation
+from annotator.models import (
+    Account,
+    Assignment,
+    Comparison,
+    Judgment,
+    Label,
+    LedgerEntry,
+    Plan,
+    Project,
+    Rater,
+    Reservation,
+    Route,
+)
 
 # The board names the most productive people; an import may bring thousands.
 PEOPLE_SHOWN = 50
@@ -92,6 +104,21 @@ def agreement(project: Project) -> Agreement | None:
 def waiting_for_people(project: Project) -> int:
     """Places that nobody holds: judgments still wanted of people."""
     return project.comparisons.filter(places_open__gt=0).aggregate(n=Sum("places_open"))["n"] or 0
+
+
+def judged_without_label(project: Project) -> QuerySet[Comparison]:
+    """Routed comparisons whose judgments are all there and make no label: nobody could choose, a labeler abstained."""
+    plan = approved_plan(project)
+    if plan is None:
+        return Comparison.objects.none()
+    said = Judgment.objects.effective().filter(comparison=OuterRef("pk"), is_surplus=False, aggregated=True)
+    by = "rater__labeler_version__labeler__routes__"
+    by_labeler = said.filter(**{f"{by}plan": plan, f"{by}comparison": F("comparison")})
+    sent = Exists(plan.routes.filter(source=Route.PEOPLE, comparison=OuterRef("pk")))
+    leased = Exists(Assignment.objects.filter(comparison=OuterRef("pk"), state=Assignment.State.LEASED))
+    by_people = sent & Q(places_open=0) & ~leased & Exists(said.filter(rater__kind=Rater.Kind.PERSON))
+    labels = Exists(_labels(project).filter(comparison=OuterRef("pk")))
+    return project.comparisons.filter(~labels & (by_people | Exists(by_labeler)))
 
 
 def people(project: Project) -> tuple[list[Any], int]:

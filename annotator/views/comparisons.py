@@ -70,7 +70,9 @@ def _chosen(project: Project, plan: Plan | None, asked: dict[str, Any]) -> Query
     if asked.get("control"):
         found = found.filter(Exists(routes.filter(is_control=True)))
     labels = Label.objects.filter(recipe__project=project, recipe__is_default=True, comparison=OuterRef("pk"))
-    if judged := asked.get("judged"):
+    if asked.get("judged") == "stuck":
+        found = found.filter(pk__in=readings.board.judged_without_label(project).values("pk"))
+    elif judged := asked.get("judged"):
         has_label = Exists(labels.filter(votes__gt=0))
         found = found.filter(has_label if judged == "yes" else ~has_label)
     if asked.get("votes") == "disagree":

@@ -60,6 +60,7 @@ def board(request: HttpRequest, project_id: int) -> HttpResponse:
         "account": account,
         "agreement": readings.board.agreement(project),
         "waiting": readings.board.waiting_for_people(project),
+        "without_label": readings.board.judged_without_label(project).count(),
         "bars": _bars(project, stages),
         "legend": _legend(project, stages),
         "jobs": _jobs(project),

@@ -67,6 +67,24 @@ def test_the_board_begins_with_one_sentence_of_what_was_measured(project, lead, 
     assert f"{second} imported 0 1 2:00" in said
 
 
+def test_the_board_tells_what_is_judged_and_has_no_label_and_leads_there(project, lead, client):
+    chosen, stuck, open_one, abstained = (make_comparison(project) for _ in range(4))
+    person, judge = make_person(project), make_labeler(project)
+    make_plan(project, {chosen: None, stuck: None, open_one: None, abstained: judge})
+    project.comparisons.filter(pk=open_one.pk).update(places_open=1)
+    make_judgment(chosen, person, 1)
+    for comparison in (stuck, open_one):
+        make_judgment(comparison, person, outcome="cannot_judge", justification="Both in a language I do not read.")
+    make_judgment(abstained, judge, outcome="abstain")
+    aggregate.default_recipe(project)
+    aggregate.aggregate()
+    board = page(client, "board", project.pk)
+    assert "2 comparisons are judged and have no label" in text(board)
+    assert "?judged=stuck" in board.content.decode()
+    listed = page(client, "comparisons", project.pk, judged="stuck").context["rows"]
+    assert [row["comparison"] for row in listed] == [stuck, abstained]
+
+
 def test_a_chosen_theme_is_kept_and_leads_back_to_our_own_pages_only(project, lead, client):
     address = reverse("board", args=[project.pk])
     assert client.post(reverse("theme"), {"theme": "dark", "next": address}).headers["Location"] == address
