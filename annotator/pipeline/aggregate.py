@@ -38,7 +38,6 @@ def aggregate(limit: int = BATCH) -> int:
     Only judgments read here are marked as seen, so one that arrives meanwhile waits for the next call. Revisions
     that were replaced before they were seen are taken in too: their comparison is counted without them.
     """
-    seen = now()
     with transaction.atomic():
         _one_at_a_time()
         waiting = Judgment.objects.final().filter(aggregated=False).order_by("effective_at", "id")
@@ -48,6 +47,7 @@ def aggregate(limit: int = BATCH) -> int:
                 :limit
             ]
         )
+        seen = now()  # after reading them and after waiting for the lock: what was taken must be counted
         for project_id in sorted({project for _pk, project, _comparison in taken}):
             comparisons = {comparison for _pk, project, comparison in taken if project == project_id}
             plan = approved_plan(project_id)
