@@ -158,7 +158,11 @@ def rater_name(value: Any, name: str, is_ai: bool) -> str:
     """People may be anonymous, a labeler has a name."""
     if value is None and not is_ai:
         return ""
-    return rows.identifier(value, name, width=100 if is_ai else rows.ID_WIDTH)
+    checked = rows.identifier(value, name, width=100 if is_ai else rows.ID_WIDTH)
+    # Routes and ledger call the project's people that: a labeler of the name would be taken for them.
+    if is_ai and checked.strip().casefold() == "people":
+        raise RowInvalid(name, f"an AI labeler cannot be called {checked!r}, which stands for the project's people")
+    return checked
 
 
 def _which(value: Any, name: str, comparisons: list[ComparisonRow]) -> int:

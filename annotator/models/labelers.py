@@ -29,7 +29,11 @@ class Labeler(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["project", "name"], name="labeler_name_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "name"], name="labeler_name_once"),
+            # A route's source is a labeler's name or Route.PEOPLE.
+            models.CheckConstraint(condition=~models.Q(name__iexact="people"), name="labeler_not_people"),
+        ]
 
     def __str__(self) -> str:
         return self.name
