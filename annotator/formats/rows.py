@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +18,8 @@ from typing import Any
 ID_WIDTH = 200
 SOURCE_WIDTH = 100
 ROLES = ("system", "user", "assistant")
+# No clock on earth was ever farther from UTC (Manila until 1844: 15:56).
+LARGEST_OFFSET = timedelta(hours=16)
 
 
 class RowInvalid(Exception):
@@ -145,14 +147,19 @@ def money(value: Any, name: str) -> Decimal:
 
 
 def moment(value: Any, name: str) -> datetime | None:
-    """An ISO 8601 time; without a zone it is taken as UTC."""
+    """An ISO 8601 time, as UTC; without a zone it is taken as UTC."""
     if value is None:
         return None
     try:
         when = value if isinstance(value, datetime) else datetime.fromisoformat(value)
     except (TypeError, ValueError):
         raise RowInvalid(name, f"must be a time such as 2026-03-01T12:00:00Z, not {value!r}") from None
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
+    if abs(when.utcoffset() or timedelta()) > LARGEST_OFFSET:
+        raise RowInvalid(name, f"is in a time zone that does not exist: {str(value)!r}")
+    try:
+        return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+    except OverflowError:
+        raise RowInvalid(name, f"is too early or too late to be stored: {str(value)!r}") from None
 
 
 def mapping(value: Any, name: str) -> dict[str, Any]:
