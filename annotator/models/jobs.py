@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import uuid
 from datetime import timedelta
 from typing import Any, Self
@@ -22,6 +23,17 @@ LOCK = 0x5317C6
 
 class JobCancelled(Exception):
     """Somebody cancelled the job, or another worker has taken it over; the step stops and leaves what it stored."""
+
+
+def storable(value: Any) -> Any:
+    """`value` as text and jsonb columns hold it: no NUL, no lone surrogate, no NaN, at any depth."""
+    if isinstance(value, str):
+        return value.replace("\0", "").encode(errors="replace").decode()
+    if isinstance(value, dict):
+        return {storable(key): storable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(inner) for inner in value]
+    return value if not isinstance(value, float) or math.isfinite(value) else str(value)
 
 
 class JobQuerySet(models.QuerySet["Job"]):
@@ -160,7 +172,7 @@ class Job(models.Model):
         alive = (
             self._mine()
             .filter(cancel_requested=False)
-            .update(progress=progress, total=total, message=message, lease_until=now() + LEASE)
+            .update(progress=progress, total=total, message=storable(message), lease_until=now() + LEASE)
         )
         if not alive:
             raise JobCancelled(str(self))
@@ -179,7 +191,10 @@ class Job(models.Model):
             raise JobCancelled(str(self))
 
     def finish(self, state: str, message: str = "", **result: Any) -> None:
-        self._mine().update(state=state, message=message, result=result, ended_at=now(), lease_until=None)
+        """End the job. What it says is stored whatever it quotes: a job that cannot say how it ended never ends."""
+        self._mine().update(
+            state=state, message=storable(message), result=storable(result), ended_at=now(), lease_until=None
+        )
 
     def cancel(self) -> None:
         """A waiting job ends at once, and so does one whose worker died; a running one at its next beat."""
