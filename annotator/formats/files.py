@@ -7,7 +7,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +18,10 @@ from annotator.formats.rows import RowInvalid
 
 # A longer line is not a row of text for people to judge.
 LONGEST_LINE = 64 * 2**20
+# Every so many lines, empty ones too, the reader says that it still reads: 30 million empty lines are 29 KB gzip'ed.
+SIGN_OF_LIFE = 100_000
+# What a line counts against a budget at least, in bytes: reading an empty one takes as long as a short one.
+LEAST_LINE = 64
 # Columns that hold structure; in CSV, and in Parquet where they are text, they are written as JSON.
 STRUCTURED = (
     "turns", "context", "responses", "comparisons", "metadata", "prompt_metadata", "judgments",
@@ -31,14 +35,22 @@ class FileInvalid(Exception):
     """The file as a whole cannot be read; the message says what to upload instead."""
 
 
+class BudgetSpent(Exception):
+    """As much of the file was read as was allowed, and it goes on."""
+
+
 class RowFile:
     """Iterates (line, row); a row that cannot be read comes as the RowInvalid that says why. Memory stays flat.
 
-    Lines count from 1; a Parquet row's line is its place in the file.
+    Lines count from 1; a Parquet row's line is its place in the file. `budget`: how many bytes of text, unpacked,
+    may be read before BudgetSpent is raised. `on_line(line)` is called every SIGN_OF_LIFE lines of text, empty
+    ones too.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, budget: int | None = None, on_line: Callable[[int], None] | None = None) -> None:
         self.path = path
+        self.budget = budget
+        self.on_line = on_line
         self.size = max(path.stat().st_size, 1)
         self._raw: IO[bytes] | None = None
         self._share = 0.0
@@ -60,10 +72,27 @@ class RowFile:
         with self.path.open("rb") as self._raw:
             stream = gzip.GzipFile(fileobj=self._raw) if self._gzip else self._raw
             try:
-                yield from (_csv if self.container == "csv" else _json_lines)(stream)  # type: ignore[arg-type]
+                lines = self._lines(stream)  # type: ignore[arg-type]
+                yield from (_csv if self.container == "csv" else _json_lines)(lines)
             except (gzip.BadGzipFile, EOFError, zlib.error) as error:
                 raise FileInvalid(f"the gzip file is damaged or cut off: {error}") from error
         self._share = 1.0
+
+    def _lines(self, stream: IO[bytes]) -> Iterator[bytes]:
+        """The lines, ends kept. A budget also bounds how much of the line that crosses it is held."""
+        line, taken = 0, 0
+        left = LONGEST_LINE if self.budget is None else min(LONGEST_LINE, self.budget)
+        while raw := stream.readline(left):
+            line, taken = line + 1, taken + max(len(raw), LEAST_LINE)
+            if len(raw) == LONGEST_LINE and not raw.endswith(b"\n"):
+                raise FileInvalid(f"line {line} is longer than {LONGEST_LINE // 2**20} MB")
+            if self.on_line and line % SIGN_OF_LIFE == 0:
+                self.on_line(line)
+            if self.budget is not None:
+                left = min(LONGEST_LINE, self.budget - taken)
+                if left <= 0 and stream.read(1):
+                    raise BudgetSpent
+            yield raw.removeprefix(b"\xef\xbb\xbf") if line == 1 else raw
 
     def _text_container(self) -> str:
         opener = gzip.open if self._gzip else open
@@ -94,14 +123,8 @@ class RowFile:
             raise FileInvalid(f"the Parquet file cannot be read: {error}") from error
 
 
-def _json_lines(stream: IO[bytes]) -> Iterator[Numbered]:
-    line = 0
-    while raw := stream.readline(LONGEST_LINE):
-        line += 1
-        if len(raw) == LONGEST_LINE and not raw.endswith(b"\n"):
-            raise FileInvalid(f"line {line} is longer than {LONGEST_LINE // 2**20} MB")
-        if line == 1:
-            raw = raw.removeprefix(b"\xef\xbb\xbf")
+def _json_lines(lines: Iterator[bytes]) -> Iterator[Numbered]:
+    for line, raw in enumerate(lines, 1):
         if raw.strip():
             yield line, _json_row(raw)
 
@@ -122,14 +145,17 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _csv(stream: IO[bytes]) -> Iterator[Numbered]:
+def _csv(lines: Iterator[bytes]) -> Iterator[Numbered]:
     csv.field_size_limit(LONGEST_LINE)
     # Broken UTF-8 becomes lone surrogates here, which the check of each text reports with its row and column.
-    lines = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.reader(lines, strict=True)
+    texts = (raw.decode(errors="surrogateescape") for raw in lines)
+    # Lines may also end in a bare carriage return, which the bytes were not split at.
+    reader = csv.reader((line for text in texts for line in io.StringIO(text, newline="")), strict=True)
     line = 1
     try:
         header = next(reader, [])
+        if any("\udc80" <= letter <= "\udcff" for name in header for letter in name):
+            raise FileInvalid("the first line is not UTF-8; save the file as UTF-8")
         if len(set(header)) != len(header):
             raise FileInvalid("two columns of the CSV file have the same name")
         line = reader.line_num + 1

@@ -24,7 +24,7 @@ from django.utils.translation import ngettext
 
 from annotator import formats, protocols
 from annotator.formats import recorded
-from annotator.formats.files import FileInvalid, RowFile
+from annotator.formats.files import BudgetSpent, FileInvalid, RowFile
 from annotator.formats.rows import Entry, RowInvalid
 from annotator.models import Job, JobCancelled, Project
 from annotator.pipeline import ingest_tables, work
@@ -34,6 +34,8 @@ ERRORS_SHOWN = 100
 # Rows and characters between two progress beats; each batch is one COPY a table.
 BATCH = 1000
 BATCH_SIZE = 16 * 2**20
+# Bytes of text that a preview reads: somebody waits for the page, and a small gzip file may hold gigabytes.
+PREVIEW_SIZE = 64 * 2**20
 # Folder of uploads in storage, one folder a project.
 UPLOADS = "uploads"
 UPLOAD_KEPT = timedelta(days=1)
@@ -96,6 +98,8 @@ class Preview:
     rows_checked: int = 0
     errors: Errors = field(default_factory=Errors)
     problem: str = ""
+    # The rest was not looked at, because it is long, not because enough rows were.
+    cut_short: bool = False
 
 
 @shared_task(name=work.TASKS[Job.Kind.INGEST])
@@ -188,10 +192,15 @@ def ingest_file(project: Project, path: Path, *, source: str = "", job: Job | No
 def _stage(
     project: Project, path: Path, staging: ingest_tables.Staging, errors: Errors, source: str, job: Job | None
 ) -> None:
-    file = RowFile(path)
+    taken = 0
+
+    def beat(_line: int = 0) -> None:
+        if job:
+            job.beat(int(70 * file.share_read()), 100, _("%(count)s rows read") % {"count": taken})
+
+    file = RowFile(path, on_line=beat)
     definition = recorded.lenient(protocols.read(project.protocol.definition))
     staging.begin(project.protocol.pk, source)
-    taken = 0
     for taken, (line, entry) in enumerate(entries(file, errors), 1):
         try:
             answers = [recorded.answer(definition, vote) for vote in entry.votes]
@@ -200,8 +209,7 @@ def _stage(
             errors.add(line, invalid.field, invalid.reason)
         if taken % BATCH == 0 or staging.pending_size > BATCH_SIZE:
             staging.flush(keep=not errors.shown)
-            if job:
-                job.beat(int(70 * file.share_read()), 100, _("%(count)s rows read") % {"count": taken})
+            beat()
     staging.flush(keep=not errors.shown)
     if not taken and not errors.shown:
         raise FileInvalid("the file holds no rows")
@@ -238,11 +246,14 @@ def read_row(row: dict[str, Any] | RowInvalid, known: bool) -> Entry:
 
 
 def preview(project: Project, path: Path, *, rows: int = 1000, shown: int = 10) -> Preview:
-    """Check the first `rows` rows without storing anything, and keep the first `shown` entries to look at."""
+    """Check the first `rows` rows without storing anything, and keep the first `shown` entries to look at.
+
+    Reads PREVIEW_SIZE at most.
+    """
     seen = Preview()
     definition = recorded.lenient(protocols.read(project.protocol.definition))
     try:
-        file = RowFile(path)
+        file = RowFile(path, budget=PREVIEW_SIZE)
         seen.container = file.container
         for line, row in file:
             if seen.rows_checked == rows:
@@ -251,6 +262,10 @@ def preview(project: Project, path: Path, *, rows: int = 1000, shown: int = 10) 
             _look(seen, definition, line, row, shown)
     except FileInvalid as invalid:
         seen.problem = str(invalid)
+    except BudgetSpent:
+        seen.cut_short = True
+    if seen.cut_short and not seen.rows_checked:
+        seen.problem = _("there is no row in the first %(size)s MB of the file") % {"size": PREVIEW_SIZE // 2**20}
     if not seen.rows_checked and not seen.problem:
         seen.problem = "the file holds no rows"
     return seen

@@ -11,11 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.db import IntegrityError
 
 from annotator.formats import files, native
 from annotator.models import (
     Comparison,
     Job,
+    JobCancelled,
     Judgment,
     Labeler,
     LabelerVersion,
@@ -401,3 +403,91 @@ def test_published_preference_data_comes_in_whole(name, preset, expected):
     if name == "tulu1_user_oriented":
         assert Judgment.objects.filter(round=2).count() == 5
         assert project.comparisons.filter(metadata__identical_responses=True).count() == 35
+
+
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        ({**ROW, "judgments": [{"kind": "ai", "rater": "People", "p_b": 0.5}]}, "judgments[0].rater"),
+        ({**ROW, "ai_labels": [{"judge": " people", "preference": 0.5}]}, "ai_labels[0].judge"),
+        (
+            {**ROW, "judgments": [{"kind": "person", "level": 1, "created_at": "2026-01-01T00:00:00+23:59"}]},
+            "judgments[0].created_at",
+        ),
+        (
+            {**ROW, "judgments": [{"kind": "person", "level": 1, "created_at": "0001-01-01T00:00:00+10:00"}]},
+            "judgments[0].created_at",
+        ),
+    ],
+)
+def test_a_labeler_called_people_and_a_time_out_of_this_world_are_refused_with_row_and_field(tmp_path, row, field):
+    errors = refusal(make_project(), write(tmp_path, [{**ROW, "id": "q0"}, row]))["errors"]
+    assert [(error["line"], error["field"]) for error in errors] == [(2, field)]
+
+
+def test_a_time_with_a_zone_is_stored_as_the_same_moment_and_people_may_be_called_people(tmp_path):
+    vote = {"kind": "person", "rater": "people", "level": 1, "created_at": "2026-01-01T05:30:00+05:30"}
+    ingest.ingest_file(make_project(), write(tmp_path, [{**ROW, "judgments": [vote]}]))
+    assert Judgment.objects.get().created_at.isoformat() == "2026-01-01T00:00:00+00:00"
+    assert Rater.objects.get().external_id == "people"
+
+
+def test_the_database_refuses_a_labeler_called_people():
+    with pytest.raises(IntegrityError, match="labeler_not_people"):
+        Labeler.objects.create(project=make_project(), name="People", kind="recorded")
+
+
+def test_a_csv_header_in_latin_1_is_refused_before_its_rows_are_looked_at(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_bytes("id,prompt,réponse\n1,x,y\n".encode("latin-1"))
+    project = make_project()
+    assert ingest.preview(project, path).problem == "the first line is not UTF-8; save the file as UTF-8"
+    with pytest.raises(work.StepRefused, match="save the file as UTF-8"):
+        ingest.ingest_file(project, path)
+
+
+def test_csv_lines_may_end_in_bare_carriage_returns(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"id,prompt,response_a,response_b\rq1,Why?,So.,Because.\r")
+    assert ingest.ingest_file(make_project(), path).comparisons == 1
+
+
+@pytest.mark.parametrize("start", [json.dumps(ROW).encode(), b"id,prompt"])
+def test_a_preview_of_endless_empty_lines_ends_soon(tmp_path, start, monkeypatch):
+    monkeypatch.setattr(ingest, "PREVIEW_SIZE", 1000 * files.LEAST_LINE)
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(gzip.compress(start + b"\n" * 300_000))
+    lines = []
+    monkeypatch.setattr(files, "SIGN_OF_LIFE", 1)
+    file = files.RowFile(path, budget=ingest.PREVIEW_SIZE, on_line=lines.append)
+    with pytest.raises(files.BudgetSpent):
+        list(file)
+    assert len(lines) <= 1000
+    seen = ingest.preview(make_project(), path)
+    assert seen.cut_short
+
+
+def test_a_file_that_just_fits_the_budget_is_read_whole(tmp_path):
+    path = write(tmp_path, [ROW, ROW])
+    assert len(list(files.RowFile(path, budget=path.stat().st_size))) == 2
+
+
+@pytest.mark.parametrize("start", [json.dumps(ROW), "id,prompt"])
+def test_an_import_of_empty_lines_can_be_cancelled(tmp_path, start, monkeypatch):
+    monkeypatch.setattr(files, "SIGN_OF_LIFE", 100)
+    project = make_project()
+    Job.objects.request(project, Job.Kind.INGEST)
+    job = Job.objects.claim(Job.Kind.INGEST)
+    job.cancel()
+    with pytest.raises(JobCancelled):
+        ingest.ingest_file(project, write(tmp_path, [start + "\n" * 101]), job=job)
+
+
+def test_a_job_says_how_it_ended_whatever_that_quotes():
+    Job.objects.request(make_project(), Job.Kind.INGEST)
+    job = Job.objects.claim(Job.Kind.INGEST)
+    job.beat(1, 2, "read \0 and \udcff")
+    job.finish(Job.State.FAILED, "a\0b\udce9", errors=[{"field": "r\udce9p\0", "share": float("nan")}])
+    job.refresh_from_db()
+    assert (job.state, job.message) == (Job.State.FAILED, "ab?")
+    assert job.result == {"errors": [{"field": "r?p", "share": "nan"}]}
