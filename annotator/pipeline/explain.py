@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from django.utils.translation import gettext as _
 
-from routing import mixtures, traits
+from routing import features, mixtures, traits
 from routing.strategies import Allocation, Problem
 
 # A group of comparisons is worth naming when people get this much more of it than of everything.
 LIFT = 0.1
 GROUPS = 6
 FEWEST = 10
+SIGNED = {name for name, signed in zip(features.NAMES, features.SIGNED, strict=True) if signed}
 # Probabilities between these say that a labeler could not decide.
 UNSURE = (0.4, 0.6)
 
@@ -41,7 +42,8 @@ class Reasons:
         named: set[str] = set()
         for column in np.argsort(-lift):
             name = bins.labels[column][0]
-            if name in traits.LABELER_TRAITS:  # said for every route anyway
+            # What labelers said is told for every route; a signed feature has lost its side here.
+            if name in traits.LABELER_TRAITS or name in SIGNED:
                 continue
             if lift[column] < LIFT or len(found) == GROUPS:
                 break
@@ -58,15 +60,12 @@ class Reasons:
 
     def summary(self) -> list[dict[str, Any]]:
         """[{"text", "count"}] of what goes to people and why, for the plan's page."""
-        control = self.people & self.allocation.is_control
         rows = [
             {"text": words, "count": int((self.members[:, column] & self.people).sum())}
             for column, words in self.groups.items()
         ]
         if self.disagree.any():
             rows.insert(0, {"text": _("the labelers disagree"), "count": int((self.disagree & self.people).sum())})
-        if control.any():
-            rows.append({"text": _("random control share, drawn blindly"), "count": int(control.sum())})
         return rows
 
     def of(self, row: int) -> str:
