@@ -30,7 +30,8 @@ from django.utils.translation import gettext as _
 from annotator.models import Assignment, Comparison, Flag, Plan, Project, Rater
 
 EXPIRE_BATCH = 500
-# One open and one fetched ahead is the rule; an undo or a second window can add to it.
+# One open and one fetched ahead is the rule; an undo or a second window can add to it. Whoever holds as many fetches
+# nothing ahead: they would keep the places from others by opening one after the other.
 HELD_AT_MOST = 8
 
 _HELD = """
@@ -108,7 +109,8 @@ def next_assignment(
     """What `rater` judges now: the lease they hold, else a new one; None when nothing is left for them.
 
     With `prefetch` the one after it: leased too, but not opened, so somebody else may take it over while it is the
-    last thing left. With `resume` a draft whose lease ran out comes first, when its place is still free.
+    last thing left; None as well while they hold HELD_AT_MOST. With `resume` a draft whose lease ran out comes first,
+    when its place is still free.
     Calling it again gives the same assignment.
     """
     if project.status != Project.Status.ACTIVE:
@@ -116,7 +118,9 @@ def next_assignment(
     held = _held(rater)
     if prefetch:
         ahead = [assignment for assignment in held if assignment.opened_at is None]
-        return ahead[0] if ahead else _new_lease(project, rater, ahead=True)
+        if ahead:
+            return ahead[0]
+        return _new_lease(project, rater, ahead=True) if len(held) < HELD_AT_MOST else None
     for assignment in held:
         if open_now(assignment, project):
             return assignment

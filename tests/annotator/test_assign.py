@@ -280,3 +280,16 @@ def test_the_next_lease_takes_the_same_few_queries_however_long_the_queue(count)
         assert assign.next_assignment(project, rater)
     # held?, savepoint, search, lease with recount, release
     assert len(queries) == 5
+
+
+def test_opening_what_was_fetched_ahead_again_and_again_does_not_hoard_places():
+    project = make_project()
+    wanted(project, assign.HELD_AT_MOST + 3)
+    rater = person(project)
+    assign.next_assignment(project, rater)
+    for _each in range(assign.HELD_AT_MOST + 3):
+        if ahead := assign.next_assignment(project, rater, prefetch=True):
+            assert assign.open_now(ahead, project)
+    assert project.assignments.filter(state="leased").count() == assign.HELD_AT_MOST
+    assert assign.next_assignment(project, rater).opened_at, "what they hold is still given"
+    assert assign.next_assignment(project, person(project))
