@@ -109,6 +109,10 @@ class JudgmentQuerySet(models.QuerySet["Judgment"]):
         """All revisions that nobody can take back any more: what is settled and aggregated."""
         return self.filter(self.is_final())
 
+    def not_final(self) -> Self:
+        """All revisions that may still be taken back."""
+        return self.exclude(self.is_final())
+
     @staticmethod
     def is_final(prefix: str = "") -> models.Q:
         """The condition of `final`, for queries that reach judgments by `prefix`."""

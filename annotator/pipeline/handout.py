@@ -6,10 +6,11 @@ What is as it should be is passed over, so a run that stopped midway is finished
 
 from __future__ import annotations
 
+from collections import defaultdict
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import Count, Exists, F, OuterRef, Subquery, Sum
+from django.db.models import Count, Exists, F, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 
 from annotator.models import Comparison, Job, Judgment, Labeler, Plan, Rater, Route
@@ -35,14 +36,24 @@ def to_pay(plan: Plan) -> list[tuple[str, Decimal]]:
 
 
 def _people_due(plan: Plan) -> Decimal:
-    """The price of the votes beyond those that are there. One that can still be undone may have to be given again."""
-    theirs = Judgment.objects.final().filter(
-        comparison=OuterRef("comparison"), is_current=True, is_surplus=False, rater__kind=Rater.Kind.PERSON
-    )
-    have = theirs.order_by().values("comparison").annotate(n=Count("pk")).values("n")
-    sent = plan.routes.filter(source=Route.PEOPLE).annotate(have=Coalesce(Subquery(have), 0))
-    rows = sent.filter(have__lt=F("votes")).values_list("price", "votes", "have")
-    return sum((vote_price(price, votes) * (votes - have) for price, votes, have in rows.iterator()), Decimal(0))
+    """The price of the votes beyond those that are there.
+
+    One that can still be undone is there and paid. Should it be undone, its pay comes over to this plan (`judge`), so
+    only what this plan pays more for it is due.
+    """
+    theirs = Judgment.objects.filter(is_current=True, is_surplus=False, rater__kind=Rater.Kind.PERSON)
+    have = theirs.filter(comparison=OuterRef("comparison")).order_by().values("comparison").annotate(n=Count("pk"))
+    sent = plan.routes.filter(source=Route.PEOPLE).annotate(have=Coalesce(Subquery(have.values("n")), 0))
+    undoable: dict[int, list[Decimal]] = defaultdict(list)
+    for comparison, paid in theirs.filter(project=plan.project_id).not_final().values_list("comparison", "cost"):
+        undoable[comparison].append(paid)
+    rows = sent.filter(Q(have__lt=F("votes")) | Q(comparison__in=list(undoable)))
+    due = Decimal(0)
+    for comparison, price, votes, present in rows.values_list("comparison", "price", "votes", "have").iterator():
+        each = vote_price(price, votes)
+        dearer = sum((max(each - paid, Decimal(0)) for paid in undoable[comparison]), Decimal(0))
+        due += each * max(votes - present, 0) + min(dearer, each * min(votes, present))
+    return due
 
 
 def _labeler_due(plan: Plan, labeler: Labeler) -> Decimal:

@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
 from annotator import protocols
-from annotator.models import Assignment, Comparison, Judgment, Protocol, Rater, Reservation
+from annotator.models import Assignment, Comparison, Judgment, Project, Protocol, Rater, Reservation
 from annotator.models.routes import vote_price
 from annotator.pipeline import assign, ledger
 
@@ -33,8 +34,8 @@ class UndoTooLate(Exception):
     """The judgment counts already: labels and exports may have seen it."""
 
 
-class _Crowded(Exception):
-    """More people hold the comparison than its plan pays for (a later plan wants fewer): count under its lock."""
+class _Unusual(Exception):
+    """To be repeated with the comparison locked: its lease is gone, or more people hold it than its plan pays for."""
 
 
 def submit_judgment(
@@ -54,7 +55,7 @@ def submit_judgment(
     judgment = _judgment(assignment, checked, protocol, client_id, active_ms)
     try:
         return _store(assignment, judgment, usual=True)
-    except (IntegrityError, _Crowded):
+    except (IntegrityError, _Unusual):
         pass
     try:
         return _store(assignment, judgment, usual=False)
@@ -77,10 +78,12 @@ def undo(assignment: Assignment) -> Assignment:
 
     The revision is kept and never counts. Raises UndoTooLate when there is nothing left to undo.
     """
+    # No plan is approved meanwhile: the approved one is told what the opened place costs.
+    Project.objects.select_for_update(no_key=True).get(pk=assignment.project_id)
     assign.lock([assignment.comparison_id])
     fresh = Judgment.objects.filter(assignment=assignment, is_current=True, effective_at__gt=now())
     judgment = fresh.select_for_update(no_key=True).first()
-    if judgment is None or not ledger.withdraw(judgment):
+    if judgment is None or not _withdraw(assignment, judgment):
         raise UndoTooLate
     # Marked, so that exports can tell what was taken back from what was corrected later. To be aggregated again: a
     # label must not keep what was taken back.
@@ -95,6 +98,21 @@ def undo(assignment: Assignment) -> Assignment:
     assignment.save(update_fields=["draft", "state", "opened_at", "draft_saved_at", "leased_until"])
     assign.recount([assignment.comparison_id])
     return assignment
+
+
+def _withdraw(assignment: Assignment, judgment: Judgment) -> bool:
+    """Take the pay back; False when it is too late.
+
+    A plan that was approved since counted this vote as there (`handout`) and set no money aside for it. Its place
+    opens again, so what the former plan gets back goes to the plan that pays for the place now.
+    """
+    kept = None if judgment.is_surplus else _kept(assignment)
+    if kept is None or judgment.plan_id == kept.reservation.plan_id:
+        return ledger.withdraw(judgment)
+    before = _held_by_people(assignment.comparison_id).exclude(pk=judgment.pk)
+    if before.exclude(plan=kept.reservation.plan_id).count() >= kept.votes:
+        return ledger.withdraw(judgment)
+    return ledger.withdraw(judgment, onto=kept.reservation, at_most=kept.price)
 
 
 def shown_answer(judgment: Judgment) -> dict[str, Any]:
@@ -143,7 +161,9 @@ def _store(assignment: Assignment, judgment: Judgment, *, usual: bool) -> Judgme
     """Store the answer that closes the lease.
 
     Nearly every answer is the first one (none was undone) to a comparison with a place for everybody who holds it, so
-    that is tried first and without a lock: IntegrityError or _Crowded when it is not as `usual`.
+    that is tried first and without a lock: IntegrityError or _Unusual when it is not as `usual`. The transaction is
+    left then: an update that waited for another window keeps the assignment locked even when it found it judged, and
+    whoever locks both takes the comparison first.
     """
     if not usual:
         assign.lock([assignment.comparison_id])
@@ -151,18 +171,16 @@ def _store(assignment: Assignment, judgment: Judgment, *, usual: bool) -> Judgme
     if sent_before := _sent(earlier, judgment.client_id):
         return sent_before
     if not _close(assignment, judgment, Assignment.State.LEASED):
-        return _store_late(assignment, judgment)
+        if usual:
+            raise _Unusual
+        return _store_late(assignment, judgment, earlier)
     judgment.pk, judgment.revision = None, len(earlier) + 1
     return _pay(assignment, judgment, locked=not usual)
 
 
-def _store_late(assignment: Assignment, judgment: Judgment) -> Judgment:
-    """The lease is gone: it ran out, was taken over or skipped, or another window has judged."""
-    assign.lock([assignment.comparison_id])
-    earlier = _revisions(assignment)
-    if sent_before := _sent(earlier, judgment.client_id):
-        return sent_before
-    judgment.revision = len(earlier) + 1
+def _store_late(assignment: Assignment, judgment: Judgment, earlier: list[Judgment]) -> Judgment:
+    """The lease is gone: it ran out, was taken over or skipped, or another window has judged. Needs the lock."""
+    judgment.pk, judgment.revision = None, len(earlier) + 1
     for first in earlier:
         if first.is_current:
             # The first answer stands; the second is kept as a revision that does not count, and is not paid.
@@ -170,10 +188,9 @@ def _store_late(assignment: Assignment, judgment: Judgment) -> Judgment:
             judgment.provenance = {"second_answer_to": first.pk}
             judgment.save(force_insert=True)
             return first
-    if not _close(assignment, judgment, Assignment.State.LEASED):
-        free = Comparison.objects.filter(pk=assignment.comparison_id, places_open__gt=0).exists()
-        judgment.is_surplus = not free
-        _close(assignment, judgment, Assignment.State.EXPIRED, Assignment.State.SKIPPED)
+    free = Comparison.objects.filter(pk=assignment.comparison_id, places_open__gt=0).exists()
+    judgment.is_surplus = not free
+    _close(assignment, judgment, Assignment.State.EXPIRED, Assignment.State.SKIPPED)
     _pay(assignment, judgment, locked=True)
     assign.recount([assignment.comparison_id])
     return judgment
@@ -188,14 +205,14 @@ def _close(assignment: Assignment, judgment: Judgment, *states: str) -> bool:
 def _pay(assignment: Assignment, judgment: Judgment, *, locked: bool) -> Judgment:
     """Store the judgment under the plan that sent it to people, and pay it from what that plan reserved.
 
-    Raises _Crowded when the places must be counted and the comparison is not locked.
+    Raises _Unusual when the places must be counted and the comparison is not locked.
     """
     kept = _kept(assignment)
     judgment.plan_id = kept.reservation.plan_id if kept else None
     if kept and not judgment.is_surplus and kept.others >= kept.votes:
         if not locked:
-            raise _Crowded
-        judgment.is_surplus = _judged_by_people(assignment.comparison_id) >= kept.votes
+            raise _Unusual
+        judgment.is_surplus = _held_by_people(assignment.comparison_id).count() >= kept.votes
     judgment.cost = price = kept.price if kept else assignment.project.price_per_judgment
     judgment.save(force_insert=True)
     if not price:
@@ -238,10 +255,10 @@ def _kept(assignment: Assignment) -> _Kept | None:
     return None
 
 
-def _judged_by_people(comparison_id: int) -> int:
+def _held_by_people(comparison_id: int) -> QuerySet[Judgment]:
     """Judgments that hold a place of a locked comparison."""
     counted = Judgment.objects.filter(comparison=comparison_id, is_current=True, is_surplus=False)
-    return counted.filter(rater__kind=Rater.Kind.PERSON).count()
+    return counted.filter(rater__kind=Rater.Kind.PERSON)
 
 
 def _revisions(assignment: Assignment) -> list[Judgment]:

@@ -173,17 +173,25 @@ def pay_surplus(judgment: Judgment, amount: Decimal) -> LedgerEntry:
 
 
 @transaction.atomic
-def withdraw(judgment: Judgment) -> bool:
-    """Take back the payment of a judgment undone in its undo window. False when it is settled: then it stays."""
+def withdraw(judgment: Judgment, *, onto: Reservation | None = None, at_most: Decimal = Decimal(0)) -> bool:
+    """Take back the payment of a judgment undone in its undo window. False when it is settled: then it stays.
+
+    What goes back to a closed reservation is free money; up to `at_most` of it is set aside again in `onto`.
+    """
     entry = LedgerEntry.objects.select_for_update().filter(judgment=judgment).first()
     if entry is None:
         return True
     if entry.settled:
         return False
-    reservation = _locked(entry.reservation_id) if entry.reservation_id else None
+    wanted = [entry.reservation_id, onto.pk if onto else None]
+    locked = Reservation.objects.filter(pk__in=[pk for pk in wanted if pk]).order_by("pk").select_for_update()
+    by_id = {each.pk: each for each in locked}
+    reservation = by_id.get(entry.reservation_id or 0)
     entry.delete()
     if reservation and not reservation.is_open:
         _refund(reservation)
+        if onto and onto.pk != reservation.pk:
+            _widen(by_id[onto.pk], min(entry.amount, _exact(at_most)))
     return True
 
 

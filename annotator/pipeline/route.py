@@ -104,8 +104,8 @@ def approve(plan: Plan, by: User | None) -> Plan:
     The first places are open at once. Approving it again only asks for that job again, should it have been cancelled.
     Raises ledger.OverBudget or StepRefused, and then nothing has changed.
     """
-    due = handout.to_pay(plan)
     with transaction.atomic():
+        # Nobody undoes a judgment from here on, so what is there stays there until it is reserved for.
         project = Project.objects.select_for_update(no_key=True).get(pk=plan.project_id)
         plan.refresh_from_db()
         if plan.status == Plan.Status.APPROVED:
@@ -113,6 +113,7 @@ def approve(plan: Plan, by: User | None) -> Plan:
             return plan
         if plan.status != Plan.Status.DRAFT:
             raise work.StepRefused(_("This plan was replaced by a later one; make a new plan."))
+        due = handout.to_pay(plan)
         _supersede(project)
         plan.cost_to_pay = _reserve(project, plan, due)
         plan.status, plan.approved_by, plan.approved_at = Plan.Status.APPROVED, by, now()

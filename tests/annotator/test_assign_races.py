@@ -3,7 +3,9 @@
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
+from decimal import Decimal
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -12,9 +14,9 @@ import pytest
 from django.db import connection, connections
 from django.utils.timezone import now
 
-from annotator.models import Assignment, Comparison, Judgment, Project
-from annotator.pipeline import assign, judge
-from tests.builders import make_comparison, make_person, make_project, make_user
+from annotator.models import Assignment, Comparison, Judgment, LedgerEntry, Project
+from annotator.pipeline import assign, judge, ledger
+from tests.builders import make_comparison, make_person, make_plan, make_project, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -168,3 +170,33 @@ def test_opening_what_was_fetched_and_taking_it_over_at_once_gives_it_to_one():
             lambda p=project, r=second: assign.next_assignment(p, r),
         )
         assert opened == (taken is None)
+
+
+def test_undoing_and_answering_at_once_never_stand_in_each_others_way_and_pay_once():
+    for _round in range(10):
+        project = make_project(price_per_judgment=Decimal("0.25"))
+        comparison = make_comparison(project, votes_wanted=1, places_open=1)
+        plan = make_plan(project, {comparison: None})
+        ledger.set_cap(project, Decimal("0.25"))
+        ledger.reserve(project, ledger.plan_key(plan.pk, "people"), Decimal("0.25"), source="people", plan=plan)
+        mine = assign.next_assignment(project, make_person(project, make_user())).pk
+        judge.submit_judgment(Assignment.objects.get(pk=mine), {"level": 1}, client_id=uuid4())
+        at_once(*[partial(undoes, mine), partial(answers, mine)] * 3)
+        answers(mine)
+        (counting,) = Judgment.objects.filter(comparison=comparison, is_current=True)
+        entries = LedgerEntry.objects.filter(account__project=project)
+        assert [(each.judgment, each.amount) for each in entries] == [(counting, Decimal("0.25"))]
+        comparison.refresh_from_db()
+        assert (comparison.places_open, Assignment.objects.get(pk=mine).state) == (0, "judged")
+        account = ledger.account_of(project)
+        assert (account.spent, account.reserved) == (0, Decimal("0.25"))
+
+
+def undoes(assignment_id: int) -> None:
+    with suppress(judge.UndoTooLate):
+        judge.undo(Assignment.objects.get(pk=assignment_id))
+
+
+def answers(assignment_id: int) -> None:
+    """Read anew, as the view does it."""
+    judge.submit_judgment(Assignment.objects.get(pk=assignment_id), {"level": 1}, client_id=uuid4())

@@ -10,7 +10,7 @@ from django.utils.timezone import now
 from annotator import protocols
 from annotator.models import Assignment, Comparison, Judgment, LedgerEntry, Plan, Project, Rater
 from annotator.models.judgments import UNDO_MARGIN
-from annotator.pipeline import assign, judge, ledger
+from annotator.pipeline import assign, judge, ledger, route
 from tests.builders import make_comparison, make_person, make_plan, make_project, make_user
 
 pytestmark = pytest.mark.django_db
@@ -243,3 +243,35 @@ def test_a_client_id_names_one_answer_only():
     with pytest.raises(protocols.AnswerInvalid, match="another comparison"):
         submit(assign.next_assignment(project, rater), 1, sent)
     assert Assignment.objects.filter(state="leased").count() == 1
+
+
+def six_of_one_each() -> tuple[Project, Assignment]:
+    """A cap of 6 and a plan of six judgments at 1 each; one of them was given just now."""
+    project = make_project(price_per_judgment=Decimal(1), votes=1)
+    comparisons = [make_comparison(project) for _each in range(6)]
+    ledger.set_cap(project, Decimal(6))
+    for _plan in range(2):
+        make_plan(project, dict.fromkeys(comparisons), status="draft")
+    route.approve(project.plans.order_by("pk")[0], None)
+    assignment = assign.next_assignment(project, make_person(project, make_user()))
+    submit(assignment)
+    return project, assignment
+
+
+def test_a_plan_is_replaced_while_people_work_and_what_is_undone_then_is_paid_by_the_new_one():
+    project, judged = six_of_one_each()
+    second = route.approve(project.plans.order_by("pk")[1], None)
+    kept = second.reservations.get()
+    assert (kept.amount, ledger.available(project)) == (5, 0)
+    judge.undo(Assignment.objects.get(pk=judged.pk))
+    kept.refresh_from_db()
+    assert (kept.amount, ledger.available(project)) == (6, 0)
+    other = make_person(project, make_user())
+    submit(judged)
+    while assignment := assign.next_assignment(project, other):
+        submit(assignment)
+    assert {entry.amount for entry in LedgerEntry.objects.all()} == {1} and LedgerEntry.objects.count() == 6
+    Judgment.objects.update(effective_at=now() - UNDO_MARGIN)
+    ledger.settle()
+    account = ledger.account_of(project)
+    assert (account.spent, account.reserved) == (6, 0)

@@ -303,13 +303,32 @@ ONE = [("lease", 0), ("judge", 0)]
 UNDONE = [*ONE, ("plan", 0), ("approve", 0), ("undo", 0), ("judge", 0), *ONE, *ONE]
 
 
+# Judged, planned again dearer with the cap just enough, taken back and judged again by somebody else.
+REPLANNED = [("cap", 3), *ONE, *ONE, ("price", 2), ("plan", 0), ("approve", 0), ("undo", 0), ("expire", 0)]
+REPLANNED += [*EVERYBODY, *EVERYBODY, ("later", 0)]
+SEQUENCES = st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 8)), max_size=30)
+
+
 @pytest.mark.django_db
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 8)), max_size=30))
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=SEQUENCES)
 @example(DEARER)
 @example(FEWER)
 @example(UNDONE)
+@example(REPLANNED)
 def test_whatever_lead_and_annotators_do_nobody_is_paid_what_was_not_reserved(steps):
+    nobody_is_paid_what_was_not_reserved(steps)
+
+
+@pytest.mark.slow
+@pytest.mark.django_db
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=SEQUENCES)
+def test_over_many_more_sequences_nobody_is_paid_what_was_not_reserved(steps):
+    nobody_is_paid_what_was_not_reserved(steps)
+
+
+def nobody_is_paid_what_was_not_reserved(steps):
     work = Work()
     for step, number in [("plan", 0), ("approve", 0), *steps]:
         getattr(work, step)(number)
