@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -23,7 +24,10 @@ def find(name: str) -> User | None:
 
 def add(project: Project, user: User, role: str) -> Membership:
     """Make `user` a member with `role`; somebody who is one already gets the new role."""
-    membership, created = Membership.objects.get_or_create(project=project, user=user, defaults={"role": role})
+    with transaction.atomic():
+        membership, created = Membership.objects.get_or_create(project=project, user=user, defaults={"role": role})
+        if created:
+            _end_links(user)
     return membership if created else change_role(membership, role)
 
 
@@ -60,11 +64,33 @@ def may_hand_over_link(lead: User, user: User) -> bool:
     return not user.memberships.exclude(project__in=led).exists()
 
 
+def _end_links(user: User) -> None:
+    """Links that set the password of an account nobody has claimed stop working.
+
+    Whoever holds one could open it later and be that user in projects they do not lead. The token is made from the
+    password's hash, so another unusable password ends it; a password that is chosen at this moment is left alone.
+    """
+    if user.has_usable_password() or user.last_login:
+        return
+    drawn = make_password(None)
+    if User.objects.filter(pk=user.pk, password=user.password, last_login=None).update(password=drawn):
+        user.password = drawn
+
+
+def _end_links_of_lead(membership: Membership, role: str) -> None:
+    """Who is no longer lead keeps no link to the project's unclaimed accounts."""
+    if role == Role.LEAD or membership.role != Role.LEAD:
+        return
+    for user in User.objects.filter(memberships__project=membership.project_id, last_login=None):
+        _end_links(user)
+
+
 def change_role(membership: Membership, role: str) -> Membership:
     """Raises StepRefused when it would leave the project without a lead."""
     with transaction.atomic():
         _keep_a_lead(membership, role)
         Membership.objects.filter(pk=membership.pk).update(role=role)
+        _end_links_of_lead(membership, role)
     membership.role = role
     return membership
 
@@ -73,6 +99,7 @@ def remove(membership: Membership) -> None:
     """End the membership; what the person judged stays. Raises StepRefused for the last lead."""
     with transaction.atomic():
         _keep_a_lead(membership, "")
+        _end_links_of_lead(membership, "")
         Membership.objects.filter(pk=membership.pk).delete()
 
 
