@@ -7,6 +7,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from annotator import protocols
+from annotator.forms.prices import check_people
 from annotator.models import Project
 
 PRESET_WORDS = {
@@ -55,6 +56,9 @@ class NewProject(forms.ModelForm):
         if not 1 <= votes <= 100:
             raise forms.ValidationError(_("Between 1 and 100 people."))
         return votes
+
+    def clean(self) -> dict[str, Any]:
+        return check_people(self, {**(super().clean() or {}), **self.cleaned_data})
 
 
 class Upload(forms.Form):

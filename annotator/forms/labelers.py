@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 
 from django import forms
 from django.conf import settings
+from django.core.validators import MaxValueValidator
 from django.utils.translation import gettext_lazy as _
 
+from annotator.forms.prices import MOST_OF_A_LABELER
 from annotator.models import Labeler, Project, Route
 from labelers.base import Prices
 
@@ -16,7 +18,13 @@ if TYPE_CHECKING:
 
 def _price(label: StrPromise, help_text: StrPromise | str = "") -> forms.DecimalField:
     return forms.DecimalField(
-        label=label, help_text=help_text, min_value=Decimal(0), max_digits=12, decimal_places=6, initial=Decimal(0)
+        label=label,
+        help_text=help_text,
+        min_value=Decimal(0),
+        max_value=MOST_OF_A_LABELER,
+        max_digits=12,
+        decimal_places=6,
+        initial=Decimal(0),
     )
 
 
@@ -97,7 +105,7 @@ class PricesForm(forms.ModelForm):  # type: ignore[type-arg]
             del self.fields["price_per_million_input"], self.fields["price_per_million_output"]
         for field in self.fields.values():
             field.min_value = Decimal(0)  # type: ignore[attr-defined]
-            field.validators.append(_not_negative)
+            field.validators += [_not_negative, MaxValueValidator(MOST_OF_A_LABELER)]
 
 
 def _not_negative(value: Decimal) -> None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from annotator.models import Account, Project
+from annotator import money
+from annotator.models import Account, Plan, Project
+
+CENT = Decimal("0.01")
 
 WORDS = {
     "auto": _("whatever is predicted best"),
@@ -19,9 +22,19 @@ WORDS = {
 class PlanForm(forms.Form):
     """Money in, plan out. Five fields; all but the first are filled in."""
 
-    budget = forms.DecimalField(label=_("Budget"), max_digits=14, decimal_places=2, min_value=Decimal("0"))
+    budget = forms.DecimalField(
+        label=_("Budget"),
+        max_digits=14,
+        decimal_places=2,
+        min_value=Decimal("0"),
+        max_value=money.largest(Plan, "budget").quantize(CENT, ROUND_DOWN),
+    )
     cap = forms.DecimalField(
-        label=_("Hard budget of the project"), max_digits=14, decimal_places=2, min_value=Decimal("0")
+        label=_("Hard budget of the project"),
+        max_digits=14,
+        decimal_places=2,
+        min_value=Decimal("0"),
+        max_value=money.largest(Account, "cap").quantize(CENT, ROUND_DOWN),
     )
     strategy = forms.ChoiceField(label=_("Choose by"))
     control = forms.DecimalField(

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
+from typing import Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from annotator import protocols
-from annotator.models import Project
+from annotator import money, protocols
+from annotator.forms.prices import check_people
+from annotator.models import Account, Project
 
 
 class GeneralForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -64,6 +66,9 @@ class WorkForm(forms.ModelForm):  # type: ignore[type-arg]
             raise forms.ValidationError(_("three letters, e.g. USD or EUR"))
         return currency
 
+    def clean(self) -> dict[str, Any]:
+        return check_people(self, {**(super().clean() or {}), **self.cleaned_data})
+
     def save(self, commit: bool = True) -> Project:
         self.instance.control_share = float(self.cleaned_data["control"]) / 100
         self.instance.lease_seconds = 60 * self.cleaned_data["lease_minutes"]
@@ -76,6 +81,7 @@ class CapForm(forms.Form):
         max_digits=14,
         decimal_places=2,
         min_value=Decimal(0),
+        max_value=money.largest(Account, "cap").quantize(Decimal("0.01"), ROUND_DOWN),
         help_text=_("People and AI together never cost more than this, whatever is planned."),
     )
 

@@ -12,6 +12,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils.timezone import now
 
+from annotator.forms.plans import PlanForm
+from annotator.forms.settings import CapForm, WorkForm
 from annotator.models import Account, Features, FeatureSet, Flag, Job, Membership, Protocol, Route, User
 from annotator.pipeline import aggregate, ledger
 from tests.builders import (
@@ -384,3 +386,59 @@ def test_the_shell_sets_the_hard_budget(project):
     for nonsense in ("-1", "much", "nan"):
         with pytest.raises(CommandError, match="not an amount"):
             call_command("set_budget", "--", project.pk, nonsense)
+
+
+def invited(project, client) -> tuple[User, str]:
+    page = client.post(reverse("member_invite", args=[project.pk]), {"name": "new@example.org", "role": "annotator"})
+    link = re.search(r'value="(http://testserver[^"]*)"', page.content.decode())[1]
+    return User.objects.get(username="new@example.org"), link
+
+
+def is_dead(link: str) -> bool:
+    return bool(Client().get(link, follow=True).context.get("token_fail"))
+
+
+def test_a_link_dies_when_its_unclaimed_account_joins_a_project_of_somebody_else(project, lead, client):
+    user, link = invited(project, client)
+    other = make_project()
+    client.force_login(make_member(other, "lead"))
+    assert not is_dead(link)
+    client.post(reverse("member_add", args=[other.pk]), {"name": user.username, "role": "annotator"})
+    assert other.memberships.filter(user=user).exists()
+    assert is_dead(link)
+
+
+@pytest.mark.parametrize("ending", ["member_role", "member_remove"])
+def test_a_link_dies_when_who_holds_it_is_no_longer_lead(project, lead, client, ending):
+    _user, link = invited(project, client)
+    client.force_login(make_member(project, "lead"))
+    membership = project.memberships.get(user=lead)
+    client.post(reverse(ending, args=[project.pk, membership.pk]), {"role": "viewer"})
+    assert not project.memberships.filter(user=lead, role="lead").exists()
+    assert is_dead(link)
+
+
+def test_joining_a_project_leaves_a_chosen_password_alone(project, lead, client):
+    user = make_user("somebody")
+    user.set_password("of their own choice")
+    user.save()
+    client.post(reverse("member_add", args=[project.pk]), {"name": "somebody", "role": "annotator"})
+    user.refresh_from_db()
+    assert user.check_password("of their own choice")
+
+
+def test_money_that_no_column_holds_is_refused_in_the_form(project):
+    cap = CapForm({"cap": "100000000.00"})
+    assert "cap" in cap.errors and CapForm({"cap": "99999999.99"}).is_valid()
+    planned = PlanForm({"budget": "999999999999", "cap": "999999999999"}, project, None, {})
+    assert {"budget", "cap"} <= set(planned.errors)
+    given = {"price_per_judgment": "999999", "currency": "USD", "votes": 25, "control": 0, "lease_minutes": 5}
+    assert "price_per_judgment" in WorkForm(given, instance=project).errors
+    assert WorkForm(given | {"votes": 1}, instance=project).is_valid()
+
+
+@pytest.mark.parametrize("amount", ["100000000", "1e30", "NaN", "-1", "much"])
+def test_the_shell_refuses_money_that_no_column_holds(project, amount):
+    for command in ("set_budget", "plan"):
+        with pytest.raises(CommandError, match="amount of money|at most"):
+            call_command(command, str(project.pk), "--", amount)

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from decimal import Decimal
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from annotator import protocols
-from annotator.models import User
+from annotator import money, protocols
+from annotator.models import Account, Project, User
 from annotator.pipeline import start
 
 
@@ -20,22 +19,27 @@ class Command(BaseCommand):
         parser.add_argument("--preset", default="plain", choices=sorted(protocols.PRESETS))
         parser.add_argument("--description", default="")
         parser.add_argument("--currency", default="USD")
-        parser.add_argument("--price", type=Decimal, default=Decimal(0), help="of one person's judgment")
+        parser.add_argument("--price", default="0", help="of one person's judgment")
         parser.add_argument("--votes", type=int, default=1, help="people a comparison")
-        parser.add_argument("--cap", type=Decimal, default=Decimal(0), help="hard budget")
+        parser.add_argument("--cap", default="0", help="hard budget")
 
     def handle(self, *args: Any, name: str, lead: str, **options: Any) -> None:
         user = User.objects.filter(username=lead).first()
         if user is None:
             raise CommandError(f"there is no user {lead}; `manage.py createsuperuser` makes one")
+        try:
+            price = money.amount(options["price"], money.largest(Project, "price_per_judgment"))
+            cap = money.amount(options["cap"], money.largest(Account, "cap"))
+        except ValueError as refusal:
+            raise CommandError(str(refusal)) from None
         project = start.create_project(
             name,
             lead=user,
             preset=options["preset"],
             description=options["description"],
             currency=options["currency"],
-            price_per_judgment=options["price"],
+            price_per_judgment=price,
             votes=options["votes"],
-            cap=options["cap"],
+            cap=cap,
         )
         self.stdout.write(str(project.pk))

@@ -1,10 +1,10 @@
 from argparse import ArgumentParser
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from annotator.models import Project
+from annotator import money
+from annotator.models import Plan, Project
 from annotator.pipeline import route, work
 
 
@@ -19,12 +19,12 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
+            budget = money.amount(options["budget"], money.largest(Plan, "budget"))
+        except ValueError as refusal:
+            raise CommandError(str(refusal)) from None
+        try:
             project = Project.objects.get(pk=options["project"])
-            plan = route.make_plan(
-                project, Decimal(options["budget"]), strategy=options["strategy"], seed=options["seed"]
-            )
-        except InvalidOperation:
-            raise CommandError(f"{options['budget']!r} is not an amount of money, write e.g. 250.00") from None
+            plan = route.make_plan(project, budget, strategy=options["strategy"], seed=options["seed"])
         except (Project.DoesNotExist, work.StepRefused) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"plan {plan.number} ({plan.strategy}): {plan.cost:.2f} of {plan.budget:.2f}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from annotator.models import Project
+from annotator import money
+from annotator.models import Account, Project
 from annotator.pipeline import ledger
 
 
@@ -23,11 +23,9 @@ class Command(BaseCommand):
         if found is None:
             raise CommandError(f"There is no project {project}.")
         try:
-            amount = Decimal(cap)
-        except InvalidOperation:
-            raise CommandError(f"{cap!r} is not an amount of money.") from None
-        if not amount.is_finite() or amount < 0:
-            raise CommandError(f"{cap!r} is not an amount of money.")
+            amount = money.amount(cap, money.largest(Account, "cap"))
+        except ValueError as refusal:
+            raise CommandError(str(refusal)) from None
         try:
             account = ledger.set_cap(found, amount)
         except ledger.OverBudget as refusal:
