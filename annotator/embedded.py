@@ -103,9 +103,15 @@ class Supervisor:
             child.kill()
 
     def _only_one(self) -> Lock:
-        for folder, mode in (("", 0o755), ("log", 0o700), ("storage", 0o700), ("broker", 0o700)):
-            (self.var / folder).mkdir(mode=mode, parents=True, exist_ok=True)
-        return Lock(self.var / "supervisor.lock")
+        try:
+            for folder, mode in (("", 0o755), ("log", 0o700), ("storage", 0o700), ("broker", 0o700)):
+                (self.var / folder).mkdir(mode=mode, parents=True, exist_ok=True)
+            return Lock(self.var / "supervisor.lock")
+        except OSError as error:
+            raise CannotStart(
+                f"{self.var} cannot be written ({error.strerror}); choose a directory of yours: "
+                "make run SWITCHYARD_VAR=/a/directory"
+            ) from None
 
     def _prepare(self) -> None:
         _check_port(self.host, self.port)
@@ -307,6 +313,12 @@ def _check_port(host: str, port: int) -> None:
 
 
 def _check_database(url: str) -> None:
+    if not url.startswith(("postgresql://", "postgres://")):
+        # Not quoted, and not shown to libpq, which quotes what it cannot read: it may hold a password.
+        raise CannotStart(
+            "DATABASE_URL must begin with postgresql://, as in postgresql://user:password@host/name; "
+            "correct it, or unset it to get an embedded PostgreSQL"
+        )
     try:
         with psycopg.connect(url, connect_timeout=5) as connection:
             number = connection.info.server_version

@@ -157,3 +157,15 @@ def test_a_stop_while_starting_leaves_no_process(folder):
     time.sleep(0.5)
     assert stack.stop(signal.SIGTERM) == 0
     assert stack.pids() == []
+
+
+def test_an_address_that_is_not_postgresql_is_refused_without_its_password(tmp_path):
+    said = refused(tmp_path, DATABASE_URL="mysql://me:geheim@host/x")
+    assert "must begin with postgresql://" in said and "geheim" not in said
+
+
+def test_a_var_that_cannot_be_written_is_named_with_what_to_do(tmp_path):
+    file = tmp_path / "taken"
+    file.touch()
+    said = refused(tmp_path, SWITCHYARD_VAR=str(file))
+    assert str(file) in said and "make run SWITCHYARD_VAR=" in said
