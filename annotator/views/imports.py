@@ -55,8 +55,8 @@ def import_upload(request: HttpRequest, project_id: int) -> HttpResponse:
         file = form.cleaned_data["file"]
         ingest.sweep_uploads(project)
         name = default_storage.save(_storage_name(project, file.name), file)
-        upload = {"name": name, "filename": file.name[-200:], "source": form.cleaned_data["source"]}
-        return redirect("import_preview", project.pk, signing.dumps(upload, salt=f"{SALT}.{project.pk}"))
+        upload = {"name": name, "filename": file.name[-80:], "source": form.cleaned_data["source"]}
+        return redirect("import_preview", project.pk, signing.dumps(upload, salt=f"{SALT}.{project.pk}", compress=True))
     context = {"project": project, "tab": "board", "form": form}
     return render(request, "imports/upload.html", context, status=422 if form.errors else 200)
 

@@ -108,3 +108,10 @@ def test_the_commands_do_the_same(tmp_path, capsys):
     file.write_text('{"id": 1')
     with pytest.raises(CommandError, match="line 1"):
         call_command("ingest", str(project.pk), str(file))
+
+
+def test_a_name_of_any_letters_gives_an_address_that_web_servers_take(client, lead):
+    name = "".join(chr(0x1F300 + number) for number in range(200)) + ".jsonl"
+    preview = upload(client, lead.projects.get(), ROW, name=name).url
+    assert len(preview) < 2_000
+    assert client.get(preview).context["filename"].endswith(name[-50:])
