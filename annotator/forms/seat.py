@@ -6,7 +6,7 @@ Only shape and types are checked here; whether the protocol allows the answer is
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -14,7 +14,7 @@ from uuid import UUID
 from django.http import HttpRequest, QueryDict
 from django.utils.translation import gettext as _
 
-from annotator.protocols import AnswerInvalid
+from annotator.protocols import AnswerInvalid, Choice, Definition
 
 # A day: longer than any lease, far within the column.
 LONGEST_MS = 86_400_000
@@ -44,6 +44,30 @@ def read(request: HttpRequest) -> Sent:
         protocol_id=_whole("protocol", body.get("protocol")),
         showing=_whole("showing", body.get("showing")),
     )
+
+
+def known(given: dict[str, Any], definition: Definition) -> dict[str, Any]:
+    """`given` without what `definition` does not ask: a draft is stored unchecked, and must not store just anything."""
+    aspects = {aspect.key: aspect for aspect in definition.aspects}
+    return given | {
+        "aspects": {
+            key: answer | {"reasons": _chosen(answer["reasons"], aspects[key].reasons)}
+            for key, answer in given["aspects"].items()
+            if key in aspects
+        },
+        "attributes": {
+            attribute.key: given["attributes"][attribute.key]
+            for attribute in definition.attributes
+            if attribute.key in given["attributes"]
+        },
+        "reasons": _chosen(given["reasons"], definition.reasons),
+    }
+
+
+def _chosen(reasons: list[str], offered: Iterable[Choice]) -> list[str]:
+    """Each offered reason at most once."""
+    sent = set(reasons)
+    return [choice.key for choice in offered if choice.key in sent]
 
 
 def _json(body: bytes) -> Mapping[str, Any]:

@@ -162,7 +162,8 @@ def draft(request: HttpRequest, assignment_id: int) -> HttpResponse:
         sent = seat.read(request)
     except protocols.AnswerInvalid as invalid:
         return JsonResponse({"error": {"field": invalid.field, "reason": invalid.reason}}, status=422)
-    saved = assign.save_draft(assignment, sent.given, sent.active_ms)
+    definition = _definition_of(assignment.newest_protocol)  # type: ignore[attr-defined]  # annotated
+    saved = assign.save_draft(assignment, seat.known(sent.given, definition), sent.active_ms)
     if saved is None:
         return JsonResponse({"error": {"reason": _("This comparison is no longer open for you.")}}, status=409)
     return JsonResponse({"saved_at": saved.isoformat()})

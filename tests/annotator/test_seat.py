@@ -286,3 +286,16 @@ def test_a_judgment_and_the_next_comparison_take_the_same_few_queries_however_ma
     lease = seat.lease()
     with django_assert_max_num_queries(15):
         seat.judge(lease)
+
+
+def test_a_draft_keeps_only_what_the_protocol_asks():
+    seat = Seat(project_with(1, "multipref"))
+    lease = seat.lease()
+    unknown = {f"aspect.made-up-{number}.level": 1 for number in range(50)}
+    reply = seat.post(
+        "draft", lease, **{"aspect.helpful.level": 1, "attribute.made-up.a": 1, "reasons": "x", **unknown}
+    )
+    assert reply.status_code == 200
+    lease.refresh_from_db()
+    assert list(lease.draft["aspects"]) == ["helpful"] and lease.draft["aspects"]["helpful"]["level"] == 1
+    assert not lease.draft["attributes"] and not lease.draft["reasons"]
