@@ -52,7 +52,9 @@ def nudge(task: str) -> None:
     """Say "there is work of this kind". A broker that is away costs seconds: the tick asks again."""
     try:
         current_app.send_task(task)
-    except (OperationalError, OSError) as error:
+    except (OperationalError, OSError, ValueError) as error:
+        # ValueError: kombu's file system transport keeps its exchanges in JSON files that it writes in place, so one
+        # may be read half-written, or stay so after a kill.
         logger.warning("broker away, the tick will ask again: %s", error)
 
 

@@ -1,5 +1,6 @@
 """Jobs: whatever workers and people do at the same time, each piece of work is done, once, by one worker."""
 
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -362,3 +363,12 @@ def test_money_of_a_run_that_nobody_will_take_up_again_goes_back_less_what_its_c
     assert not Reservation.objects.get().is_open
     assert ledger.available(priced.project) == 9 and ledger.account_of(priced.project).spent == 1
     assert calls.return_money() == 0
+
+
+def test_a_half_written_file_of_the_broker_costs_only_the_nudge(monkeypatch, caplog):
+    def half_written(task):
+        json.loads('[["default", ')
+
+    monkeypatch.setattr(work.current_app, "send_task", half_written)
+    work.nudge("annotator.pipeline.export.run_exports")
+    assert "the tick will ask again" in caplog.text
