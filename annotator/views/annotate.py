@@ -12,7 +12,8 @@ Context of `_comparison.html`
     project     Project
     assignment  Assignment: `pk`, `leased_until`, `active_ms` (ms already counted), `draft_saved_at`
     turns       annotator.rendering's pieces of the prompt: `rendering.rendered_prompt(prompt)`
-    left, right Side(letter "A"/"B", html, text); html is `rendering.rendered(response)`, text as stored
+    sides       all responses in on-screen order: Side(letter "A", "B" …, html, text)
+    left, right the first two of them; html is `rendering.rendered(response)`, text as stored
     protocol    Protocol row (`pk`, `version`); send its pk back as `protocol`
     definition  protocols.Definition
     given       the draft or the refused answer: {} or the nested shape below (what controls start with)
@@ -281,12 +282,14 @@ def _context(
     shown = [comparison.response_a, comparison.response_b]
     if not assignment.a_first:
         shown.reverse()
+    sides = tuple(_side(letter, response) for letter, response in zip("ABCDEFGH", shown, strict=False))
     return {
         **context,
         "assignment": assignment,
         "turns": rendering.rendered_prompt(comparison.prompt),
-        "left": _side("A", shown[0]),
-        "right": _side("B", shown[1]),
+        "sides": sides,
+        "left": sides[0],
+        "right": sides[1],
         "protocol": protocol,
         "definition": definition,
         "given": given or assignment.draft,
