@@ -70,6 +70,11 @@ class Answer:
     attributes: dict[str, Any] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
     justification: str = ""
+    spans: list[dict[str, Any]] = field(default_factory=list)
+    feedback: dict[str, str] = field(default_factory=dict)
+    edit: dict[str, str] = field(default_factory=dict)
+    ranking: dict[str, Any] = field(default_factory=dict)
+    flags: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,33 @@
-from annotator.models.comparisons import Comparison, Features, FeatureSet, Prompt, Response
+from annotator.models.comparisons import Candidate, Comparison, Features, FeatureSet, Harm, Prompt, Response
 from annotator.models.exports import Export
+from annotator.models.guidelines import Guidelines
 from annotator.models.jobs import Job, JobCancelled
-from annotator.models.judgments import Assignment, Flag, Judgment, Outcome
+from annotator.models.judgments import Assignment, Flag, Judgment, Outcome, Purpose
 from annotator.models.labelers import Labeler, LabelerCall, LabelerVersion, Rater
 from annotator.models.labels import Label, Recipe
 from annotator.models.ledger import Account, LedgerEntry, Reservation
 from annotator.models.people import User
 from annotator.models.projects import Membership, Project, Protocol, Role
+from annotator.models.reviews import Comment, Contest, Return, Review
 from annotator.models.routes import PerformanceModel, Plan, Route
+from annotator.models.standards import Attempt, Concern, Gold, Standards, Standing
 
 __all__ = [
     "Account",
     "Assignment",
+    "Attempt",
+    "Candidate",
+    "Comment",
     "Comparison",
+    "Concern",
+    "Contest",
     "Export",
     "FeatureSet",
     "Features",
     "Flag",
+    "Gold",
+    "Guidelines",
+    "Harm",
     "Job",
     "JobCancelled",
     "Judgment",
@@ -32,11 +43,16 @@ __all__ = [
     "Project",
     "Prompt",
     "Protocol",
+    "Purpose",
     "Rater",
     "Recipe",
     "Reservation",
     "Response",
+    "Return",
+    "Review",
     "Role",
     "Route",
+    "Standards",
+    "Standing",
     "User",
 ]

@@ -50,6 +50,18 @@ class Response(models.Model):
         return self.external_id
 
 
+class Harm(models.TextChoices):
+    """What a comparison may confront its annotator with."""
+
+    VIOLENCE = "violence", _("violence")
+    SELF_HARM = "self_harm", _("self-harm and suicide")
+    SEXUAL = "sexual", _("sexual content")
+    HATE = "hate", _("hate and abuse")
+    MEDICAL = "medical", _("illness and medical detail")
+    DRUGS = "drugs", _("drugs")
+    CRIME = "crime", _("crime")
+
+
 class Comparison(models.Model):
     """A prompt with response A and response B: the paper's *instance*. Satisfies `labelers.base.Pair` as it is."""
 
@@ -59,6 +71,12 @@ class Comparison(models.Model):
     response_a = models.ForeignKey(Response, models.CASCADE, related_name="+")
     response_b = models.ForeignKey(Response, models.CASCADE, related_name="+")
     metadata = models.JSONField(default=dict)
+    # By what the better one is to be told, where that differs from comparison to comparison.
+    criterion = models.TextField(blank=True)
+    # Kinds of harm its texts touch (`Harm`): annotators are warned, and may opt out of a kind.
+    harms = ArrayField(models.CharField(max_length=20), default=list)
+    # How many responses beyond A and B are ranked with them (`Candidate`); nothing is looked up where there are none.
+    candidates_count = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
 
     # How many people's judgments are wanted (set by plans and by the control share) and how many of these
@@ -86,6 +104,23 @@ class Comparison(models.Model):
 
     def __str__(self) -> str:
         return self.external_id
+
+
+class Candidate(models.Model):
+    """A response that is ranked together with A and B: `place` 2 is C, 3 is D, up to 7."""
+
+    comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="candidates")
+    response = models.ForeignKey(Response, models.CASCADE, related_name="+")
+    place = models.PositiveSmallIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["comparison", "place"], name="candidate_place_once"),
+            models.CheckConstraint(condition=models.Q(place__gte=2, place__lte=7), name="candidate_place_in_range"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.comparison_id}[{self.place}]"
 
 
 # Digits of `FeatureSet.digest` that name the extractors.

@@ -17,9 +17,20 @@ from annotator.models.routes import Plan
 
 class Outcome(models.TextChoices):
     LEVEL = "level", _("an answer on the scale")
+    # Best and worst of several are known, and neither says which of A and B is better.
+    RANKED = "ranked", _("an order of several responses")
     NEITHER_VALID = "neither_valid", _("neither response is valid")
     CANNOT_JUDGE = "cannot_judge", _("cannot judge")
     ABSTAIN = "abstain", _("abstains")
+
+
+class Purpose(models.TextChoices):
+    """Why a comparison is on somebody's screen. Only JUDGE takes one of its places."""
+
+    JUDGE = "judge", _("to be judged")
+    GOLD = "gold", _("its answer is known")
+    REPEAT = "repeat", _("judged by the same person before")
+    REVIEW = "review", _("to be settled by a reviewer")
 
 
 class Assignment(models.Model):
@@ -36,12 +47,16 @@ class Assignment(models.Model):
     comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="assignments", db_index=False)
     rater = models.ForeignKey(Rater, models.CASCADE, related_name="assignments", db_index=False)
     round = models.PositiveSmallIntegerField(default=1)
+    purpose = models.CharField(max_length=6, choices=Purpose, default=Purpose.JUDGE)
     state = models.CharField(max_length=10, choices=State, default=State.LEASED)
     leased_until = models.DateTimeField()
     # Null while only prefetched: such a lease may be taken over, one being read may not.
     opened_at = models.DateTimeField(null=True)
     # True when response A is shown first (left).
     a_first = models.BooleanField()
+    # Where there are more than two responses: their places in the comparison's own order (0 = A), first on screen
+    # first. Null for a pair, where `a_first` says all.
+    shown_order = ArrayField(models.PositiveSmallIntegerField(), null=True)
     draft = models.JSONField(default=dict)
     draft_saved_at = models.DateTimeField(null=True)
     active_ms = models.PositiveIntegerField(default=0)
@@ -91,8 +106,9 @@ class JudgmentQuerySet(models.QuerySet["Judgment"]):
         return self.filter(is_current=True, effective_at__lte=now())
 
     def levels_of_people(self) -> Self:
-        """Answers of people on the scale: what routing and the proxy learn from."""
-        return self.filter(rater__kind=Rater.Kind.PERSON, outcome=Outcome.LEVEL)
+        """Answers of people on the scale, one a person: what routing and the proxy learn from."""
+        levels = self.filter(rater__kind=Rater.Kind.PERSON, outcome=Outcome.LEVEL)
+        return levels.exclude(purpose=Purpose.REPEAT)
 
     def votes_by_comparison(self) -> models.QuerySet[Judgment, tuple[int, float, int]]:
         """(comparison id, mean vote for B in [0, 1], votes) of levels; a tie is half a vote for B."""
@@ -130,10 +146,13 @@ class Judgment(models.Model):
     comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="judgments")
     rater = models.ForeignKey(Rater, models.PROTECT, related_name="judgments")
     round = models.PositiveSmallIntegerField(default=1)
+    purpose = models.CharField(max_length=6, choices=Purpose, default=Purpose.JUDGE)
     revision = models.PositiveSmallIntegerField(default=1)
     is_current = models.BooleanField(default=True)
     # The people protocol it answered; null for labelers, which answer the overall question.
     protocol = models.ForeignKey(Protocol, models.PROTECT, null=True, related_name="judgments")
+    # The guidelines in force when it was given; null where unknown (imported, labelers).
+    guidelines_version = models.PositiveIntegerField(null=True)
     plan = models.ForeignKey(Plan, models.SET_NULL, null=True, related_name="judgments")
     assignment = models.ForeignKey(Assignment, models.SET_NULL, null=True, related_name="judgments")
 
@@ -148,8 +167,17 @@ class Judgment(models.Model):
     aspects = models.JSONField(default=dict)
     attributes = models.JSONField(default=dict)
     reasons = ArrayField(models.CharField(max_length=60), default=list)
+    # Errors marked: [{"side", "start", "end", "type", "severity", "comment", "text"}], code points of the stored text.
     spans = models.JSONField(default=list)
     justification = models.TextField(blank=True)
+    # Words about each response, by side: {"a": str, "b": str}.
+    feedback = models.JSONField(default=dict)
+    # The better response as its judge would have it: {"side", "text"}; {} when it was not edited.
+    edit = models.JSONField(default=dict)
+    # Of all responses in the comparison's own order (A first): {"ranks": [1, 3, 2]} (1 is best, ties share a rank)
+    # or {"best": 0, "worst": 2}; {} where the protocol asks for no ranking.
+    ranking = models.JSONField(default=dict)
+    flags = ArrayField(models.CharField(max_length=60), default=list)
 
     # A client id makes a retried submission the same submission.
     client_id = models.UUIDField(null=True)

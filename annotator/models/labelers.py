@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Self
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -82,6 +83,8 @@ class Rater(models.Model):
     # Who an imported person was: the name in the source, "" for its anonymous people (one rater a source).
     source = models.CharField(max_length=100, blank=True)
     external_id = models.CharField(max_length=200, blank=True)
+    # Kinds of harm (`Harm`) this person does not want to see.
+    opted_out = ArrayField(models.CharField(max_length=20), default=list)
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = RaterQuerySet.as_manager()

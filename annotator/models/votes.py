@@ -4,7 +4,8 @@ counts as of its own boundary) can never disagree.
 A vote is a current judgment whose undo window is over and whose outcome is an answer on the scale. People vote
 0 / 0.5 / 1 for A / tie / B; labelers vote with their p_b. Of several versions of one labeler only the newest that
 judged the comparison counts. Pooling takes neither nulls (they read no meaning) nor the project's own proxies (they
-repeat its labels). Surplus judgments are real judgments and count. `neither_valid` is counted apart: it says
+repeat its labels). Surplus judgments are real judgments and count; a second answer that was asked for to see whether
+somebody stands to the first (purpose "repeat") does not. `neither_valid` is counted apart: it says
 nothing about which response is better.
 """
 
@@ -82,7 +83,7 @@ WITH judged AS (
     LEFT JOIN annotator_route route ON route.plan_id = %(plan)s AND route.comparison_id = j.comparison_id
     WHERE j.comparison_id = ANY(%(comparisons)s)
       AND j.is_current AND j.effective_at <= %(seen)s AND j.id <= %(last)s
-      AND j.outcome IN ('level', 'neither_valid')
+      AND j.outcome IN ('level', 'neither_valid') AND j.purpose <> 'repeat'
 ),
 counted AS (
     SELECT judged.*,

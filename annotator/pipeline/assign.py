@@ -73,8 +73,9 @@ _TO_TAKE_OVER = """
 # Who holds places of `c`: people's judgments that count, and leases.
 TAKEN = """
     (SELECT count(*) FROM annotator_judgment j JOIN annotator_rater r ON r.id = j.rater_id
-     WHERE j.comparison_id = c.id AND j.is_current AND NOT j.is_surplus AND r.kind = 'person')
-  + (SELECT count(*) FROM annotator_assignment a WHERE a.comparison_id = c.id AND a.state = 'leased')
+     WHERE j.comparison_id = c.id AND j.is_current AND NOT j.is_surplus AND r.kind = 'person' AND j.purpose = 'judge')
+  + (SELECT count(*) FROM annotator_assignment a
+     WHERE a.comparison_id = c.id AND a.state = 'leased' AND a.purpose = 'judge')
 """
 _RECOUNT = f"""
     UPDATE annotator_comparison c SET places_open = greatest(0, c.votes_wanted - ({TAKEN}))
@@ -86,10 +87,10 @@ _RECOUNT = f"""
 _LEASE = f"""
     WITH leased AS (
         INSERT INTO annotator_assignment
-            (project_id, comparison_id, rater_id, round, state, leased_until, opened_at, a_first, draft, active_ms,
-             skip_reason, created_at)
-        VALUES (%(project)s, %(comparison)s, %(rater)s, 1, 'leased', %(until)s, %(opened)s, %(a_first)s, '{{}}', 0, '',
-                clock_timestamp())
+            (project_id, comparison_id, rater_id, round, purpose, state, leased_until, opened_at, a_first, draft,
+             active_ms, skip_reason, created_at)
+        VALUES (%(project)s, %(comparison)s, %(rater)s, 1, 'judge', 'leased', %(until)s, %(opened)s, %(a_first)s,
+                '{{}}', 0, '', clock_timestamp())
         ON CONFLICT (comparison_id, rater_id, round) DO UPDATE
             SET state = 'leased', leased_until = excluded.leased_until, opened_at = excluded.opened_at
             WHERE annotator_assignment.state = 'expired'

@@ -23,7 +23,7 @@ from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
 from annotator import protocols
-from annotator.models import Assignment, Comparison, Judgment, Project, Protocol, Rater, Reservation
+from annotator.models import Assignment, Comparison, Judgment, Project, Protocol, Purpose, Rater, Reservation
 from annotator.models.routes import vote_price
 from annotator.pipeline import assign, ledger
 
@@ -125,6 +125,11 @@ def shown_answer(judgment: Judgment) -> dict[str, Any]:
         "attributes": judgment.attributes,
         "reasons": judgment.reasons,
         "justification": judgment.justification,
+        "spans": judgment.spans,
+        "feedback": judgment.feedback,
+        "edit": judgment.edit,
+        "ranking": judgment.ranking,
+        "flags": judgment.flags,
     }
     return protocols.mirror(own) if judgment.a_first is False else own
 
@@ -138,7 +143,9 @@ def _judgment(
         comparison_id=assignment.comparison_id,
         rater_id=assignment.rater_id,
         round=assignment.round,
+        purpose=assignment.purpose,
         protocol=protocol,
+        guidelines_version=assignment.project.guidelines_version,
         assignment=assignment,
         outcome=answer.outcome,
         level=answer.level,
@@ -148,6 +155,11 @@ def _judgment(
         attributes=answer.attributes,
         reasons=answer.reasons,
         justification=answer.justification,
+        spans=answer.spans,
+        feedback=answer.feedback,
+        edit=answer.edit,
+        ranking=answer.ranking,
+        flags=answer.flags,
         client_id=client_id,
         a_first=assignment.a_first,
         active_ms=active_ms,
@@ -189,7 +201,7 @@ def _store_late(assignment: Assignment, judgment: Judgment, earlier: list[Judgme
             judgment.save(force_insert=True)
             return first
     free = Comparison.objects.filter(pk=assignment.comparison_id, places_open__gt=0).exists()
-    judgment.is_surplus = not free
+    judgment.is_surplus = judgment.purpose == Purpose.JUDGE and not free
     _close(assignment, judgment, Assignment.State.EXPIRED, Assignment.State.SKIPPED)
     _pay(assignment, judgment, locked=True)
     assign.recount([assignment.comparison_id])
@@ -207,7 +219,8 @@ def _pay(assignment: Assignment, judgment: Judgment, *, locked: bool) -> Judgmen
 
     Raises _Unusual when the places must be counted and the comparison is not locked.
     """
-    kept = _kept(assignment)
+    # What is asked to see how well somebody judges is work too, but no plan counted on it.
+    kept = _kept(assignment) if judgment.purpose == Purpose.JUDGE else None
     judgment.plan_id = kept.reservation.plan_id if kept else None
     if kept and not judgment.is_surplus and kept.others >= kept.votes:
         if not locked:
@@ -257,7 +270,9 @@ def _kept(assignment: Assignment) -> _Kept | None:
 
 def _held_by_people(comparison_id: int) -> QuerySet[Judgment]:
     """Judgments that hold a place of a locked comparison."""
-    counted = Judgment.objects.filter(comparison=comparison_id, is_current=True, is_surplus=False)
+    counted = Judgment.objects.filter(
+        comparison=comparison_id, is_current=True, is_surplus=False, purpose=Purpose.JUDGE
+    )
     return counted.filter(rater__kind=Rater.Kind.PERSON)
 
 
