@@ -58,6 +58,9 @@ Seat.keys = (() => {
     return true;
   }
 
+  // Keys of controls that only some protocols have: (key, form, comparison) → whether it meant something.
+  const more = [];
+
   // True when the key meant something.
   function single(key, form, comparison) {
     if (key === "g") return click("#guidelines-open");
@@ -73,7 +76,7 @@ Seat.keys = (() => {
     if (key === "p") return click(".comparison .fold");
     if (key === "k") return away(".skip-form");
     if (key === "m") return away(".flag-form");
-    return reason(form, key);
+    return more.some((handle) => handle(key, form, comparison)) || reason(form, key);
   }
 
   function scroll(event, comparison) {
@@ -102,5 +105,5 @@ Seat.keys = (() => {
     if (done) event.preventDefault();
   });
 
-  return {};
+  return { extend: (handle) => more.push(handle) };
 })();
