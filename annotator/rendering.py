@@ -1,7 +1,8 @@
 """Model output, which is hostile text, as HTML that may stand in a page; stored once for each renderer version.
 
 Markdown in (CommonMark with tables and strikethrough, raw HTML shown as text), sanitised HTML out: code gets
-Pygments' classes, formulas become MathML, images become links, every block finds its own text direction.
+Pygments' classes, formulas become MathML, images become links, every block finds its own text direction, and
+characters that turn the direction of what follows them are shut in.
 Raising `VERSION` renders everything anew, in the background or at first sight.
 """
 
@@ -12,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import nh3
-from django.utils.html import escape, format_html
+from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from latex2mathml.converter import convert
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
@@ -29,7 +30,7 @@ from pygments.token import STANDARD_TYPES
 
 from annotator.models import Prompt, Response
 
-VERSION = 1
+VERSION = 2
 
 # Longer texts are shown as they are: parsing them would cost seconds. Characters.
 LONGEST_MARKDOWN = 60_000
@@ -41,6 +42,14 @@ MOST_OPENERS = 4_000
 # Deeper quotes and lists are shown as they are: the parser would leave their text out.
 DEEPEST = 40
 _OPENERS = re.compile(r"[\[*_~`!$]")
+# A page lays out and paints only the pieces of a long text that are in view; a piece is about this long. Characters.
+PIECE = 4_000
+# Turns before the last question that are folded away: so many at least.
+FEWEST_EARLIER = 2
+# Embeddings, overrides and isolates, opening and closing. Each stands in an isolate of its own and so ends there.
+_TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
+# A whole tag of nh3's output, which writes every value in double quotes; or one turning character.
+_TAG_OR_TURNING = re.compile('(<(?:[^<>"]|"[^"]*")*>)|([\u202a-\u202e\u2066-\u2069])')
 
 # fmt: off
 # A closed list: some of Pygments' 500 lexers take minutes on text made for them.
@@ -107,11 +116,34 @@ def to_html(text: str) -> SafeString:
         html = _markdown.renderer.render(tokens, _markdown.options, environment)
     except Exception:  # a parser's bug on some text must not take the comparison from the annotator
         return as_it_is(text)
-    return mark_safe(_clean(html))  # noqa: S308 - nh3 has just made it so
+    return mark_safe(_shut_in(_clean(html)))  # noqa: S308 - nh3 has just made it so
 
 
 def as_it_is(text: str) -> SafeString:
-    return format_html('<pre class="plain" dir="auto" tabindex="0">{}</pre>', text)
+    """`text` without Markdown, in pieces that end where its lines do."""
+    return mark_safe(  # noqa: S308 - each piece is escaped
+        # A browser drops a line break that comes first in a `pre`; the text's own must stay.
+        "".join(f'<pre class="plain" dir="auto">\n{_shut_in(escape(piece))}</pre>' for piece in _pieces(text))
+    )
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """`text` cut behind line breaks, which the cut stands for; a single line longer than a piece stays whole."""
+    begin = 0
+    while len(text) - begin > PIECE:
+        end = text.find("\n", begin + PIECE)
+        if end < 0:
+            break
+        yield text[begin:end]
+        begin = end + 1
+    yield text[begin:]
+
+
+def _shut_in(html: str) -> str:
+    """Characters that turn the direction of text must not reorder their neighbours, nor name a link backwards."""
+    if not _TURNING.search(html):
+        return html
+    return _TAG_OR_TURNING.sub(lambda found: found[1] or f'<bdi class="turning">{found[2]}</bdi>', html)
 
 
 def _clean(html: str) -> str:
@@ -223,20 +255,42 @@ def _place(role: str) -> str:
     return f'<b class="by" data-role="{role}"></b>'
 
 
+_DOCUMENTS = f'<div class="turn documents">{_place("documents")}'
+_EARLIER = re.compile(r'<summary data-earlier="(\d+)"></summary>')
+
+
 def prompt_to_html(turns: Sequence[Mapping[str, str]], context: Sequence[Mapping[str, str]]) -> SafeString:
     """All turns with places for the roles' names, then the documents the answer should rest on."""
-    parts = [
-        f'<div class="turn {_role(turn)}">{_place(_role(turn))}<div class="said">{to_html(turn["content"])}</div></div>'
-        for turn in turns
-    ]
+    html = _folded([_turn(turn) for turn in turns], _earlier(turns))
     if context:
         documents = "".join(
-            f'<details class="document"><summary dir="auto">{escape(document.get("title") or "–")}</summary>'
+            f'<details class="document"><summary dir="auto">{_shut_in(escape(document.get("title") or "–"))}</summary>'
             f"<div>{to_html(document.get('text', ''))}</div></details>"
             for document in context
         )
-        parts.append(f'<div class="turn documents">{_place("documents")}<div class="said">{documents}</div></div>')
-    return mark_safe("".join(parts))  # noqa: S308 - each part is sanitised or escaped
+        html += f'{_DOCUMENTS}<div class="said">{documents}</div></div>'
+    return mark_safe(html)  # noqa: S308 - each part is sanitised or escaped
+
+
+def _turn(turn: Mapping[str, str]) -> str:
+    role = _role(turn)
+    return f'<div class="turn {role}">{_place(role)}<div class="said">{to_html(turn["content"])}</div></div>'
+
+
+def _earlier(turns: Sequence[Mapping[str, str]]) -> slice:
+    """The turns before the last question; what the system was told stays in view, as it holds for the answer too."""
+    roles = [_role(turn) for turn in turns]
+    first = 1 if roles[:1] == ["system"] else 0
+    last = max((place for place, role in enumerate(roles) if role == "user"), default=first)
+    return slice(first, last) if last - first >= FEWEST_EARLIER else slice(0, 0)
+
+
+def _folded(parts: list[str], earlier: slice) -> str:
+    if earlier.stop:
+        history = "".join(parts[earlier])
+        count = earlier.stop - earlier.start
+        parts[earlier] = [f'<details class="earlier"><summary data-earlier="{count}"></summary>{history}</details>']
+    return "".join(parts)
 
 
 def _role(turn: Mapping[str, str]) -> str:
@@ -253,7 +307,13 @@ def _in_words(html: str) -> SafeString:
     }
     for role, word in words.items():
         html = html.replace(_place(role), f'<b class="by">{escape(word)}</b>')
-    return mark_safe(html)  # noqa: S308
+    return mark_safe(_EARLIER.sub(_earlier_in_words, html))  # noqa: S308
+
+
+def _earlier_in_words(found: re.Match[str]) -> str:
+    count = int(found[1])
+    words = ngettext("%(count)d earlier turn", "%(count)d earlier turns", count) % {"count": count}
+    return f"<summary>{escape(words)}</summary>"
 
 
 def rendered(response: Response) -> SafeString:
@@ -266,10 +326,20 @@ def rendered(response: Response) -> SafeString:
 
 def rendered_prompt(prompt: Prompt) -> SafeString:
     """The prompt's HTML with the roles named in the language of the request."""
+    return _in_words(_stored(prompt))
+
+
+def rendered_parts(prompt: Prompt) -> tuple[SafeString, SafeString]:
+    """As `rendered_prompt`, for a page that shows the documents elsewhere: the turns, and the documents (may be "")."""
+    turns, _between, documents = _stored(prompt).partition(_DOCUMENTS)
+    return _in_words(turns), mark_safe(documents.removesuffix("</div>"))  # noqa: S308
+
+
+def _stored(prompt: Prompt) -> str:
     if prompt.html_version != VERSION:
         prompt.html, prompt.html_version = prompt_to_html(prompt.turns, prompt.context), VERSION
         prompt.save(update_fields=["html", "html_version"])
-    return _in_words(prompt.html)
+    return prompt.html
 
 
 def render_missing(project_id: int, batch: int = 500) -> Iterator[int]:

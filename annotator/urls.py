@@ -12,6 +12,7 @@ from annotator.views import (
     people,
     plans,
     projects,
+    reading,
     settings,
     theme,
 )
@@ -69,6 +70,7 @@ urlpatterns = [
     path("assignments/<int:assignment_id>/undo", annotate.undo, name="undo"),
     path("assignments/<int:assignment_id>/open", annotate.open_ahead, name="open"),
     path("assignments/<int:assignment_id>/prefetch", annotate.prefetch, name="prefetch"),
+    path("assignments/<int:assignment_id>/raw", reading.raw, name="raw"),
     path("accounts/", include("allauth.account.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -11,7 +11,7 @@ Templates
 Context of `_comparison.html`
     project     Project
     assignment  Assignment: `pk`, `leased_until`, `active_ms` (ms already counted), `draft_saved_at`
-    turns       annotator.rendering's pieces of the prompt: `rendering.rendered_prompt(prompt)`
+    turns, documents  the prompt as HTML and the documents it came with ("" without): `rendering.rendered_parts(prompt)`
     sides       all responses in on-screen order: Side(letter "A", "B" …, html, text)
     left, right the first two of them; html is `rendering.rendered(response)`, text as stored
     protocol    Protocol row (`pk`, `version`); send its pk back as `protocol`
@@ -283,10 +283,12 @@ def _context(
     if not assignment.a_first:
         shown.reverse()
     sides = tuple(_side(letter, response) for letter, response in zip("ABCDEFGH", shown, strict=False))
+    turns, documents = rendering.rendered_parts(comparison.prompt)
     return {
         **context,
         "assignment": assignment,
-        "turns": rendering.rendered_prompt(comparison.prompt),
+        "turns": turns,
+        "documents": documents,
         "sides": sides,
         "left": sides[0],
         "right": sides[1],

@@ -156,6 +156,7 @@ MATRIX: dict[str, Url] = {
         for name in ("judgment", "draft", "skip", "flag", "undo", "open")
     },
     "prefetch": Url(anywhere("assignment.pk"), get={ANNOTATOR}, in_project=False),
+    "raw": Url(anywhere("assignment.pk"), get={ANNOTATOR}, in_project=False),
 }
 
 # Addresses for people who are not logged in, with what they answer them to a GET.
