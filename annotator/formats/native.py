@@ -12,6 +12,7 @@ from annotator.formats.rows import ComparisonRow, Entry, ResponseRow, RowInvalid
 KNOWN = {
     *("id", "source", "prompt", "prompt_id", "prompt_metadata", "turns", "system", "context", "responses"),
     *("response_a", "response_b", "model_a", "model_b", "comparisons", "metadata", "judgments"),
+    *("rank", "criterion", "harms", "gold"),
 }
 ANSWER = ("level", "outcome", "aspects", "attributes", "reasons", "justification", "confidence")
 VOTE = {
@@ -93,15 +94,12 @@ def pair_of(row: Mapping[str, Any]) -> list[ResponseRow]:
 def _comparisons(
     row: Mapping[str, Any], row_id: str, responses: list[ResponseRow], metadata: dict[str, Any]
 ) -> list[ComparisonRow]:
-    """Those the row names, else all pairs: one pair has the row's id, several have it with their places, "q7:1-3"."""
+    """Those the row names, else all responses in one to be ranked, else all pairs.
+
+    One has the row's id, several have it with their places, "q7:1-3".
+    """
     if row.get("comparisons") is None:
-        pairs = list(combinations(range(len(responses)), 2))
-        return [
-            rows.comparison_row(
-                row_id if len(pairs) == 1 else f"{row_id}:{a + 1}-{b + 1}", responses, a, b, metadata, "id"
-            )
-            for a, b in pairs
-        ]
+        return _all_pairs(row, row_id, responses, metadata)
     places = {response.external_id: place for place, response in enumerate(responses)}
     return [
         _named(rows.mapping(given, f"comparisons[{at}]"), f"comparisons[{at}]", responses, places, metadata)
@@ -109,20 +107,55 @@ def _comparisons(
     ]
 
 
+def _all_pairs(
+    row: Mapping[str, Any], row_id: str, responses: list[ResponseRow], metadata: dict[str, Any]
+) -> list[ComparisonRow]:
+    if row.get("rank") not in (None, True, False):
+        raise RowInvalid("rank", "must be true or false")
+    pairs = list(combinations(range(len(responses)), 2))
+    others: tuple[int, ...] = ()
+    if row.get("rank"):
+        pairs, others = [(0, 1)], _ranked(tuple(range(2, len(responses))), "responses")
+    elif len(pairs) > 1 and row.get("gold") is not None:
+        raise RowInvalid("gold", "the row has several comparisons: put it into the one of `comparisons` it belongs to")
+    return [
+        rows.judged_by(
+            row,
+            rows.comparison_row(
+                row_id if len(pairs) == 1 else f"{row_id}:{a + 1}-{b + 1}", responses, a, b, metadata, "id", others
+            ),
+        )
+        for a, b in pairs
+    ]
+
+
+def _ranked(others: tuple[int, ...], name: str) -> tuple[int, ...]:
+    if not rows.RANKED_AT_LEAST <= 2 + len(others) <= rows.RANKED_AT_MOST:
+        wanted = f"{rows.RANKED_AT_LEAST} to {rows.RANKED_AT_MOST}"
+        raise RowInvalid(name, f"a ranking needs {wanted} responses, not {2 + len(others)}")
+    return others
+
+
 def _named(
     given: dict[str, Any], name: str, responses: list[ResponseRow], places: dict[str, int], metadata: dict[str, Any]
 ) -> ComparisonRow:
-    sides = []
-    for side in ("a", "b"):
-        wanted = rows.identifier(given.get(side), f"{name}.{side}")
-        if wanted not in places:
-            raise RowInvalid(f"{name}.{side}", f"no response of the row has the id {wanted!r}")
-        sides.append(places[wanted])
-    if sides[0] == sides[1]:
+    sides = [_place(given.get(side), f"{name}.{side}", places) for side in ("a", "b")]
+    wanted = enumerate(rows.sequence(given.get("others"), f"{name}.others"))
+    others = tuple(_place(one, f"{name}.others[{at}]", places) for at, one in wanted)
+    if len({*sides, *others}) < 2 + len(others):
         raise RowInvalid(name, "compares a response with itself")
     own = {**metadata, **rows.mapping(given.get("metadata"), f"{name}.metadata")}
     external_id = rows.identifier(given.get("id"), f"{name}.id")
-    return rows.comparison_row(external_id, responses, sides[0], sides[1], own, f"{name}.id")
+    ranked = _ranked(others, f"{name}.others") if others else ()
+    made = rows.comparison_row(external_id, responses, sides[0], sides[1], own, f"{name}.id", ranked)
+    return rows.judged_by(given, made, f"{name}.")
+
+
+def _place(value: Any, name: str, places: Mapping[str, int]) -> int:
+    wanted = rows.identifier(value, name)
+    if wanted not in places:
+        raise RowInvalid(name, f"no response of the row has the id {wanted!r}")
+    return places[wanted]
 
 
 def _vote(given: dict[str, Any], name: str, comparisons: list[ComparisonRow], source: str) -> Vote:

@@ -18,6 +18,11 @@ from typing import Any
 ID_WIDTH = 200
 SOURCE_WIDTH = 100
 ROLES = ("system", "user", "assistant")
+# A ranking is of three to eight responses: A to H.
+RANKED_AT_LEAST, RANKED_AT_MOST = 3, 8
+HARMS = ("violence", "self_harm", "sexual", "hate", "medical", "drugs", "crime")
+USES = ("tutorial", "qualification", "hidden")
+BETTER = ("a", "tie", "b", "neither_valid")
 # No clock on earth was ever farther from UTC (Manila until 1844: 15:56).
 LARGEST_OFFSET = timedelta(hours=16)
 
@@ -57,6 +62,21 @@ class ComparisonRow:
     b: int
     metadata: str
     field: str
+    # More responses to be ranked with A and B, in this order: C, D, …
+    others: tuple[int, ...] = ()
+    criterion: str = ""
+    harms: list[str] = dataclasses.field(default_factory=list)
+    gold: GoldRow | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class GoldRow:
+    """A known answer, in the comparison's own order; the fields of `models.Gold`."""
+
+    use: str
+    better: list[str]
+    ratings: str  # JSON
+    explanation: str
 
 
 @dataclass(slots=True)
@@ -291,10 +311,57 @@ def apart(responses: list[ResponseRow]) -> list[ResponseRow]:
 
 
 def comparison_row(
-    external_id: str, responses: list[ResponseRow], a: int, b: int, metadata: dict[str, Any], name: str
+    external_id: str,
+    responses: list[ResponseRow],
+    a: int,
+    b: int,
+    metadata: dict[str, Any],
+    name: str,
+    others: tuple[int, ...] = (),
 ) -> ComparisonRow:
     if responses[a].text_hash == responses[b].text_hash:
         metadata = {**metadata, "identical_responses": True}
     if len(external_id) > ID_WIDTH:
         raise RowInvalid(name, f"is longer than {ID_WIDTH} characters")
-    return ComparisonRow(external_id, a, b, as_json(metadata, "metadata"), name)
+    return ComparisonRow(external_id, a, b, as_json(metadata, "metadata"), name, others)
+
+
+def judged_by(given: Mapping[str, Any], comparison: ComparisonRow, prefix: str = "") -> ComparisonRow:
+    """Take over what `given` says of how the comparison is to be judged: "criterion", "harms", "gold"."""
+    if given.get("criterion") is not None:
+        comparison.criterion = text(given["criterion"], f"{prefix}criterion", empty=True)
+    if given.get("harms") is not None:
+        comparison.harms = _among(given["harms"], f"{prefix}harms", HARMS)
+    if given.get("gold") is not None:
+        comparison.gold = _gold(mapping(given["gold"], f"{prefix}gold"), f"{prefix}gold")
+    return comparison
+
+
+def _among(value: Any, name: str, known: tuple[str, ...]) -> list[str]:
+    chosen = sequence(value, name)
+    unknown = [one for one in chosen if one not in known]
+    if unknown:
+        raise RowInvalid(name, f"must be of {', '.join(known)}; {unknown[0]!r} is not")
+    return [one for one in known if one in chosen]
+
+
+def _gold(given: dict[str, Any], name: str) -> GoldRow:
+    use = given.get("use", "hidden")
+    if use not in USES:
+        raise RowInvalid(f"{name}.use", f"must be one of {', '.join(USES)}, not {use!r}")
+    better = [given["better"]] if isinstance(given.get("better"), str) else given.get("better")
+    chosen = _among(better, f"{name}.better", BETTER)
+    if not chosen:
+        raise RowInvalid(f"{name}.better", "is missing: say which answers are right")
+    ratings = mapping(given.get("ratings"), f"{name}.ratings")
+    for key, sides in ratings.items():
+        for side, ends in mapping(sides, f"{name}.ratings.{key}").items():
+            _ends(side, ends, f"{name}.ratings.{key}.{side}")
+    words = text(given.get("explanation") or "", f"{name}.explanation", empty=True)
+    return GoldRow(use, chosen, as_json(ratings, f"{name}.ratings"), words)
+
+
+def _ends(side: str, ends: Any, name: str) -> None:
+    whole_numbers = isinstance(ends, list | tuple) and len(ends) == 2 and all(type(end) is int for end in ends)
+    if side not in ("a", "b") or not whole_numbers or ends[0] > ends[1]:
+        raise RowInvalid(name, "must be of side a or b, with the lowest and the highest rating that are right: [3, 4]")

@@ -79,6 +79,8 @@ class IngestReport:
     prompts: int
     responses: int
     comparisons: int
+    candidates: int
+    golds: int
     judgments: int
     skipped_existing: int
 

@@ -13,7 +13,19 @@ from django.utils.timezone import now
 
 from annotator.formats import recorded
 from annotator.formats.rows import Entry, RowInvalid, Vote, as_json
-from annotator.models import Comparison, Job, Judgment, Labeler, LabelerVersion, Project, Prompt, Rater, Response
+from annotator.models import (
+    Candidate,
+    Comparison,
+    Gold,
+    Job,
+    Judgment,
+    Labeler,
+    LabelerVersion,
+    Project,
+    Prompt,
+    Rater,
+    Response,
+)
 from annotator.protocols import Answer
 
 if TYPE_CHECKING:
@@ -30,7 +42,8 @@ TABLES = {
     ),
     "staged_comparison": (
         "line int, field text, key text, prompt_key text, prompt_hash text, a_field text, a_key text, a_hash text,"
-        " a_model text, b_field text, b_key text, b_hash text, b_model text, metadata text"
+        " a_model text, b_field text, b_key text, b_hash text, b_model text, metadata text, others text[],"
+        " criterion text, harms text[], gold_use text, gold_better text[], gold_ratings text, gold_explanation text"
     ),
     "staged_judgment": (
         "line int, field text, comparison_key text, rater int, round int, outcome text, level int,"
@@ -39,6 +52,7 @@ TABLES = {
         " created_at timestamptz"
     ),
 }
+NO_GOLD = (None, None, None, None)
 # Lines inserted by one statement, between two beats.
 CHUNK = 5000
 
@@ -108,7 +122,8 @@ class Staging:
             self.pending["staged_comparison"].append(
                 (line, one.field, one.external_id, prompt.external_id, prompt.text_hash)
                 + (a.field, a.external_id, a.text_hash, a.model, b.field, b.external_id, b.text_hash, b.model)
-                + (one.metadata,)
+                + (one.metadata, [responses[place].external_id for place in one.others], one.criterion, one.harms)
+                + ((one.gold.use, one.gold.better, one.gold.ratings, one.gold.explanation) if one.gold else NO_GOLD)
             )
         self.pending["staged_judgment"] += judgments
 
@@ -238,6 +253,20 @@ CONTRADICTIONS = (
        JOIN annotator_response b ON b.id = c.response_b_id
        WHERE (p.text_hash, a.text_hash, a.model, b.text_hash, b.model)
           IS DISTINCT FROM (s.prompt_hash, s.a_hash, s.a_model, s.b_hash, s.b_model)""",
+    # What it is judged by.
+    """SELECT s.line, CASE WHEN c.criterion <> s.criterion THEN 'criterion' ELSE 'responses' END,
+         format('the project has comparison %%s with another %%s; give the new one an id of its own', s.key,
+           CASE WHEN c.criterion <> s.criterion THEN 'criterion' ELSE 'choice of responses to be ranked' END)
+       FROM staged_comparison s
+       JOIN annotator_comparison c ON c.project_id = %(project)s AND c.external_id = s.key
+       WHERE c.criterion <> s.criterion OR (c.candidates_count, cardinality(s.others)) <> (0, 0) AND s.others <> ARRAY(
+         SELECT r.external_id::text FROM annotator_candidate more JOIN annotator_response r ON r.id = more.response_id
+         WHERE more.comparison_id = c.id ORDER BY more.place)""",
+    """SELECT s.line, 'gold', format('the project knows another answer to %%s; change it on the page Quality', s.key)
+       FROM staged_comparison s
+       JOIN annotator_comparison c ON c.project_id = %(project)s AND c.external_id = s.key
+       JOIN annotator_gold g ON g.comparison_id = c.id
+       WHERE s.gold_use IS NOT NULL AND (g.use, g.better::text[]) IS DISTINCT FROM (s.gold_use, s.gold_better)""",
 )
 JUDGMENT_CONTRADICTIONS = (
     """SELECT DISTINCT ON (s.rater) s.line, s.field,
@@ -291,7 +320,7 @@ def _insert_all(cursor: Any, project: Project, protocol_id: int, beat: Beat) -> 
     cursor.execute("ANALYZE new_line")
     cursor.execute("SELECT count(*), coalesce(max(line), 0) FROM staged_comparison")
     staged, last = cursor.fetchone()
-    counts = dict.fromkeys(("prompts", "responses", "comparisons", "judgments"), 0)
+    counts = dict.fromkeys(("prompts", "responses", "comparisons", "candidates", "golds", "judgments"), 0)
     steps = max(1, -(-staged // CHUNK))
     width = -(-(last + 1) // steps)
     for step in range(steps):
@@ -324,9 +353,24 @@ def _inserts() -> Iterator[tuple[str, str, dict[str, Any]]]:
         Comparison,
         {"project": "%(project)s::bigint", "external_id": "s.key", "prompt": "p.id", "response_a": "a.id",
          "response_b": "b.id", "metadata": "s.metadata::jsonb", "created_at": "%(now)s::timestamptz",
-         "queue_order": "s.line"},
+         "queue_order": "s.line", "criterion": "s.criterion", "harms": "s.harms",
+         "candidates_count": "cardinality(s.others)"},
         f"staged_comparison s {prompt} JOIN annotator_response a ON a.prompt_id = p.id AND a.external_id = s.a_key"
         f" JOIN annotator_response b ON b.prompt_id = p.id AND b.external_id = s.b_key {new}",
+    )  # fmt: skip
+    stored = "JOIN annotator_comparison c ON c.project_id = %(project)s AND c.external_id = s.key"
+    yield "candidates", *_insert(
+        Candidate,
+        {"comparison": "c.id", "response": "r.id", "place": "other.nth + 1"},
+        f"staged_comparison s {stored} CROSS JOIN unnest(s.others) WITH ORDINALITY other(key, nth)"
+        f" JOIN annotator_response r ON r.prompt_id = c.prompt_id AND r.external_id = other.key {new}",
+    )  # fmt: skip
+    yield "golds", *_insert(
+        Gold,
+        {"project": "%(project)s::bigint", "comparison": "c.id", "use": "s.gold_use", "better": "s.gold_better",
+         "ratings": "s.gold_ratings::jsonb", "explanation": "s.gold_explanation",
+         "created_at": "%(now)s::timestamptz"},
+        f"staged_comparison s {stored} WHERE s.gold_use IS NOT NULL AND {window} ORDER BY s.line",
     )  # fmt: skip
     plain = [
         "level",
