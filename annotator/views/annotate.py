@@ -12,12 +12,14 @@ Context of `_comparison.html`
     project     Project
     assignment  Assignment: `pk`, `leased_until`, `active_ms` (ms already counted), `draft_saved_at`
     turns, documents  the prompt as HTML and the documents it came with ("" without): `rendering.rendered_parts(prompt)`
-    sides       all responses in on-screen order: Side(letter "A", "B" …, html, text)
-    left, right the first two of them; html is `rendering.rendered(response)`, text as stored
+    sides       all responses (2 to 8) in on-screen order: Side(letter "A", "B" …, html, text as stored)
+    left, right the first two of them
+    criterion   by what the better one is to be told, "" where the protocol's question says all
+    warning     kinds of harm the texts touch, in words; they are covered until the annotator wants to see them
     protocol    Protocol row (`pk`, `version`); send its pk back as `protocol`
     definition  protocols.Definition
     given       the draft or the refused answer: {} or the nested shape below (what controls start with)
-    form        forms.answer.build(definition, given)
+    form        forms.answer.build(definition, given), made when asked for
     error       None, or Refusal(field, reason): field is "level", "justification", "aspects.helpful", "client_id" …
     undo        None, or Undo(assignment_id, until): the last judgment, while it can be taken back
     ahead       True when this is the comparison after the one on screen (leased as prefetched, not opened)
@@ -63,47 +65,28 @@ from functools import lru_cache
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.functional import SimpleLazyObject
 from django.utils.timezone import localtime, now
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from annotator import access, protocols, rendering
+from annotator import access, protocols
 from annotator.forms import answer, seat
-from annotator.models import Assignment, Comparison, Judgment, Project, Protocol, Rater, Response
+from annotator.models import Assignment, Judgment, Project, Protocol, Rater
 from annotator.pipeline import assign, judge
+from annotator.readings import screen
 
 REASON_MAX = 2_000
 
-# The protocol new judgments are given under, of any row that has a project.
-_NEWEST = Subquery(Protocol.objects.filter(project=OuterRef("project")).order_by("-version").values("pk")[:1])
 # An assignment with what every request needs of its project; the other columns are fetched when asked for.
 _OWN = (
     Assignment.objects.select_related("project", "rater")
     .defer("project__guidelines", "project__description", "project__provenance", "project__created_at")
     .defer("rater__source", "rater__external_id", "rater__created_at")
-    .annotate(newest_protocol=_NEWEST)
+    .annotate(newest_protocol=screen.NEWEST_PROTOCOL)
 )
-# One query for all that is on screen; what only `rendering` of an outdated page needs is fetched when it asks.
-_READ = (
-    Comparison.objects.select_related("prompt", "response_a", "response_b")
-    .only(
-        "project_id",
-        "prompt__html",
-        "prompt__html_version",
-        *(f"response_{side}__{name}" for side in "ab" for name in ("text", "html", "html_version")),
-    )
-    .annotate(newest_protocol=_NEWEST)
-)
-
-
-@dataclass(frozen=True)
-class Side:
-    letter: str
-    html: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -276,32 +259,32 @@ def _context(
     context = {"project": project, "undo": undo, "ahead": False}
     if assignment is None:
         return {**context, "assignment": None, "reason": assign.queue_state(project, rater)}
-    comparison = _READ.get(pk=assignment.comparison_id)
-    protocol = protocol or _version(comparison.newest_protocol)
-    definition = _definition_of(protocol.pk)
-    shown = [comparison.response_a, comparison.response_b]
-    if not assignment.a_first:
-        shown.reverse()
-    sides = tuple(_side(letter, response) for letter, response in zip("ABCDEFGH", shown, strict=False))
-    turns, documents = rendering.rendered_parts(comparison.prompt)
+    shown = screen.read(assignment.comparison_id, a_first=assignment.a_first, shown_order=assignment.shown_order)
+    protocol = protocol or _version(shown.newest_protocol)
+    given = given or assignment.draft
     return {
         **context,
         "assignment": assignment,
-        "turns": turns,
-        "documents": documents,
-        "sides": sides,
-        "left": sides[0],
-        "right": sides[1],
+        **on_screen(shown, _definition_of(protocol.pk), given),
         "protocol": protocol,
-        "definition": definition,
-        "given": given or assignment.draft,
-        "form": answer.build(definition, given or assignment.draft),
         "error": error,
     }
 
 
-def _side(letter: str, response: Response) -> Side:
-    return Side(letter, rendering.rendered(response), response.text)
+def on_screen(shown: screen.Screen, definition: protocols.Definition, given: dict[str, Any]) -> dict[str, Any]:
+    """What `_comparison.html` shows of a comparison, whoever shows it."""
+    return {
+        "turns": shown.turns,
+        "documents": shown.documents,
+        "sides": shown.sides,
+        "left": shown.sides[0],
+        "right": shown.sides[1],
+        "criterion": shown.criterion,
+        "warning": shown.warning,
+        "definition": definition,
+        "given": given,
+        "form": SimpleLazyObject(lambda: answer.build(definition, given)),
+    }
 
 
 @lru_cache(maxsize=256)

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.timezone import now
 
 from annotator import rendering
-from annotator.models import Assignment, Flag, Judgment, Project, User
+from annotator.models import Assignment, Candidate, Flag, Judgment, Project, Response, User
 from tests.builders import make_comparison, make_member, make_project, make_user
 
 pytestmark = pytest.mark.django_db
@@ -299,3 +299,52 @@ def test_a_draft_keeps_only_what_the_protocol_asks():
     lease.refresh_from_db()
     assert list(lease.draft["aspects"]) == ["helpful"] and lease.draft["aspects"]["helpful"]["level"] == 1
     assert not lease.draft["attributes"] and not lease.draft["reasons"]
+
+
+def ranked(order: list[int] | None, a_first: bool = True) -> tuple[Seat, Assignment]:
+    """A lease of a comparison of four responses, shown in this order."""
+    project = project_with(1)
+    comparison = project.comparisons.get()
+    for place in (2, 3):
+        response = Response.objects.create(
+            prompt=comparison.prompt, external_id=str(place), text=f"Candidate {place}", model="model-x"
+        )
+        Candidate.objects.create(comparison=comparison, response=response, place=place)
+    project.comparisons.update(candidates_count=2)
+    seat = Seat(project)
+    lease = seat.lease()
+    Assignment.objects.update(shown_order=order, a_first=a_first)
+    return seat, lease
+
+
+def test_more_than_two_responses_are_shown_in_the_order_drawn():
+    seat, lease = ranked([3, 1, 0, 2])
+    page = seat.open()
+    own = [lease.comparison.response_a.text, lease.comparison.response_b.text, "Candidate 2", "Candidate 3"]
+    assert [side.letter for side in page.context["sides"]] == ["A", "B", "C", "D"]
+    assert [side.text for side in page.context["sides"]] == [own[3], own[1], own[0], own[2]]
+    assert page.context["left"].text == "Candidate 3" and b"model-x" not in page.content
+
+
+def test_a_response_that_came_after_the_order_was_drawn_is_shown_too():
+    seat, _lease = ranked([1, 0, 2], a_first=False)
+    shown = [side.text for side in seat.open().context["sides"]]
+    assert len(set(shown)) == 4 and shown[2:] == ["Candidate 2", "Candidate 3"]
+
+
+def test_the_criterion_and_the_kinds_of_harm_are_told():
+    project = project_with(1)
+    project.comparisons.update(criterion="The one a nurse can use", harms=["medical", "self_harm"])
+    context = Seat(project).open().context
+    assert context["criterion"] == "The one a nurse can use"
+    assert context["warning"] == ("illness and medical detail", "self-harm and suicide")
+
+
+def test_a_pair_costs_no_look_for_other_responses(django_assert_max_num_queries):
+    project = project_with(2)
+    rendering.render_missing(project.pk)
+    seat = Seat(project)
+    lease = seat.lease()
+    with django_assert_max_num_queries(40) as queries:
+        seat.judge(lease)
+    assert not any("candidate" in query["sql"].replace("candidates_count", "") for query in queries)
