@@ -16,7 +16,7 @@ the search starts behind the annotator's own last comparison, because what they 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,8 +30,8 @@ from django.utils.translation import gettext as _
 from annotator.models import Assignment, Comparison, Flag, Plan, Project, Rater
 
 EXPIRE_BATCH = 500
-# One open and one fetched ahead is the rule; an undo or a second window can add to it. Whoever holds as many fetches
-# nothing ahead: they would keep the places from others by opening one after the other.
+# One open and a few fetched ahead are the rule; an undo or a second window can add to them. Whoever holds as many
+# fetches nothing ahead: they would keep the places from others by opening one after the other.
 HELD_AT_MOST = 8
 
 _HELD = """
@@ -56,6 +56,12 @@ _BEHIND_MY_LAST = """
               UNION ALL SELECT -9223372036854775808, 0, 0
           ) AS place ORDER BY known DESC LIMIT 1)
 """
+# Fetched ahead only while there is room; read under a lock, so that of two fetches at once one sees the other's lease.
+_ROOM = """
+      AND (SELECT count(*) FROM annotator_assignment held
+           WHERE held.rater_id = %(rater)s AND held.state = 'leased') < %(most)s
+"""
+_LOCK = 0x5317C5
 _FIRST = " ORDER BY c.queue_order, c.id LIMIT 1 "
 _UNLOCKED = " FOR NO KEY UPDATE OF c SKIP LOCKED"
 
@@ -105,20 +111,25 @@ _LEASE = f"""
 
 
 def next_assignment(
-    project: Project, rater: Rater, *, prefetch: bool = False, resume: bool = False
+    project: Project,
+    rater: Rater,
+    *,
+    prefetch: bool = False,
+    resume: bool = False,
+    having: Collection[int] = (),
 ) -> Assignment | None:
     """What `rater` judges now: the lease they hold, else a new one; None when nothing is left for them.
 
-    With `prefetch` the one after it: leased too, but not opened, so somebody else may take it over while it is the
-    last thing left; None as well while they hold HELD_AT_MOST. With `resume` a draft whose lease ran out comes first,
-    when its place is still free.
+    With `prefetch` the one after it and after those they are `having` (ids): leased too, but not opened, so somebody
+    else may take it over while it is the last thing left; None as well while they hold HELD_AT_MOST. With `resume` a
+    draft whose lease ran out comes first, when its place is still free.
     Calling it again gives the same assignment.
     """
     if project.status != Project.Status.ACTIVE:
         return None
     held = _held(rater)
     if prefetch:
-        ahead = [assignment for assignment in held if assignment.opened_at is None]
+        ahead = [assignment for assignment in held if assignment.opened_at is None and assignment.pk not in having]
         if ahead:
             return ahead[0]
         return _new_lease(project, rater, ahead=True) if len(held) < HELD_AT_MOST else None
@@ -235,18 +246,22 @@ def _resumed(project: Project, rater: Rater) -> Assignment | None:
 
 
 def _new_lease(project: Project, rater: Rater, *, ahead: bool = False) -> Assignment | None:
-    """Lease the next open place. None only when, at one moment of this call, there was none for `rater`."""
-    parameters = {"project": project.pk, "rater": rater.pk}
+    """Lease the next open place. None only when, at one moment of this call, there was none for `rater`; with `ahead`
+    also when they hold enough or what is left is locked at this moment."""
+    parameters = {"project": project.pk, "rater": rater.pk, "most": HELD_AT_MOST}
+    open_for_me = _OPEN_FOR_ME + _ROOM if ahead else _OPEN_FOR_ME
     while True:
-        for search in (_OPEN_FOR_ME + _BEHIND_MY_LAST + _FIRST + _UNLOCKED, _OPEN_FOR_ME + _FIRST + _UNLOCKED):
+        for search in (open_for_me + _BEHIND_MY_LAST + _FIRST + _UNLOCKED, open_for_me + _FIRST + _UNLOCKED):
             if assignment := _claim(project, rater, search, parameters, ahead):
                 return assignment
         if expire_leases(project.pk):
             continue
+        if ahead:
+            return None  # what is locked at this moment can be fetched a little later
         # Everything open, if anything, was locked a moment ago: wait for the first of these.
         if waited_for := _one(_OPEN_FOR_ME + _FIRST, parameters):
-            assignment = _claim_waiting(project, rater, waited_for[0], ahead)
-        elif not ahead and (fetched := _one(_TO_TAKE_OVER, parameters)):
+            assignment = _claim_waiting(project, rater, waited_for[0])
+        elif fetched := _one(_TO_TAKE_OVER, parameters):
             assignment = _take_over(project, rater, *fetched)
         else:
             return None
@@ -256,16 +271,19 @@ def _new_lease(project: Project, rater: Rater, *, ahead: bool = False) -> Assign
 
 @transaction.atomic
 def _claim(project: Project, rater: Rater, search: str, parameters: dict[str, int], ahead: bool) -> Assignment | None:
+    if ahead:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_LOCK, rater.pk % 2**31])
     found = _one(search, parameters)
     return _lease(project, rater, found[0], ahead=ahead) if found else None
 
 
 @transaction.atomic
-def _claim_waiting(project: Project, rater: Rater, comparison_id: int, ahead: bool) -> Assignment | None:
+def _claim_waiting(project: Project, rater: Rater, comparison_id: int) -> Assignment | None:
     lock([comparison_id])
     if not Comparison.objects.filter(pk=comparison_id, places_open__gt=0).exists():
         return None
-    return _lease(project, rater, comparison_id, ahead=ahead)
+    return _lease(project, rater, comparison_id, ahead=False)
 
 
 @transaction.atomic

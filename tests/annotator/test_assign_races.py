@@ -201,3 +201,23 @@ def undoes(assignment_id: int) -> None:
 def answers(assignment_id: int) -> None:
     """Read anew, as the view does it."""
     judge.submit_judgment(Assignment.objects.get(pk=assignment_id), {"level": 1}, client_id=uuid4())
+
+
+def test_many_fetches_ahead_at_once_never_pass_the_limit_and_lease_nothing_twice():
+    project = project_with(40, 1)
+    rater = make_person(project, make_user())
+    assert assign.next_assignment(project, rater)
+
+    def fetch() -> list[int]:
+        got: list[int] = []
+        for _each in range(3):
+            ahead = assign.next_assignment(project, rater, prefetch=True, having=got)
+            got += [ahead.pk] if ahead else []
+        return got
+
+    fetched = at_once(*[fetch] * 8)
+    leases = Assignment.objects.filter(rater=rater, state="leased")
+    assert leases.count() <= assign.HELD_AT_MOST
+    assert leases.values("comparison").distinct().count() == leases.count()
+    assert all(len(set(got)) == len(got) for got in fetched)
+    assert project.comparisons.filter(places_open=0).count() == leases.count()
