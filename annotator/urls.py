@@ -3,6 +3,7 @@ from django.urls import include, path
 
 from annotator.views import (
     annotate,
+    appearance,
     comparisons,
     exports,
     health,
@@ -14,13 +15,13 @@ from annotator.views import (
     projects,
     reading,
     settings,
-    theme,
 )
 
 urlpatterns = [
     path("", projects.projects, name="projects"),
     path("health", health.health, name="health"),
-    path("theme", theme.theme, name="theme"),
+    path("theme", appearance.theme, name="theme"),
+    path("language", appearance.language, name="language"),
     path("projects/<int:project_id>/", projects.board, name="board"),
     path("projects/<int:project_id>/comparisons/", comparisons.comparisons, name="comparisons"),
     path("projects/<int:project_id>/comparisons/<int:comparison_id>/", comparisons.comparison, name="comparison"),

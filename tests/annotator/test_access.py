@@ -162,6 +162,7 @@ MATRIX: dict[str, Url] = {
 # Addresses for people who are not logged in, with what they answer them to a GET.
 PUBLIC = {
     "health": 200,
+    "language": 405,
     "account_login": 200,
     "account_logout": 302,
     "account_inactive": 200,
