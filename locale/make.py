@@ -81,6 +81,9 @@ def as_po(catalog: Catalog) -> bytes:
 
 
 def as_mo(catalog: Catalog) -> bytes:
+    """What is not translated is left out: pages then say it in English."""
+    for message in todo(catalog):
+        catalog.delete(message.id, message.context)
     out = BytesIO()
     write_mo(out, catalog)
     return out.getvalue()
@@ -111,7 +114,7 @@ def main() -> None:
             print("\n".join(repr(message.id) for message in left))
         else:
             path.write_bytes(as_po(catalog))
-            path.with_suffix(".mo").write_bytes(as_mo(catalog))
+            path.with_suffix(".mo").write_bytes(as_mo(read(path)))
         print(f"{os.path.relpath(path)}: {len(catalog)} messages, {len(left)} not translated", file=sys.stderr)
 
 
