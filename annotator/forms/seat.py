@@ -20,6 +20,7 @@ from annotator.protocols import AnswerInvalid, Choice, Definition
 LONGEST_MS = 86_400_000
 LARGEST_ID = 2**63 - 1
 JUSTIFICATION_MAX = 20_000
+HAVING_MAX = 16
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class Sent:
     protocol_id: int | None = None
     # The prefetched assignment that is on screen already.
     showing: int | None = None
+    # What the page has fetched ahead beyond it.
+    having: tuple[int, ...] = ()
+    # How the words came to be: {"keys", "pasted", "ms"}; {} when the page did not count.
+    typed: dict[str, int] = field(default_factory=dict)
 
 
 def read(request: HttpRequest) -> Sent:
@@ -43,7 +48,22 @@ def read(request: HttpRequest) -> Sent:
         active_ms=min(max(_whole("active_ms", body.get("active_ms")) or 0, 0), LONGEST_MS),
         protocol_id=_whole("protocol", body.get("protocol")),
         showing=_whole("showing", body.get("showing")),
+        having=ids(body.get("having")),
+        typed=_typed(body.get("typed")),
     )
+
+
+def ids(value: Any) -> tuple[int, ...]:
+    """At most as many as anybody holds, from a list or from words with commas; what is no id is left out."""
+    listed = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else []
+    return tuple(int(text) for text in map(str, listed[:HAVING_MAX]) if text.isdecimal() and len(text) < 19)
+
+
+def _typed(value: Any) -> dict[str, int]:
+    """Evidence, not an answer: what does not fit is left out and refuses nothing."""
+    counted = value if isinstance(value, dict) else {}
+    numbers = {key: counted.get(key) for key in ("keys", "pasted", "ms")}
+    return {key: min(n, LONGEST_MS) for key, n in numbers.items() if type(n) is int and n >= 0}
 
 
 def known(given: dict[str, Any], definition: Definition) -> dict[str, Any]:

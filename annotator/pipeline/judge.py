@@ -45,14 +45,18 @@ def submit_judgment(
     client_id: UUID,
     active_ms: int = 0,
     protocol: Protocol | None = None,
+    typed: Mapping[str, int] | None = None,
 ) -> Judgment:
     """Store `answer` (on-screen order, shape of `protocols.check`), given under `protocol` (default: the newest).
 
+    `typed` is what the page counted while words were written; it is kept beside the answer.
     The same client id again gives what it gave first. Raises protocols.AnswerInvalid, and then nothing has changed.
     """
     protocol = protocol or assignment.project.protocol
     checked = check(protocol, answer, a_first=assignment.a_first)
     judgment = _judgment(assignment, checked, protocol, client_id, active_ms)
+    if typed:
+        judgment.provenance = {"typed": dict(typed)}
     try:
         return _store(assignment, judgment, usual=True)
     except (IntegrityError, _Unusual):
@@ -197,7 +201,7 @@ def _store_late(assignment: Assignment, judgment: Judgment, earlier: list[Judgme
         if first.is_current:
             # The first answer stands; the second is kept as a revision that does not count, and is not paid.
             judgment.is_current = False
-            judgment.provenance = {"second_answer_to": first.pk}
+            judgment.provenance = {**judgment.provenance, "second_answer_to": first.pk}
             judgment.save(force_insert=True)
             return first
     free = Comparison.objects.filter(pk=assignment.comparison_id, places_open__gt=0).exists()

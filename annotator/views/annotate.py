@@ -34,16 +34,18 @@ CSRF token; without a session they redirect to the login page, which a script se
                     422: this comparison's fragment again, with `error` and `given`. Sent twice with one client_id it
                     is stored once and answered the same way.
                     With `showing=<id of the prefetched assignment the page has put on screen already>` the reply is
-                    the comparison after that one, header `Seat-Fragment: ahead` (204 when there is none: ask
-                    `prefetch` later); when the shown one had been taken over meanwhile: its replacement with
-                    `Seat-Fragment: current`, to be put on screen. One request a judgment is enough this way.
+                    the comparison after that one (and after those in `having=<ids, by comma or as a list>`), header
+                    `Seat-Fragment: ahead` (204 when there is none: ask `prefetch` later); when the shown one had been
+                    taken over meanwhile: its replacement with `Seat-Fragment: current`, to be put on screen. One
+                    request a judgment is enough this way.
     POST draft      the same fields, any missing. 200 {"saved_at": ISO time}; 409 when it was judged or lost meanwhile.
     POST skip       reason (may be empty). 200: next fragment, as `judgment` (takes `showing` too).
     POST flag       reason (422 when empty), and=skip to skip it as well. 204, or as `skip`.
     POST undo       200: this comparison's fragment with the answer as `given`; 409 (text) when the 10 s are over.
     POST open       the prefetched comparison is on screen now: 204; 409 with the fragment to show instead when it
                     had been taken over.
-    GET  prefetch   the comparison after this one, `ahead`; 204 when nothing is left to fetch ahead.
+    GET  prefetch   the comparison after this one and after those of ?having=<ids>, `ahead`; 204 when there is nothing
+                    to fetch ahead now.
 Every fragment reply has `Seat-Fragment: current | ahead | empty` and, but for `empty`, `Seat-Assignment: <id>`.
 
 Fields of an answer, form-encoded
@@ -54,7 +56,8 @@ Fields of an answer, form-encoded
 or as JSON, which is also the shape of `given` and of a stored draft:
     {"client_id", "active_ms", "protocol", "showing", "outcome", "level", "confidence",
      "aspects": {key: {"level", "confidence", "reasons": [key]}}, "attributes": {key: {"a", "b"}},
-     "reasons": [key], "justification"}
+     "reasons": [key], "justification", "having": [id], "typed": {"keys", "pasted", "ms"}}
+`typed` says how the words came to be; it is kept with the judgment (`provenance`) and is no part of the answer.
 """
 
 from __future__ import annotations
@@ -127,7 +130,12 @@ def judgment(request: HttpRequest, assignment_id: int) -> HttpResponse:
         if sent.protocol_id not in (None, current.pk):
             protocol = _protocol(assignment.project, sent.protocol_id) or current
         stored = judge.submit_judgment(
-            assignment, sent.given, client_id=sent.client_id, active_ms=sent.active_ms, protocol=protocol
+            assignment,
+            sent.given,
+            client_id=sent.client_id,
+            active_ms=sent.active_ms,
+            protocol=protocol,
+            typed=sent.typed,
         )
     except protocols.AnswerInvalid as invalid:
         error = Refusal(invalid.field, invalid.reason)
@@ -135,7 +143,7 @@ def judgment(request: HttpRequest, assignment_id: int) -> HttpResponse:
             assignment.project, assignment.rater, assignment, protocol=protocol, given=sent.given, error=error
         )
         return _fragment(request, context, status=422)
-    return _following(request, assignment, sent.showing, _undo_of(stored))
+    return _following(request, assignment, sent, _undo_of(stored))
 
 
 @login_required
@@ -158,7 +166,7 @@ def draft(request: HttpRequest, assignment_id: int) -> HttpResponse:
 def skip(request: HttpRequest, assignment_id: int) -> HttpResponse:
     assignment = _mine(request, assignment_id)
     assign.skip(assignment, _reason(request))
-    return _following(request, assignment, _showing(request), None)
+    return _following(request, assignment, _page_has(request), None)
 
 
 @login_required
@@ -172,7 +180,7 @@ def flag(request: HttpRequest, assignment_id: int) -> HttpResponse:
     if request.POST.get("and") != "skip":
         return HttpResponse(status=204)
     assign.skip(assignment, reason)
-    return _following(request, assignment, _showing(request), None)
+    return _following(request, assignment, _page_has(request), None)
 
 
 @login_required
@@ -202,7 +210,7 @@ def open_ahead(request: HttpRequest, assignment_id: int) -> HttpResponse:
 @require_safe
 def prefetch(request: HttpRequest, assignment_id: int) -> HttpResponse:
     assignment = _mine(request, assignment_id)
-    return _ahead(request, assignment, None)
+    return _ahead(request, assignment, seat.ids(request.GET.get("having")), None)
 
 
 # Versions are immutable, so each is read from the database once a process.
@@ -229,18 +237,18 @@ def _mine(request: HttpRequest, assignment_id: int) -> Assignment:
     )
 
 
-def _following(request: HttpRequest, done: Assignment, showing: int | None, undo: Undo | None) -> HttpResponse:
+def _following(request: HttpRequest, done: Assignment, page: seat.Sent, undo: Undo | None) -> HttpResponse:
     """What the page needs after `done`: the next comparison, or the one after that when it shows the next already."""
     project, rater = done.project, done.rater
-    if showing is not None:
-        shown = Assignment.objects.filter(pk=showing, rater=rater).first()
+    if page.showing is not None:
+        shown = Assignment.objects.filter(pk=page.showing, rater=rater).first()
         if shown and assign.open_now(shown, project):
-            return _ahead(request, done, undo)
+            return _ahead(request, done, page.having, undo)
     return _fragment(request, _context(project, rater, assign.next_assignment(project, rater), undo=undo))
 
 
-def _ahead(request: HttpRequest, done: Assignment, undo: Undo | None) -> HttpResponse:
-    ahead = assign.next_assignment(done.project, done.rater, prefetch=True)
+def _ahead(request: HttpRequest, done: Assignment, having: tuple[int, ...], undo: Undo | None) -> HttpResponse:
+    ahead = assign.next_assignment(done.project, done.rater, prefetch=True, having=having)
     if ahead is None:
         return HttpResponse(status=204)
     return _fragment(request, {**_context(done.project, done.rater, ahead, undo=undo), "ahead": True})
@@ -341,6 +349,6 @@ def _reason(request: HttpRequest) -> str:
     return request.POST.get("reason", "").replace("\x00", "").strip()[:REASON_MAX]
 
 
-def _showing(request: HttpRequest) -> int | None:
-    given = request.POST.get("showing", "")
-    return int(given) if given.isdecimal() and len(given) < 19 else None
+def _page_has(request: HttpRequest) -> seat.Sent:
+    showing = seat.ids(request.POST.get("showing"))
+    return seat.Sent(showing=showing[0] if showing else None, having=seat.ids(request.POST.get("having")))

@@ -348,3 +348,34 @@ def test_a_pair_costs_no_look_for_other_responses(django_assert_max_num_queries)
     with django_assert_max_num_queries(40) as queries:
         seat.judge(lease)
     assert not any("candidate" in query["sql"].replace("candidates_count", "") for query in queries)
+
+
+def test_several_are_fetched_ahead_each_once():
+    seat = Seat(project_with(6))
+    first = seat.lease()
+    url, got = reverse("prefetch", args=[first.pk]), []
+    for _each in range(3):
+        reply = seat.client.get(url, {"having": ",".join(got)})
+        got.append(reply.headers["Seat-Assignment"])
+    assert len({str(first.pk), *got}) == 4
+    body = {"client_id": str(uuid4()), "level": 1, "showing": int(got[0]), "having": [int(each) for each in got[1:]]}
+    reply = seat.client.post(reverse("judgment", args=[first.pk]), body, content_type="application/json")
+    assert reply.headers["Seat-Fragment"] == "ahead"
+    assert reply.headers["Seat-Assignment"] not in {str(first.pk), *got}
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ({"keys": 40, "pasted": 0, "ms": 9000}, {"typed": {"keys": 40, "pasted": 0, "ms": 9000}}),
+        ({"keys": True, "pasted": -1, "ms": "9", "x": 1}, {}),
+        ({"keys": 10**30}, {"typed": {"keys": 86_400_000}}),
+        ("a lot", {}),
+    ],
+)
+def test_how_the_words_came_to_be_is_kept_beside_the_answer(typed, kept):
+    seat = Seat(project_with(1))
+    body = {"client_id": str(uuid4()), "level": 1, "justification": "Shorter", "typed": typed}
+    url = reverse("judgment", args=[seat.lease().pk])
+    assert seat.client.post(url, body, content_type="application/json").status_code == 200
+    assert Judgment.objects.get().provenance == kept
