@@ -36,11 +36,11 @@ def test_the_demo_loads_and_loading_it_again_changes_nothing(var):
     call_command("load_demo")
     logins = load_demo.logins_file().read_text()
     written, generated = Project.objects.order_by("id")
-    assert written.comparisons.count() == 40 and generated.comparisons.count() == 1500
+    assert written.comparisons.count() == 110 and generated.comparisons.count() == 1500
     assert {written.provenance, generated.provenance} == TELLS
     assert set(Comparison.objects.values_list("metadata__provenance", flat=True)) == TELLS
     assert not written.comparisons.exclude(places_open=2, votes_wanted=2).exists()
-    assert written.plans.get().status == "approved" and written.account.reserved == 72
+    assert written.plans.get().status == "approved" and written.account.reserved == 198
     assert generated.labelers.filter(kind="recorded", price_per_call__gt=0).count() == 2
     people = Judgment.objects.filter(project=generated, rater__kind=Rater.Kind.PERSON)
     assert people.count() == 1500 and people.values("comparison").distinct().count() == 500
@@ -89,7 +89,7 @@ def test_simulated_raters_have_their_planted_accuracy():
 
 def test_every_written_comparison_is_complete():
     rows = [json.loads(line) for line in (DEMO / "written.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert len({row["id"] for row in rows}) == 40
+    assert len({row["id"] for row in rows}) == 110
     assert {row["metadata"]["provenance"] for row in rows} == {"written for the demo"}
     assert {"de", "es", "ja", "ar", "fr", "zh", "en"} <= {row["metadata"]["language"] for row in rows}
     assert all(row["metadata"]["trap"] and row["metadata"]["domain"] for row in rows)
