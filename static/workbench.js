@@ -39,7 +39,6 @@
       comparison.dataset.ready = "yes";
       Seat.form.setUp(formOf(comparison));
       Seat.reading.setUp(comparison);
-      Seat.difference.setUp(comparison);
       listen(comparison);
       const kept = Seat.store.read(`draft.${idOf(comparison)}`);
       if (kept) {
@@ -47,7 +46,7 @@
         changed(comparison);
       }
     }
-    Seat.difference.apply(comparison);
+    Seat.reading.shown(comparison);
     Seat.time.start(Number(comparison.dataset.activeMs));
     const saved = comparison.dataset.draftSaved;
     if (saved) Seat.saved("ok", Seat.say("saved", Seat.clock(new Date(saved))));

@@ -1,82 +1,81 @@
-// Marks the words that only one response has, without touching the page: highlights are painted over text ranges.
+// Marks what only one response says, without touching the page: highlights are painted over text ranges.
 "use strict";
 
 Seat.difference = (() => {
-  const WORD = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}]|[\p{L}\p{M}\p{N}_]+|[^\s]/gu;
-  const able = "highlights" in CSS && "Worker" in window;
+  const MODES = ["off", "words", "sentences"];
+  // One name for each side; from the third on they share one, as their letters do.
+  const NAMES = ["only-a", "only-b", "only-c"];
+  const able = "highlights" in CSS && "Worker" in window && "Segmenter" in Intl;
   let worker = null;
   let asked = 0;
   let waiting = null;
-  let words = Seat.store.read("reading")?.difference === true;
+  let mode = stored(Seat.store.read("reading")?.difference);
 
-  // Every word of a pane with the text node and offsets it stands at.
-  function tokens(pane) {
-    const found = [];
-    const walker = document.createTreeWalker(pane, NodeFilter.SHOW_TEXT, (node) => (
-      node.parentElement.closest(".code-name") ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT));
-    while (walker.nextNode()) {
-      for (const match of walker.currentNode.data.matchAll(WORD)) {
-        found.push({ word: match[0], node: walker.currentNode, start: match.index, end: match.index + match[0].length });
-      }
-    }
-    return found;
-  }
-
-  // Neighbours in one text node become one range, so that the space between them is marked too.
-  function ranges(all, indices) {
-    const made = [];
-    let last = -2;
-    let open = null;
-    for (const index of indices) {
-      const token = all[index];
-      if (open && index === last + 1 && open.startContainer === token.node) open.setEnd(token.node, token.end);
-      else {
-        open = document.createRange();
-        open.setStart(token.node, token.start);
-        open.setEnd(token.node, token.end);
-        made.push(open);
-      }
-      last = index;
-    }
-    return made;
+  function stored(value) {
+    if (value === true) return "words";
+    return MODES.includes(value) ? value : "off";
   }
 
   function clear() {
-    CSS.highlights.delete("only-a");
-    CSS.highlights.delete("only-b");
+    for (const name of [...NAMES, "changed"]) CSS.highlights.delete(name);
+  }
+
+  function range(nodes, [startPiece, start, endPiece, end]) {
+    const made = document.createRange();
+    made.setStart(nodes[startPiece], start);
+    made.setEnd(nodes[endPiece], end);
+    return made;
+  }
+
+  function paint(sides, found) {
+    const marks = new Map();
+    const add = (name, ranges) => marks.set(name, [...(marks.get(name) || []), ...ranges]);
+    found.forEach((side, index) => {
+      const nodes = sides[index].flat();
+      add(NAMES[Math.min(index, NAMES.length - 1)], side.only.map((run) => range(nodes, run)));
+      add("changed", side.changed.map((run) => range(nodes, run)));
+    });
+    for (const [name, ranges] of marks) CSS.highlights.set(name, new Highlight(...ranges));
   }
 
   function compute(comparison) {
-    const sides = Seat.reading.panes(comparison).map(tokens);
+    const sides = Seat.reading.panes(comparison).map((pane) => Seat.texts.blocks(pane));
     if (!worker) {
       worker = new Worker(Seat.root.dataset.worker);
-      worker.addEventListener("message", ({ data }) => { if (data.id === asked) waiting?.(data); });
+      worker.addEventListener("message", ({ data }) => { if (data.id === asked) waiting?.(data.sides); });
     }
-    asked += 1;
-    waiting = (only) => {
-      CSS.highlights.set("only-a", new Highlight(...ranges(sides[0], only.a)));
-      CSS.highlights.set("only-b", new Highlight(...ranges(sides[1], only.b)));
-    };
-    worker.postMessage({ id: asked, a: sides[0].map((token) => token.word), b: sides[1].map((token) => token.word) });
+    waiting = (found) => paint(sides, found);
+    worker.postMessage({ id: asked, mode, sides: sides.map((blocks) => blocks.map((nodes) => nodes.map((node) => node.data))) });
+  }
+
+  function label(comparison) {
+    const control = comparison.querySelector(".difference");
+    control.setAttribute("aria-pressed", String(mode !== "off"));
+    control.querySelector("span").textContent = Seat.say(`difference-${mode}-short`);
+    for (const legend of comparison.querySelectorAll(".legend [data-mode]")) {
+      legend.hidden = !legend.dataset.mode.split(" ").includes(mode);
+    }
+    comparison.querySelector(".legend").hidden = mode === "off";
   }
 
   function apply(comparison) {
-    comparison.querySelector(".difference").setAttribute("aria-pressed", String(words));
+    if (!able) return;
+    label(comparison);
     clear();
     asked += 1;
-    if (words) compute(comparison);
+    if (mode !== "off") compute(comparison);
   }
 
   function setUp(comparison) {
     const control = comparison.querySelector(".difference");
-    if (!able) { control.hidden = true; return; }
+    control.hidden = !able;
     control.addEventListener("click", () => {
-      words = !words;
-      Seat.reading.prefer("difference", words);
+      mode = MODES[(MODES.indexOf(mode) + 1) % MODES.length];
+      Seat.reading.prefer("difference", mode);
       apply(comparison);
-      Seat.announce(Seat.say(words ? "differenceOn" : "differenceOff"));
+      Seat.announce(Seat.say(`difference-${mode}`));
     });
   }
 
-  return { setUp, apply: (comparison) => able && apply(comparison) };
+  return { setUp, apply };
 })();

@@ -74,6 +74,11 @@ Seat.keys = (() => {
     if (key === "d") return click(".comparison .difference");
     if (key === "s") return click(".comparison .sync input");
     if (key === "p") return click(".comparison .fold");
+    if (key === "P") return Seat.reading.toggleEarlier(comparison);
+    if (key === "v") return click(".comparison .raw-toggle");
+    if (key === "c") return click(".comparison .collapse-same");
+    if (key === "f") return click(".comparison .full-toggle");
+    if (key === "h") return click(".comparison .find-open");
     if (key === "k") return away(".skip-form");
     if (key === "m") return away(".flag-form");
     return more.some((handle) => handle(key, form, comparison)) || reason(form, key);
@@ -82,7 +87,9 @@ Seat.keys = (() => {
   function scroll(event, comparison) {
     const steps = { ArrowDown: 0.1, ArrowUp: -0.1, PageDown: 0.85, PageUp: -0.85, " ": event.shiftKey ? -0.85 : 0.85, Home: -1e6, End: 1e6 };
     const page = event.key.startsWith("Page");
-    if (!(event.key in steps) || (event.target.closest("input, .text, .turns, .guidelines") && !page)) return false;
+    const sideways = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if ((!(event.key in steps) && !sideways) || (event.target.closest("input, .text, .turns, .guidelines") && !page)) return false;
+    if (sideways) return Seat.reading.step(comparison, sideways);
     Seat.reading.scrollBy(comparison, steps[event.key]);
     return true;
   }

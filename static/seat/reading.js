@@ -1,4 +1,4 @@
-// Reading aids: fold the prompt, scroll both panes together, tabs on narrow screens, code with copy and wrap.
+// Reading: panes and tabs, prompt and documents, code with copy and wrap. The aids stand in files of their own.
 "use strict";
 
 Seat.reading = (() => {
@@ -11,6 +11,9 @@ Seat.reading = (() => {
   const narrow = matchMedia("(max-width: 900px)");
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   const panes = (comparison) => [...comparison.querySelectorAll(".text")];
+  const tabs = (comparison) => [...comparison.querySelectorAll(".tab")];
+  const LONG = 20000; // characters from which on blocks out of view are left out
+  const pressed = (control) => control.getAttribute("aria-expanded") === "true";
 
   function countWords(text) {
     if (!("Segmenter" in Intl) || text.length > 60000) return text.split(/\s+/).filter(Boolean).length;
@@ -41,6 +44,8 @@ Seat.reading = (() => {
     }
   }
 
+  // ---- prompt and documents ----
+
   function fold(comparison, wanted) {
     comparison.querySelector(".prompt").classList.toggle("folded", wanted);
     const control = comparison.querySelector(".fold");
@@ -48,71 +53,135 @@ Seat.reading = (() => {
     control.querySelector("span").textContent = Seat.say(wanted ? "show" : "collapse");
   }
 
-  // By proportion: equal shares read, whatever the lengths.
-  function scrollTogether(comparison) {
-    const [a, b] = panes(comparison);
-    let leading = null;
-    let release = null;
-    const follow = (from, to) => () => {
-      if (!comparison.querySelector(".sync input").checked || narrow.matches || (leading && leading !== from)) return;
-      leading = from;
-      clearTimeout(release);
-      release = setTimeout(() => { leading = null; }, 120);
-      const room = from.scrollHeight - from.clientHeight;
-      to.scrollTop = room > 0 ? (from.scrollTop / room) * (to.scrollHeight - to.clientHeight) : 0;
-    };
-    a.addEventListener("scroll", follow(a, b), { passive: true });
-    b.addEventListener("scroll", follow(b, a), { passive: true });
-  }
-
-  function tabs(comparison) {
-    const strip = comparison.querySelector(".panes");
-    const links = [...comparison.querySelectorAll(".tab")];
-    const mark = (here) => links.forEach((link, index) => (
-      index === here ? link.setAttribute("aria-current", "true") : link.removeAttribute("aria-current")));
-    links.forEach((link, index) => link.addEventListener("click", (event) => {
-      event.preventDefault();
-      if (narrow.matches) show(comparison, index); else panes(comparison)[index].focus();
-    }));
-    strip.addEventListener("scroll", () => {
-      if (narrow.matches) mark(Math.abs(strip.scrollLeft) > strip.clientWidth / 2 ? 1 : 0);
-    }, { passive: true });
-  }
-
-  function show(comparison, index) {
-    const strip = comparison.querySelector(".panes");
-    const pane = panes(comparison)[index];
-    strip.scrollTo({ left: pane.offsetLeft - panes(comparison)[0].offsetLeft, behavior: still.matches ? "auto" : "smooth" });
-  }
-
-  // Arrow keys and Space when nothing that wants them has the focus.
-  function scrollBy(comparison, share) {
-    const [a, b] = panes(comparison);
-    const strip = comparison.querySelector(".panes");
-    const pane = narrow.matches && Math.abs(strip.scrollLeft) > strip.clientWidth / 2 ? b : a;
-    const step = Math.abs(share) < 0.2 ? 48 * Math.sign(share) : share * pane.clientHeight;
-    const longer = comparison.querySelector(".sync input").checked && !narrow.matches && b.scrollHeight > a.scrollHeight ? b : pane;
-    longer.scrollTop += step;
-  }
-
-  function setUp(comparison) {
-    panes(comparison).forEach((pane, index) => {
-      comparison.querySelectorAll(".tab .length")[index].textContent = Seat.say("words", countWords(pane.textContent));
-    });
-    dressCode(comparison);
-    scrollTogether(comparison);
-    tabs(comparison);
+  function setUpPrompt(comparison) {
     const control = comparison.querySelector(".fold");
     control.addEventListener("click", () => {
-      const wanted = control.getAttribute("aria-expanded") === "true";
+      const wanted = pressed(control);
       prefer(narrow.matches ? "foldedNarrow" : "folded", wanted);
       fold(comparison, wanted);
     });
     fold(comparison, narrow.matches ? preferences.foldedNarrow !== false : preferences.folded === true);
-    const sync = comparison.querySelector(".sync input");
-    sync.checked = preferences.sync !== false;
-    sync.addEventListener("change", () => prefer("sync", sync.checked));
+    const earlier = comparison.querySelector(".turns > .earlier");
+    if (!earlier) return;
+    earlier.open = preferences.earlier === true;
+    // A toggle event comes too late to tell the person's wish from ours.
+    earlier.querySelector("summary").addEventListener("click", () => prefer("earlier", !earlier.open));
   }
 
-  return { setUp, show, scrollBy, panes, prefer, preferences };
+  function toggleEarlier(comparison) {
+    const earlier = comparison.querySelector(".turns > .earlier");
+    if (!earlier) return false;
+    fold(comparison, false);
+    earlier.querySelector("summary").click();
+    return true;
+  }
+
+  function setUpDocuments(comparison) {
+    const aside = comparison.querySelector(".documents");
+    if (!aside) return;
+    for (const found of aside.querySelectorAll(".document")) found.open = true;
+    aside.querySelector(".num").textContent = String(aside.querySelectorAll(".document").length);
+    const control = aside.querySelector(".documents-fold");
+    const name = () => (narrow.matches ? "documentsNarrow" : "documents");
+    const show = (wanted) => {
+      comparison.classList.toggle("documents-folded", !wanted);
+      control.setAttribute("aria-expanded", String(wanted));
+      control.textContent = Seat.say(wanted ? "hide" : "showIt");
+    };
+    control.addEventListener("click", () => { prefer(name(), !pressed(control)); show(!pressed(control)); });
+    show(narrow.matches ? preferences.documentsNarrow === true : preferences.documents !== false);
+  }
+
+  // ---- panes and tabs ----
+
+  function mark(comparison, here) {
+    tabs(comparison).forEach((link, index) => (
+      index === here ? link.setAttribute("aria-current", "true") : link.removeAttribute("aria-current")));
+  }
+
+  // Which pane is read: the one alone on the stage, the one that has the focus, or the one swiped to.
+  function current(comparison) {
+    if (comparison.dataset.full) return Number(comparison.dataset.full);
+    const all = panes(comparison);
+    const focused = all.findIndex((pane) => pane.contains(document.activeElement));
+    if (focused >= 0 && !narrow.matches) return focused;
+    const strip = comparison.querySelector(".panes");
+    const middle = strip.getBoundingClientRect().left + Math.min(all[0].offsetWidth, strip.clientWidth) / 2;
+    return Math.max(0, all.findIndex((pane) => {
+      const box = pane.getBoundingClientRect();
+      return box.left <= middle && box.right > middle;
+    }));
+  }
+
+  function show(comparison, index) {
+    if (comparison.dataset.full) { Seat.full.move(comparison, index); return; }
+    const strip = comparison.querySelector(".panes");
+    const first = panes(comparison)[0];
+    strip.scrollTo({ left: panes(comparison)[index].offsetLeft - first.offsetLeft, behavior: still.matches ? "auto" : "smooth" });
+  }
+
+  function setUpTabs(comparison) {
+    const strip = comparison.querySelector(".panes");
+    tabs(comparison).forEach((link, index) => link.addEventListener("click", (event) => {
+      event.preventDefault();
+      show(comparison, index);
+      if (!narrow.matches) panes(comparison)[index].focus({ preventScroll: true });
+    }));
+    strip.addEventListener("scroll", () => { if (strip.scrollWidth > strip.clientWidth) mark(comparison, current(comparison)); }, { passive: true });
+    panes(comparison).forEach((pane, index) => {
+      pane.classList.toggle("long", pane.textContent.length > LONG);
+      tabs(comparison)[index].querySelector(".length").textContent = Seat.say("words", countWords(pane.textContent));
+    });
+  }
+
+  // One response to the side, where they stand in a strip.
+  function step(comparison, by) {
+    const all = panes(comparison);
+    const strip = comparison.querySelector(".panes");
+    if (strip.scrollWidth <= strip.clientWidth) return false;
+    show(comparison, Math.max(0, Math.min(all.length - 1, current(comparison) + by)));
+    return true;
+  }
+
+  // ---- on screen ----
+
+  let quiet = null;
+
+  // A line under the tools, for a while.
+  function tell(comparison, text) {
+    const line = comparison.querySelector(".reading-note");
+    line.textContent = text;
+    line.hidden = false;
+    clearTimeout(quiet);
+    quiet = setTimeout(() => { line.hidden = true; }, 6000);
+  }
+
+  function setUp(comparison) {
+    Seat.raw.setUp(comparison);
+    setUpTabs(comparison);
+    dressCode(comparison);
+    setUpPrompt(comparison);
+    setUpDocuments(comparison);
+    for (const aid of [Seat.scroll, Seat.difference, Seat.same, Seat.find, Seat.full, Seat.unseen]) aid.setUp(comparison);
+    const more = comparison.querySelector(".aids-open");
+    more.addEventListener("click", () => more.setAttribute("aria-expanded", String(comparison.querySelector(".aids").classList.toggle("open"))));
+  }
+
+  // What is painted over the text, after it came on screen or changed.
+  function retold(comparison) {
+    Seat.difference.apply(comparison);
+    Seat.find.apply(comparison);
+  }
+
+  function shown(comparison) {
+    retold(comparison);
+    Seat.unseen.look(comparison);
+    Seat.raw.ahead(comparison);
+  }
+
+  return {
+    setUp, shown, retold, show, step, mark, current, panes, prefer, preferences, fold, toggleEarlier, countWords, tell,
+    scrollBy: (comparison, share) => Seat.scroll.by(comparison, share),
+    unseen: (comparison) => Seat.unseen.shares(comparison),
+  };
 })();
