@@ -16,7 +16,7 @@ the search starts behind the annotator's own last comparison, because what they 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,7 +27,10 @@ from django.db.models.functions import Greatest
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
-from annotator.models import Assignment, Comparison, Flag, Plan, Project, Rater
+from annotator.models import Assignment, Comparison, Flag, Plan, Project, Purpose, Rater
+from annotator.pipeline import admission, extra
+from annotator.pipeline.admission import Admission
+from annotator.pipeline.extra import Offer
 
 EXPIRE_BATCH = 500
 # One open and a few fetched ahead are the rule; an undo or a second window can add to them. Whoever holds as many
@@ -43,6 +46,7 @@ _HELD = """
 _OPEN_FOR_ME = """
     SELECT c.id FROM annotator_comparison c
     WHERE c.project_id = %(project)s AND c.places_open > 0
+      AND NOT (c.harms && %(opted_out)s::varchar[])
       AND NOT EXISTS (SELECT FROM annotator_assignment mine
                       WHERE mine.comparison_id = c.id AND mine.rater_id = %(rater)s AND mine.state <> 'expired')
 """
@@ -52,7 +56,7 @@ _BEHIND_MY_LAST = """
           SELECT place.queue_order, place.id FROM (
               (SELECT last.queue_order, last.id, 1 AS known
                FROM annotator_assignment mine JOIN annotator_comparison last ON last.id = mine.comparison_id
-               WHERE mine.rater_id = %(rater)s ORDER BY mine.id DESC LIMIT 1)
+               WHERE mine.rater_id = %(rater)s AND mine.purpose = 'judge' ORDER BY mine.id DESC LIMIT 1)
               UNION ALL SELECT -9223372036854775808, 0, 0
           ) AS place ORDER BY known DESC LIMIT 1)
 """
@@ -67,9 +71,11 @@ _UNLOCKED = " FOR NO KEY UPDATE OF c SKIP LOCKED"
 
 # Leases that were only fetched ahead, of comparisons I have not had.
 _TO_TAKE_OVER = """
-    SELECT theirs.id, theirs.comparison_id FROM annotator_assignment theirs
+    SELECT theirs.id, theirs.comparison_id
+    FROM annotator_assignment theirs JOIN annotator_comparison c ON c.id = theirs.comparison_id
     WHERE theirs.project_id = %(project)s AND theirs.state = 'leased' AND theirs.opened_at IS NULL
-      AND theirs.rater_id <> %(rater)s
+      AND theirs.rater_id <> %(rater)s AND theirs.purpose = 'judge'
+      AND NOT (c.harms && %(opted_out)s::varchar[])
       AND NOT EXISTS (SELECT FROM annotator_assignment mine
                       WHERE mine.comparison_id = theirs.comparison_id AND mine.rater_id = %(rater)s
                         AND mine.state <> 'expired')
@@ -88,23 +94,31 @@ _RECOUNT = f"""
     WHERE c.id = ANY(%s) AND c.places_open <> greatest(0, c.votes_wanted - ({TAKEN}))
 """
 
-# An assignment that ran out is leased again as it was: same order on screen, draft kept. Both parts see what was
-# before, so the recount adds the lease that the first part makes.
+# An assignment that ran out is leased again as it was: same order on screen, draft kept. All parts see what was
+# before, so the recount adds the lease that the second part makes. What takes no place needs no lock.
 _LEASE = f"""
-    WITH leased AS (
+    WITH drawn AS (
+        SELECT coalesce(%(shown)s::smallint[], CASE WHEN c.candidates_count > 0 THEN (
+                   SELECT array_agg(place ORDER BY random())
+                   FROM generate_series(0, c.candidates_count + 1) AS place)::smallint[] END) AS shown
+        FROM annotator_comparison c WHERE c.id = %(comparison)s
+    ), leased AS (
         INSERT INTO annotator_assignment
-            (project_id, comparison_id, rater_id, round, purpose, state, leased_until, opened_at, a_first, draft,
-             active_ms, skip_reason, created_at)
-        VALUES (%(project)s, %(comparison)s, %(rater)s, 1, 'judge', 'leased', %(until)s, %(opened)s, %(a_first)s,
-                '{{}}', 0, '', clock_timestamp())
+            (project_id, comparison_id, rater_id, round, purpose, state, leased_until, opened_at, a_first, shown_order,
+             draft, active_ms, skip_reason, created_at)
+        SELECT %(project)s, %(comparison)s, %(rater)s, %(round)s, %(purpose)s, 'leased', %(until)s, %(opened)s,
+               coalesce(array_position(shown, 0::smallint) < array_position(shown, 1::smallint), %(a_first)s), shown,
+               '{{}}', 0, '', clock_timestamp()
+        FROM drawn
         ON CONFLICT (comparison_id, rater_id, round) DO UPDATE
-            SET state = 'leased', leased_until = excluded.leased_until, opened_at = excluded.opened_at
+            SET state = 'leased', leased_until = excluded.leased_until, opened_at = excluded.opened_at,
+                purpose = excluded.purpose
             WHERE annotator_assignment.state = 'expired'
         RETURNING *
     ), recounted AS (
         UPDATE annotator_comparison c
         SET places_open = greatest(0, c.votes_wanted - ({TAKEN}) - (SELECT count(*) FROM leased))
-        WHERE c.id = %(comparison)s
+        WHERE c.id = %(comparison)s AND %(purpose)s = 'judge'
     )
     SELECT * FROM leased
 """
@@ -123,20 +137,28 @@ def next_assignment(
     With `prefetch` the one after it and after those they are `having` (ids): leased too, but not opened, so somebody
     else may take it over while it is the last thing left; None as well while they hold HELD_AT_MOST. With `resume` a
     draft whose lease ran out comes first, when its place is still free.
-    Calling it again gives the same assignment.
+    Calling it again gives the same assignment. None as well while something hinders them (`admission`).
     """
     if project.status != Project.Status.ACTIVE:
+        return None
+    admitted = admission.ask(rater)
+    if admitted.hindrance:
         return None
     held = _held(rater)
     if prefetch:
         ahead = [assignment for assignment in held if assignment.opened_at is None and assignment.pk not in having]
         if ahead:
             return ahead[0]
-        return _new_lease(project, rater, ahead=True) if len(held) < HELD_AT_MOST else None
+        return _new_lease(project, rater, admitted, ahead=True) if len(held) < _most(admitted) else None
     for assignment in held:
         if open_now(assignment, project):
             return assignment
-    return (_resumed(project, rater) if resume else None) or _new_lease(project, rater)
+    return (_resumed(project, rater) if resume else None) or _new_lease(project, rater, admitted)
+
+
+def _most(admitted: Admission) -> int:
+    """How many leases a person may hold; no more than the day has left for them."""
+    return HELD_AT_MOST if admitted.left_today is None else min(HELD_AT_MOST, admitted.left_today)
 
 
 def open_now(assignment: Assignment, project: Project) -> bool:
@@ -175,6 +197,15 @@ def skip(assignment: Assignment, reason: str = "") -> bool:
     return bool(skipped)
 
 
+def opt_out(rater: Rater, kinds: Iterable[str]) -> None:
+    """From now on `rater` is offered nothing with these kinds of harm; what they hold of it goes to others."""
+    rater.opted_out = sorted({*rater.opted_out, *kinds})
+    rater.save(update_fields=["opted_out"])
+    held = Assignment.objects.filter(rater=rater, state=Assignment.State.LEASED)
+    for assignment in held.filter(comparison__harms__overlap=rater.opted_out):
+        skip(assignment, _("opted out of this kind of content"))
+
+
 def flag(assignment: Assignment, reason: str) -> Flag:
     """Report the comparison to the lead; a second report by the same person replaces the first and reopens it."""
     flagged, _created = Flag.objects.update_or_create(
@@ -202,14 +233,19 @@ def open_places(project_id: int, comparison_ids: Sequence[int]) -> None:
 
 
 def queue_state(project: Project, rater: Rater) -> str:
-    """Why there is nothing for `rater` now, in words. Ask after `next_assignment` gave None."""
+    """Why there is nothing for `rater` now, in words. Ask after `next_assignment` gave None.
+
+    Where it is they who are hindered, `admission.hindrance` names the page that helps.
+    """
     if project.status == Project.Status.PAUSED:
         return _("The lead has paused this project. Your work is safe; come back later.")
     if project.status == Project.Status.CLOSED:
         return _("This project is closed. Thank you for your work.")
+    if hindered := admission.hindrance(project, rater):
+        return hindered.words
     if project.comparisons.filter(places_open__gt=0).exists():
         return _("You have judged or skipped everything that is left.")
-    others = project.assignments.filter(state=Assignment.State.LEASED).exclude(rater=rater)
+    others = project.assignments.filter(state=Assignment.State.LEASED, purpose=Purpose.JUDGE).exclude(rater=rater)
     if others.exists():
         return _("Everything left is being judged by others; look again in a few minutes.")
     if project.assignments.exists() or project.plans.filter(status=Plan.Status.APPROVED).exists():
@@ -241,27 +277,30 @@ def _resumed(project: Project, rater: Rater) -> Assignment | None:
         return None
     with transaction.atomic():
         lock([last.comparison_id])
-        free = Comparison.objects.filter(pk=last.comparison_id, places_open__gt=0).exists()
-        return _lease(project, rater, last.comparison_id, ahead=False) if free else None
+        free = last.purpose != Purpose.JUDGE or _has_place(last.comparison_id)
+        offer = Offer(last.comparison_id, last.purpose, last.round)
+        return _lease(project, rater, offer, ahead=False) if free else None
 
 
-def _new_lease(project: Project, rater: Rater, *, ahead: bool = False) -> Assignment | None:
+def _new_lease(project: Project, rater: Rater, admitted: Admission, *, ahead: bool = False) -> Assignment | None:
     """Lease the next open place. None only when, at one moment of this call, there was none for `rater`; with `ahead`
     also when they hold enough or what is left is locked at this moment."""
-    parameters = {"project": project.pk, "rater": rater.pk, "most": HELD_AT_MOST}
+    asked = {"project": project.pk, "rater": rater.pk, "opted_out": rater.opted_out, "most": _most(admitted)}
+    if (offer := extra.draw(rater, admitted)) and (assignment := _extra(project, rater, offer, asked, ahead)):
+        return assignment
     open_for_me = _OPEN_FOR_ME + _ROOM if ahead else _OPEN_FOR_ME
     while True:
         for search in (open_for_me + _BEHIND_MY_LAST + _FIRST + _UNLOCKED, open_for_me + _FIRST + _UNLOCKED):
-            if assignment := _claim(project, rater, search, parameters, ahead):
+            if assignment := _claim(project, rater, search, asked, ahead):
                 return assignment
         if expire_leases(project.pk):
             continue
         if ahead:
             return None  # what is locked at this moment can be fetched a little later
         # Everything open, if anything, was locked a moment ago: wait for the first of these.
-        if waited_for := _one(_OPEN_FOR_ME + _FIRST, parameters):
+        if waited_for := _one(_OPEN_FOR_ME + _FIRST, asked):
             assignment = _claim_waiting(project, rater, waited_for[0])
-        elif fetched := _one(_TO_TAKE_OVER, parameters):
+        elif fetched := _one(_TO_TAKE_OVER, asked):
             assignment = _take_over(project, rater, *fetched)
         else:
             return None
@@ -270,20 +309,28 @@ def _new_lease(project: Project, rater: Rater, *, ahead: bool = False) -> Assign
 
 
 @transaction.atomic
-def _claim(project: Project, rater: Rater, search: str, parameters: dict[str, int], ahead: bool) -> Assignment | None:
+def _extra(project: Project, rater: Rater, offer: Offer, asked: dict[str, Any], ahead: bool) -> Assignment | None:
+    """A gold comparison or a repeat, among work that goes on without it: never when nothing else is left."""
     if ahead:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_LOCK, rater.pk % 2**31])
-    found = _one(search, parameters)
-    return _lease(project, rater, found[0], ahead=ahead) if found else None
+        _lock_fetching(rater)
+    room = _ROOM if ahead else ""
+    if not any(_one(_OPEN_FOR_ME + room + part + _FIRST, asked) for part in (_BEHIND_MY_LAST, "")):
+        return None
+    return _lease(project, rater, offer, ahead=ahead)
+
+
+@transaction.atomic
+def _claim(project: Project, rater: Rater, search: str, asked: dict[str, Any], ahead: bool) -> Assignment | None:
+    if ahead:
+        _lock_fetching(rater)
+    found = _one(search, asked)
+    return _lease(project, rater, Offer(found[0]), ahead=ahead) if found else None
 
 
 @transaction.atomic
 def _claim_waiting(project: Project, rater: Rater, comparison_id: int) -> Assignment | None:
     lock([comparison_id])
-    if not Comparison.objects.filter(pk=comparison_id, places_open__gt=0).exists():
-        return None
-    return _lease(project, rater, comparison_id, ahead=False)
+    return _lease(project, rater, Offer(comparison_id), ahead=False) if _has_place(comparison_id) else None
 
 
 @transaction.atomic
@@ -292,21 +339,34 @@ def _take_over(project: Project, rater: Rater, assignment_id: int, comparison_id
     unopened = Assignment.objects.filter(pk=assignment_id, state=Assignment.State.LEASED, opened_at=None)
     if not unopened.update(state=Assignment.State.EXPIRED):
         return None
-    return _lease(project, rater, comparison_id, ahead=False)
+    return _lease(project, rater, Offer(comparison_id), ahead=False)
 
 
-def _lease(project: Project, rater: Rater, comparison_id: int, *, ahead: bool) -> Assignment | None:
-    """Lease a place of a locked comparison. None when this person got it in another window meanwhile."""
+def _has_place(comparison_id: int) -> bool:
+    return Comparison.objects.filter(pk=comparison_id, places_open__gt=0).exists()
+
+
+def _lease(project: Project, rater: Rater, offer: Offer, *, ahead: bool) -> Assignment | None:
+    """Lease a place of a locked comparison, or what takes none. None when this person got it in another window."""
     current = now()
     values = {
         "project": project.pk,
         "rater": rater.pk,
-        "comparison": comparison_id,
+        "comparison": offer.comparison_id,
+        "round": offer.round,
+        "purpose": str(offer.purpose),
         "until": current + timedelta(seconds=project.lease_seconds),
         "opened": None if ahead else current,
-        "a_first": bool(secrets.randbits(1)),
+        "a_first": bool(secrets.randbits(1)) if offer.a_first is None else offer.a_first,
+        "shown": offer.shown_order,
     }
     return next(iter(Assignment.objects.raw(_LEASE, values)), None)
+
+
+def _lock_fetching(rater: Rater) -> None:
+    """One fetch ahead of a person at a time, until the transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_LOCK, rater.pk % 2**31])
 
 
 @transaction.atomic
@@ -322,7 +382,7 @@ def _overdue() -> QuerySet[Assignment]:
     return Assignment.objects.filter(state=Assignment.State.LEASED, leased_until__lt=now())
 
 
-def _one(query: str, parameters: dict[str, int]) -> tuple[Any, ...] | None:
+def _one(query: str, parameters: dict[str, Any]) -> tuple[Any, ...] | None:
     with connection.cursor() as cursor:
         cursor.execute(query, parameters)
         return cursor.fetchone()

@@ -263,7 +263,7 @@ def test_the_search_starts_behind_my_own_last_comparison():
     )  # fmt: skip
     plan = explained(
         assign._OPEN_FOR_ME + assign._BEHIND_MY_LAST + assign._FIRST + assign._UNLOCKED,
-        {"project": project.pk, "rater": rater.pk},
+        {"project": project.pk, "rater": rater.pk, "opted_out": []},
     )
     assert "comparison_queue" in plan
     touched = int(re.search(r"shared hit=(\d+)", plan)[1])
@@ -278,8 +278,8 @@ def test_the_next_lease_takes_the_same_few_queries_however_long_the_queue(count)
     rater = person(project)
     with CaptureQueriesContext(connection) as queries:
         assert assign.next_assignment(project, rater)
-    # held?, savepoint, search, lease with recount, release
-    assert len(queries) == 5
+    # admitted?, held?, savepoint, search, lease with recount, release
+    assert len(queries) == 6
 
 
 def test_opening_what_was_fetched_ahead_again_and_again_does_not_hoard_places():
