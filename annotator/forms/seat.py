@@ -14,12 +14,16 @@ from uuid import UUID
 from django.http import HttpRequest, QueryDict
 from django.utils.translation import gettext as _
 
-from annotator.protocols import AnswerInvalid, Choice, Definition
+from annotator.protocols import SIDES, AnswerInvalid, Choice, Definition
 
 # A day: longer than any lease, far within the column.
 LONGEST_MS = 86_400_000
 LARGEST_ID = 2**63 - 1
 JUSTIFICATION_MAX = 20_000
+# An edited response may be longer than the longest response.
+EDIT_MAX = 200_000
+SPANS_MAX = 200
+LONGEST_KEY = 60
 HAVING_MAX = 16
 
 
@@ -33,6 +37,8 @@ class Sent:
     protocol_id: int | None = None
     # The prefetched assignment that is on screen already.
     showing: int | None = None
+    # How the justification came to be: {"keys", "pasted", "ms"}; no part of the answer. {} when the page did not say.
+    typed: dict[str, int] = field(default_factory=dict)
     # What the page has fetched ahead beyond it.
     having: tuple[int, ...] = ()
     # How the words came to be: {"keys", "pasted", "ms"}; {} when the page did not count.
@@ -81,6 +87,11 @@ def known(given: dict[str, Any], definition: Definition) -> dict[str, Any]:
             if attribute.key in given["attributes"]
         },
         "reasons": _chosen(given["reasons"], definition.reasons),
+        "flags": _chosen(given.get("flags") or [], definition.flags),
+        "feedback": given.get("feedback") or {} if definition.feedback != "none" else {},
+        "edit": given.get("edit") or {} if definition.edit != "none" else {},
+        "spans": given.get("spans") or [] if definition.spans else [],
+        "ranking": given.get("ranking") or {} if definition.ranks else {},
     }
 
 
@@ -100,7 +111,9 @@ def _json(body: bytes) -> Mapping[str, Any]:
 
 def _nested(sent: QueryDict) -> dict[str, Any]:
     """`aspect.helpful.level=1` becomes {"aspects": {"helpful": {"level": "1"}}}."""
-    body: dict[str, Any] = {"aspects": {}, "attributes": {}, "reasons": sent.getlist("reasons")}
+    body: dict[str, Any] = {name: {} for name in ("aspects", "attributes", "feedback", "edit", "ranking", "typed")}
+    body |= {name: sent.getlist(name) for name in ("reasons", "flags")}
+    ranks: dict[str, str] = {}
     for name in sent:
         group, _dot, rest = name.partition(".")
         key, _dot, part = rest.rpartition(".")
@@ -109,9 +122,30 @@ def _nested(sent: QueryDict) -> dict[str, Any]:
             body["aspects"].setdefault(key, {})[part] = value
         elif group == "attribute" and key:
             body["attributes"].setdefault(key, {})[part] = sent[name]
+        elif group == "ranking" and key == "rank":
+            ranks[part] = sent[name]
+        elif group in ("feedback", "edit", "ranking", "typed") and rest and not key:
+            body[group][part] = sent[name]
+        elif name == "spans":
+            body["spans"] = _json_list("spans", sent[name])
         elif not rest and name not in body:
             body[name] = sent[name]
+    if ranks:
+        body["ranking"]["ranks"] = [ranks.get(side) for side in SIDES[: _reach(ranks)]]
     return body
+
+
+def _reach(sides: Mapping[str, Any]) -> int:
+    """How many responses there are at least, when these were spoken of."""
+    return max((SIDES.find(side) + 1 for side in sides), default=0)
+
+
+def _json_list(name: str, written: str) -> Any:
+    """The list in a hidden field, which only a script fills."""
+    try:
+        return json.loads(written) if written else []
+    except (ValueError, RecursionError):
+        raise AnswerInvalid(name, _("this is not JSON")) from None
 
 
 def _given(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,15 +162,77 @@ def _given(body: Mapping[str, Any]) -> dict[str, Any]:
             for key, answer in _mappings("aspects", body.get("aspects"))
         },
         "attributes": {
-            key: {side: _whole(f"attributes.{key}.{side}", answer.get(side)) for side in ("a", "b")}
+            key: {
+                side: _whole(f"attributes.{key}.{side}", answer.get(side)) for side in SIDES[: max(2, _reach(answer))]
+            }
             for key, answer in _mappings("attributes", body.get("attributes"))
         },
         "reasons": _texts("reasons", body.get("reasons")),
-        "justification": _text("justification", body.get("justification")),
+        "justification": _words("justification", body.get("justification"), JUSTIFICATION_MAX),
+        "flags": _texts("flags", body.get("flags")),
+        "feedback": _feedback(body.get("feedback")),
+        "edit": _edit(body.get("edit")),
+        "spans": _spans(body.get("spans")),
+        "ranking": _ranking(body.get("ranking")),
     }
-    if len(given["justification"]) > JUSTIFICATION_MAX:
-        raise AnswerInvalid("justification", _("at most %(n)d characters") % {"n": JUSTIFICATION_MAX})
     return given
+
+
+def _words(name: str, value: Any, most: int) -> str:
+    text = _text(name, value)
+    if len(text) > most:
+        raise AnswerInvalid(name, _("at most %(n)d characters") % {"n": most})
+    return text
+
+
+def _feedback(value: Any) -> dict[str, str]:
+    sides = _mapping("feedback", value or {})
+    return {side: _words(f"feedback.{side}", sides[side], JUSTIFICATION_MAX) for side in SIDES if sides.get(side)}
+
+
+def _edit(value: Any) -> dict[str, str]:
+    given = _mapping("edit", value or {})
+    side, text = _key("edit", given.get("side")), _words("edit", given.get("text"), EDIT_MAX)
+    # A form sends line ends as CRLF, a script as the text has them.
+    return {"side": side, "text": text.replace("\r\n", "\n")} if side or text else {}
+
+
+def _spans(value: Any) -> list[dict[str, Any]]:
+    if not isinstance(value or [], list) or len(value or []) > SPANS_MAX:
+        raise AnswerInvalid("spans", _("this is not a list of at most %(n)d passages") % {"n": SPANS_MAX})
+    return [_span(f"spans.{place}", _mapping(f"spans.{place}", span)) for place, span in enumerate(value or [])]
+
+
+def _span(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **{part: _key(name, given.get(part)) for part in ("side", "type", "severity")},
+        **{part: _whole(name, given.get(part)) for part in ("start", "end")},
+        "comment": _words(name, given.get("comment"), JUSTIFICATION_MAX),
+    }
+
+
+def _ranking(value: Any) -> dict[str, Any]:
+    given = _mapping("ranking", value or {})
+    ends = {end: _whole(f"ranking.{end}", given.get(end)) for end in ("best", "worst")}
+    ranking: dict[str, Any] = {end: place for end, place in ends.items() if place is not None}
+    ranks = given.get("ranks")
+    if ranks:
+        if not isinstance(ranks, list) or len(ranks) > len(SIDES):
+            raise AnswerInvalid("ranking", _("this is not a list"))
+        ranking["ranks"] = [_whole("ranking", rank) for rank in ranks]
+    return ranking
+
+
+def _typed(value: Any) -> dict[str, int]:
+    """Told by the page's script, so nothing in it is worth a refusal."""
+    given = value if isinstance(value, dict) else {}
+    return {
+        name: min(max(given[name], 0), LONGEST_MS) for name in ("keys", "pasted", "ms") if type(given.get(name)) is int
+    }
+
+
+def _key(name: str, value: Any) -> str:
+    return _words(name, value, LONGEST_KEY)
 
 
 def _uuid(value: Any) -> UUID | None:

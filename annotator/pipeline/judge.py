@@ -23,7 +23,18 @@ from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
 from annotator import protocols
-from annotator.models import Assignment, Comparison, Judgment, Project, Protocol, Purpose, Rater, Reservation
+from annotator.models import (
+    Assignment,
+    Candidate,
+    Comparison,
+    Judgment,
+    Outcome,
+    Project,
+    Protocol,
+    Purpose,
+    Rater,
+    Reservation,
+)
 from annotator.models.routes import vote_price
 from annotator.pipeline import assign, ledger
 
@@ -53,7 +64,7 @@ def submit_judgment(
     The same client id again gives what it gave first. Raises protocols.AnswerInvalid, and then nothing has changed.
     """
     protocol = protocol or assignment.project.protocol
-    checked = check(protocol, answer, a_first=assignment.a_first)
+    checked = check(protocol, answer, assignment)
     judgment = _judgment(assignment, checked, protocol, client_id, active_ms)
     if typed:
         judgment.provenance = {"typed": dict(typed)}
@@ -69,11 +80,37 @@ def submit_judgment(
         raise
 
 
-def check(protocol: Protocol, answer: Mapping[str, Any], *, a_first: bool) -> protocols.Answer:
+def check(protocol: Protocol, answer: Mapping[str, Any], assignment: Assignment) -> protocols.Answer:
     """The checked answer in the comparison's own order. Raises AnswerInvalid in the words of what is on screen."""
     definition = protocols.read(protocol.definition)
-    shown = protocols.check(definition, answer)
-    return shown if a_first else protocols.check(definition, protocols.mirror(answer))
+    own = _texts(assignment.comparison_id) if _needs_texts(definition, answer) else None
+    order = _order(definition, assignment, len(own or "ab"))
+    shown = own and {protocols.SIDES[place]: own[protocols.SIDES[each]] for place, each in enumerate(order)}
+    checked = protocols.check(definition, answer, shown)
+    if list(order) == sorted(order):
+        return checked
+    in_order = own and {side: own[side] for side in sorted(shown or ())}
+    return protocols.check(definition, protocols.mirror(answer, order), in_order)
+
+
+def _needs_texts(definition: protocols.Definition, answer: Mapping[str, Any]) -> bool:
+    """Only what points into a response, or ranks more than two, is worth the query."""
+    return definition.ranks or bool(answer.get("spans") or answer.get("edit"))
+
+
+def _texts(comparison_id: int) -> dict[str, str]:
+    """The stored text of every response by side, in the comparison's own order."""
+    columns = ("response_a__text", "response_b__text", "candidates_count")
+    *texts, further = Comparison.objects.values_list(*columns).get(pk=comparison_id)
+    if further:
+        candidates = Candidate.objects.filter(comparison=comparison_id).order_by("place")
+        texts += candidates.values_list("response__text", flat=True)
+    return dict(zip(protocols.SIDES, texts, strict=False))
+
+
+def _order(definition: protocols.Definition, assignment: Assignment, count: int) -> tuple[int, ...]:
+    """Own places of the responses on screen."""
+    return protocols.on_screen(definition, a_first=assignment.a_first, shown_order=assignment.shown_order, count=count)
 
 
 @transaction.atomic
@@ -94,6 +131,7 @@ def undo(assignment: Assignment) -> Assignment:
     Judgment.objects.filter(pk=judgment.pk).update(
         is_current=False, aggregated=False, cost=0, provenance={**judgment.provenance, "undone": True}
     )
+    judgment.assignment = assignment
     assignment.draft = shown_answer(judgment)
     # Somebody else holds the place of a surplus judgment; its author may still change their mind and send it again.
     assignment.state = Assignment.State.EXPIRED if judgment.is_surplus else Assignment.State.LEASED
@@ -122,20 +160,35 @@ def _withdraw(assignment: Assignment, judgment: Judgment) -> bool:
 def shown_answer(judgment: Judgment) -> dict[str, Any]:
     """The answer as its author saw it, in the shape of a draft."""
     own = {
-        "outcome": judgment.outcome,
+        "outcome": "level" if judgment.outcome == Outcome.RANKED else judgment.outcome,
         "level": judgment.level,
         "confidence": None if judgment.confidence is None else int(judgment.confidence),
-        "aspects": judgment.aspects,
-        "attributes": judgment.attributes,
-        "reasons": judgment.reasons,
-        "justification": judgment.justification,
-        "spans": judgment.spans,
-        "feedback": judgment.feedback,
-        "edit": judgment.edit,
-        "ranking": judgment.ranking,
-        "flags": judgment.flags,
+        **{name: getattr(judgment, name) for name in _SAID},
     }
-    return protocols.mirror(own) if judgment.a_first is False else own
+    order = _shown_order(judgment)
+    return own if list(order) == sorted(order) else protocols.mirror(own, protocols.inverse(order))
+
+
+# What a judgment keeps of a checked answer just as it is.
+_SAID = (
+    *("aspects", "attributes", "reasons", "justification"),
+    *("spans", "feedback", "edit", "ranking", "flags"),
+)
+
+
+def columns(answer: protocols.Answer) -> dict[str, Any]:
+    """A checked answer as the columns of a judgment."""
+    names = ("outcome", "level", "preference", "confidence", *_SAID)
+    return {name: getattr(answer, name) for name in names}
+
+
+def _shown_order(judgment: Judgment) -> tuple[int, ...]:
+    """More than a pair is shown only where all are ranked, and then the ranks say how many there were."""
+    pair = (0, 1) if judgment.a_first is not False else protocols.SWAPPED
+    if judgment.protocol is None or judgment.assignment is None or judgment.assignment.shown_order is None:
+        return pair
+    definition = protocols.read(judgment.protocol.definition)
+    return _order(definition, judgment.assignment, len(judgment.assignment.shown_order))
 
 
 def _judgment(
@@ -151,19 +204,7 @@ def _judgment(
         protocol=protocol,
         guidelines_version=assignment.project.guidelines_version,
         assignment=assignment,
-        outcome=answer.outcome,
-        level=answer.level,
-        preference=answer.preference,
-        confidence=answer.confidence,
-        aspects=answer.aspects,
-        attributes=answer.attributes,
-        reasons=answer.reasons,
-        justification=answer.justification,
-        spans=answer.spans,
-        feedback=answer.feedback,
-        edit=answer.edit,
-        ranking=answer.ranking,
-        flags=answer.flags,
+        **columns(answer),
         client_id=client_id,
         a_first=assignment.a_first,
         active_ms=active_ms,
