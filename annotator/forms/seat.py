@@ -37,8 +37,6 @@ class Sent:
     protocol_id: int | None = None
     # The prefetched assignment that is on screen already.
     showing: int | None = None
-    # How the justification came to be: {"keys", "pasted", "ms"}; no part of the answer. {} when the page did not say.
-    typed: dict[str, int] = field(default_factory=dict)
     # What the page has fetched ahead beyond it.
     having: tuple[int, ...] = ()
     # How the words came to be: {"keys", "pasted", "ms"}; {} when the page did not count.
@@ -221,14 +219,6 @@ def _ranking(value: Any) -> dict[str, Any]:
             raise AnswerInvalid("ranking", _("this is not a list"))
         ranking["ranks"] = [_whole("ranking", rank) for rank in ranks]
     return ranking
-
-
-def _typed(value: Any) -> dict[str, int]:
-    """Told by the page's script, so nothing in it is worth a refusal."""
-    given = value if isinstance(value, dict) else {}
-    return {
-        name: min(max(given[name], 0), LONGEST_MS) for name in ("keys", "pasted", "ms") if type(given.get(name)) is int
-    }
 
 
 def _key(name: str, value: Any) -> str:
