@@ -6,6 +6,7 @@ from annotator.views import (
     appearance,
     comparisons,
     exports,
+    guidelines,
     health,
     imports,
     jobs,
@@ -75,3 +76,8 @@ urlpatterns = [
     path("accounts/", include("allauth.account.urls")),
     path("admin/", admin.site.urls),
 ]
+    path("projects/<int:project_id>/guidelines/", guidelines.guidelines, name="guidelines"),
+    path("projects/<int:project_id>/guidelines/edit", guidelines.guidelines_edit, name="guidelines_edit"),
+    path("projects/<int:project_id>/guidelines/preview", guidelines.guidelines_preview, name="guidelines_preview"),
+    path("projects/<int:project_id>/guidelines/read", guidelines.guidelines_read, name="guidelines_read"),
+    path("projects/<int:project_id>/guidelines/drawer", guidelines.guidelines_drawer, name="guidelines_drawer"),

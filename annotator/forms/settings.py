@@ -14,11 +14,8 @@ from annotator.models import Account, Project
 class GeneralForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Project
-        fields = ["name", "description", "guidelines"]
-        widgets = {
-            "description": forms.Textarea(attrs={"rows": 2}),
-            "guidelines": forms.Textarea(attrs={"rows": 12}),
-        }
+        fields = ["name", "description"]
+        widgets = {"description": forms.Textarea(attrs={"rows": 2})}
 
 
 class WorkForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -9,6 +9,7 @@ from django.db import transaction
 from annotator import protocols
 from annotator.models import Labeler, Membership, Project, Protocol, Role, User
 from annotator.pipeline import aggregate, ledger
+from annotator.pipeline import guidelines as versions
 
 # Labelers that cost nothing and are hard to beat on biased data: what every dearer one is compared with.
 FREE_LABELERS = ("longest", "shortest", "random")
@@ -43,6 +44,7 @@ def create_project(
             votes=votes,
         )
         Protocol.objects.create(project=project, version=1, preset=preset, definition=definition)
+        versions.first_version(project, lead)
         Membership.objects.create(project=project, user=lead, role=Role.LEAD)
         aggregate.default_recipe(project)
         ledger.account_of(project)

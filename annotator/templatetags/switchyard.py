@@ -20,6 +20,7 @@ register = template.Library()
 TABS = (
     ("board", "board", _("Board"), access.READERS),
     ("comparisons", "comparisons", _("Comparisons"), access.READERS),
+    ("guidelines", "guidelines", _("Guidelines"), access.MEMBERS),
     ("people", "people", _("People"), access.LEADS),
     ("labelers", "labelers", _("Labelers"), access.READERS),
     ("plan", "plans", _("Plan"), access.READERS),

@@ -1,4 +1,4 @@
-"""What the lead sets once and changes seldom: guidelines, prices, hard budget, protocol, pause and close."""
+"""What the lead sets once and changes seldom: name, prices, hard budget, protocol, pause and close."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db import transaction
-from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -46,17 +45,12 @@ def _page(request: HttpRequest, project: Project, status: int = 200, **forms: An
 @login_required
 @require_POST
 def settings_general(request: HttpRequest, project_id: int) -> HttpResponse:
-    """Changed guidelines are a new version, so that annotators are told and judgments can be compared across it."""
     project = access.project_or_404(request, project_id, access.LEADS)
     form = GeneralForm(request.POST, instance=project)
     if not form.is_valid():
         return _page(request, project, 422, general=form)
     form.save()
-    if "guidelines" in form.changed_data:
-        Project.objects.filter(pk=project.pk).update(guidelines_version=F("guidelines_version") + 1)
-        messages.success(request, _("Saved. The guidelines are a new version."))
-    else:
-        messages.success(request, _("Saved."))
+    messages.success(request, _("Saved."))
     return redirect("project_settings", project.pk)
 
 

@@ -178,6 +178,11 @@ PUBLIC = {
     "account_reset_password_from_key_done": 200,
     "account_reset_password_from_key": 200,
     "account_reset_password_done": 200,
+    "guidelines": Url(own(), get=MEMBERS),
+    "guidelines_edit": Url(own(), get={LEAD}, post={LEAD}),
+    "guidelines_preview": Url(own(), post={LEAD}),
+    "guidelines_read": Url(own(), get=SEATED, post=SEATED),
+    "guidelines_drawer": Url(own(), get=SEATED),
 }
 PUBLIC_ARGS = {"account_confirm_email": ["some-key"], "account_reset_password_from_key": ["1", "some-key"]}
 
