@@ -10,6 +10,7 @@ from annotator.models import Project, Rater, Role
 # Who may do what. A site administrator has no project role by itself.
 LEADS = (Role.LEAD,)
 READERS = (Role.LEAD, Role.REVIEWER, Role.VIEWER)
+REVIEWERS = (Role.LEAD, Role.REVIEWER)
 ANNOTATORS = (Role.LEAD, Role.REVIEWER, Role.ANNOTATOR)
 MEMBERS = tuple(Role)
 

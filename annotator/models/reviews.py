@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
 
 from annotator.models.comparisons import Comparison
@@ -25,9 +27,11 @@ class Review(models.Model):
     state = models.CharField(max_length=9, choices=State, default=State.OPEN)
     # Order on screen, drawn once, as of an assignment.
     a_first = models.BooleanField()
+    shown_order = ArrayField(models.PositiveSmallIntegerField(), null=True)
     # The reviewer's answer before the votes were revealed (shape of a draft, on-screen order); {} while still blind.
     blind = models.JSONField(default=dict)
     revealed_at = models.DateTimeField(null=True)
+    touched_at = models.DateTimeField(default=now)
     # The judgment that settled it (purpose "review").
     judgment = models.ForeignKey(Judgment, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)

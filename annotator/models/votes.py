@@ -5,7 +5,8 @@ A vote is a current judgment whose undo window is over and whose outcome is an a
 0 / 0.5 / 1 for A / tie / B; labelers vote with their p_b. Of several versions of one labeler only the newest that
 judged the comparison counts. Pooling takes neither nulls (they read no meaning) nor the project's own proxies (they
 repeat its labels). Surplus judgments are real judgments and count; a second answer that was asked for to see whether
-somebody stands to the first (purpose "repeat") does not. `neither_valid` is counted apart: it says
+somebody stands to the first (purpose "repeat") does not. Where a reviewer has settled a comparison (purpose "review"),
+the newest settlement is its label in every recipe. `neither_valid` is counted apart: it says
 nothing about which response is better.
 """
 
@@ -75,7 +76,8 @@ _COUNTED = """
 WITH judged AS (
     SELECT j.*, r.kind AS rater_kind, v.labeler_id, v.id AS version_id, l.kind AS labeler_kind,
            coalesce(route.source, 'people') AS routed_to, route.labeler_id AS routed_labeler,
-           max(v.id) OVER (PARTITION BY j.comparison_id, v.labeler_id) AS newest_version
+           max(v.id) OVER (PARTITION BY j.comparison_id, v.labeler_id) AS newest_version,
+           max(j.id) FILTER (WHERE j.purpose = 'review') OVER (PARTITION BY j.comparison_id) AS settled_by
     FROM annotator_judgment j
     JOIN annotator_rater r ON r.id = j.rater_id
     LEFT JOIN annotator_labelerversion v ON v.id = r.labeler_version_id
@@ -87,13 +89,15 @@ WITH judged AS (
 ),
 counted AS (
     SELECT judged.*,
-           CASE WHEN %(source)s = 'routed' THEN routed_to ELSE %(source)s END AS counted_source,
+           CASE WHEN settled_by IS NOT NULL THEN 'review'
+                WHEN %(source)s = 'routed' THEN routed_to ELSE %(source)s END AS counted_source,
            CASE WHEN outcome <> 'level' THEN NULL
                 WHEN rater_kind = 'labeler' AND p_b IS NOT NULL THEN p_b
                 ELSE (1 + sign(preference)) / 2 END AS vote
     FROM judged
     WHERE newest_version IS NOT DISTINCT FROM version_id
-      AND CASE WHEN %(source)s = 'pooled' THEN rater_kind = 'person' OR labeler_kind NOT LIKE ALL(%(unpooled)s)
+      AND CASE WHEN settled_by IS NOT NULL THEN id = settled_by
+               WHEN %(source)s = 'pooled' THEN rater_kind = 'person' OR labeler_kind NOT LIKE ALL(%(unpooled)s)
                WHEN %(source)s = 'routed' AND routed_labeler IS NOT NULL THEN labeler_id = routed_labeler
                ELSE rater_kind = 'person' END
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -40,9 +41,12 @@ def excerpt(prompt: Prompt) -> str:
 
 
 def sides(comparison: Comparison) -> list[dict[str, Any]]:
+    others = [each.response for each in comparison.candidates.select_related("response").order_by("place")]
     return [
         {"side": side, "response": response, "html": rendering.rendered(response)}
-        for side, response in (("a", comparison.response_a), ("b", comparison.response_b))
+        for side, response in zip(
+            protocols.SIDES, [comparison.response_a, comparison.response_b, *others], strict=False
+        )
     ]
 
 
@@ -79,37 +83,87 @@ def judgments(comparison: Comparison) -> list[Said]:
         .select_related("rater__user", "rater__labeler_version__labeler", "protocol")
         .order_by("-rater__kind", "id")
     )
-    return [_said(judgment) for judgment in current]
+    return [said_of(judgment) for judgment in current]
 
 
-def _said(judgment: Judgment) -> Said:
+def said_of(judgment: Judgment, order: Sequence[int] = (0, 1)) -> Said:
+    """The judgment in words, its sides as they are on a screen that shows the responses in `order` (of own places)."""
     definition = protocols.read(judgment.protocol.definition) if judgment.protocol else None
     is_person = judgment.rater.labeler_version_id is None
-    return Said(judgment, is_person, _answer(judgment, definition), _details(judgment, definition))
+    answer = _on_screen(judgment, order)
+    return Said(judgment, is_person, _answer(judgment, answer, definition, order), _details(answer, definition))
 
 
-def _answer(judgment: Judgment, definition: protocols.Definition | None) -> str:
+def _on_screen(judgment: Judgment, order: Sequence[int]) -> dict[str, Any]:
+    names = ("level", "aspects", "attributes", "reasons", "justification", "flags", "feedback", "edit", "spans")
+    own = {name: getattr(judgment, name) for name in (*names, "ranking")}
+    count = len((judgment.ranking or {}).get("ranks", order))
+    if tuple(order) == tuple(range(len(order))) or len(order) < count:
+        return own
+    return protocols.mirror(own, protocols.inverse(order))
+
+
+def _answer(
+    judgment: Judgment, answer: dict[str, Any], definition: protocols.Definition | None, order: Sequence[int]
+) -> str:
+    if ranking := answer["ranking"]:
+        return _ranking(ranking)
     if judgment.outcome != Outcome.LEVEL:
         return str(Outcome(judgment.outcome).label)
-    if judgment.level is not None and definition:
-        return next((level.label for level in definition.levels if level.value == judgment.level), str(judgment.level))
+    if answer["level"] is not None and definition:
+        return next(
+            (level.label for level in definition.levels if level.value == answer["level"]), str(answer["level"])
+        )
     if judgment.p_b is not None:
-        side, chance = ("B", judgment.p_b) if judgment.p_b >= 0.5 else ("A", 1 - judgment.p_b)
+        p_b = judgment.p_b if order[0] == 0 else 1 - judgment.p_b
+        side, chance = ("B", p_b) if p_b >= 0.5 else ("A", 1 - p_b)
         return _("%(side)s, with a chance of %(chance).2f") % {"side": side, "chance": chance}
     return _("no answer")
 
 
-def _details(judgment: Judgment, definition: protocols.Definition | None) -> list[tuple[str, str]]:
-    """Aspects, ratings, reasons and words, with the names of the protocol it answered."""
+def _ranking(ranking: dict[str, Any]) -> str:
+    """ "B > A = C", or best and worst."""
+    letters = protocols.SIDES.upper()
+    if "ranks" not in ranking:
+        return _("best %(best)s, worst %(worst)s") % {end: letters[ranking[end]] for end in ("best", "worst")}
+    places = {rank: [] for rank in sorted(ranking["ranks"])}
+    for letter, rank in zip(letters, ranking["ranks"], strict=False):
+        places[rank].append(letter)
+    return " > ".join(" = ".join(shared) for shared in places.values())
+
+
+def _details(answer: dict[str, Any], definition: protocols.Definition | None) -> list[tuple[str, str]]:
+    """Aspects, ratings, reasons, marks and words, with the names of the protocol it answered."""
     if definition is None:
-        return [(_("Says"), judgment.justification)] if judgment.justification else []
-    rows = [(aspect.label, _aspect(aspect, judgment.aspects)) for aspect in definition.aspects]
+        return [(_("Says"), answer["justification"])] if answer["justification"] else []
+    rows = [(aspect.label, _aspect(aspect, answer["aspects"])) for aspect in definition.aspects]
     for attribute in definition.attributes:
-        rating = judgment.attributes.get(attribute.key) or {}
-        rows.append((attribute.label, " · ".join(f"{side.upper()} {rating[side]}" for side in "ab" if side in rating)))
-    chosen = [reason.label for reason in definition.reasons if reason.key in judgment.reasons]
-    rows += [(_("Reasons"), ", ".join(chosen)), (_("Says"), judgment.justification)]
+        rating = answer["attributes"].get(attribute.key) or {}
+        given = [f"{side.upper()} {rating[side]}" for side in protocols.SIDES if side in rating]
+        rows.append((attribute.label, " · ".join(given)))
+    rows += [
+        (_("Reasons"), _labels(definition.reasons, answer["reasons"])),
+        (_("Flags"), _labels(definition.flags, answer["flags"])),
+        (_("Says"), answer["justification"]),
+    ]
+    rows += [(_("On %(side)s") % {"side": side.upper()}, words) for side, words in sorted(answer["feedback"].items())]
+    rows += [
+        (_("Marked in %(side)s") % {"side": span["side"].upper()}, _span(definition, span)) for span in answer["spans"]
+    ]
+    if edit := answer["edit"]:
+        rows.append((_("%(side)s, edited") % {"side": edit["side"].upper()}, edit["text"]))
     return [(name, words) for name, words in rows if words]
+
+
+def _labels(choices: Sequence[protocols.Choice], keys: Sequence[str]) -> str:
+    return ", ".join(choice.label for choice in choices if choice.key in keys)
+
+
+def _span(definition: protocols.Definition, span: dict[str, Any]) -> str:
+    kinds = definition.spans
+    asked = (("type", kinds.types), ("severity", kinds.severities)) if kinds else ()
+    words = [_labels(choices, [span.get(name, "")]) for name, choices in asked]
+    return ": ".join(part for part in ("“" + span.get("text", "") + "”", *words, span.get("comment", "")) if part)
 
 
 def _aspect(aspect: protocols.Aspect, answers: dict[str, Any]) -> str:

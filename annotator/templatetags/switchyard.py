@@ -21,6 +21,7 @@ TABS = (
     ("board", "board", _("Board"), access.READERS),
     ("comparisons", "comparisons", _("Comparisons"), access.READERS),
     ("guidelines", "guidelines", _("Guidelines"), access.MEMBERS),
+    ("reviews", "reviews", _("Reviews"), access.REVIEWERS),
     ("people", "people", _("People"), access.LEADS),
     ("labelers", "labelers", _("Labelers"), access.READERS),
     ("plan", "plans", _("Plan"), access.READERS),

@@ -15,10 +15,11 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils.timezone import now
 
-from annotator.models import Export, Flag, Job, Labeler, Membership, Project, User
+from annotator.models import Contest, Export, Flag, Gold, Job, Labeler, Membership, Project, Return, Review, User
 from annotator.pipeline import aggregate
 from tests.builders import (
     make_comparison,
+    make_judgment,
     make_labeler,
     make_member,
     make_person,
@@ -33,6 +34,7 @@ LEAD, REVIEWER, ANNOTATOR, VIEWER = "lead", "reviewer", "annotator", "viewer"
 MEMBERS = {LEAD, REVIEWER, ANNOTATOR, VIEWER}
 READERS = {LEAD, REVIEWER, VIEWER}
 SEATED = {LEAD, REVIEWER, ANNOTATOR}
+REVIEWERS = {LEAD, REVIEWER}
 # A stranger leads another project; staff may enter the site's administration and has no role here.
 LOGGED_IN = (LEAD, REVIEWER, ANNOTATOR, VIEWER, "stranger", "staff")
 # What an address answers to those who may use it: a page, a redirect, a form with what is wrong, "too late".
@@ -62,6 +64,19 @@ class World:
         stored = {"name": "uploads/gone.jsonl", "filename": "gone.jsonl", "source": ""}
         self.upload = signing.dumps(stored, salt=f"annotator.imports.{self.project.pk}")
         self.assignment = self._assignment()
+        self._reviewed()
+
+    def _reviewed(self) -> None:
+        """A comparison that the annotator has judged, with all that can come of it."""
+        self.judged = make_comparison(self.project)
+        self.judgment = make_judgment(self.judged, self.assignment.rater, 1)
+        reviewer = make_person(self.project, self.users[REVIEWER])
+        common = {"project": self.project, "comparison": self.judged}
+        self.review = Review.objects.create(**common, reviewer=reviewer, a_first=True, revealed_at=now())
+        self.settled = Review.objects.create(**common, reviewer=reviewer, a_first=True, state="settled")
+        self.gold = Gold.objects.create(**common, better=["a"])
+        self.returned = Return.objects.create(judgment=self.judgment, rater=self.assignment.rater, comment="Look.")
+        self.contest = Contest.objects.create(**common, rater=self.assignment.rater, gold=self.gold, reason="No.")
 
     def _assignment(self) -> Any:
         from annotator.models import Assignment
@@ -117,6 +132,20 @@ MATRIX: dict[str, Url] = {
     "comparisons": Url(own(), get=READERS),
     "comparison": Url(own("comparison.pk"), get=READERS),
     "flag_resolve": Url(own("flag.pk"), post={LEAD}),
+    "reviews": Url(own(), get=REVIEWERS),
+    "review_next": Url(own(), post=REVIEWERS),
+    "review_open": Url(own("comparison.pk"), post=REVIEWERS),
+    "review": Url(own("review.pk"), get=REVIEWERS),
+    "review_answer": Url(own("review.pk"), post={REVIEWER}),
+    "review_raw": Url(own("review.pk"), get=REVIEWERS),
+    "review_reopen": Url(own("review.pk"), post=REVIEWERS),
+    "review_send_back": Url(own("review.pk", "judgment.pk"), post={REVIEWER}),
+    # An annotator finds the thread of what they have judged.
+    "thread": Url(own("judged.pk"), get=SEATED, post=SEATED),
+    "return_stand": Url(own("returned.pk"), post={ANNOTATOR}),
+    "contest_gold": Url(own("gold.pk"), post={ANNOTATOR}),
+    "contest_review": Url(own("settled.pk"), post={ANNOTATOR}),
+    "contest_decide": Url(own("contest.pk"), post=REVIEWERS),
     "plans": Url(own(), get=READERS, post={LEAD}),
     "train": Url(own(), post={LEAD}),
     "plan": Url(own("plan.number"), get=READERS),
@@ -149,11 +178,16 @@ MATRIX: dict[str, Url] = {
     "labeler_renew": Url(own("labeler.pk"), post={LEAD}),
     "exports": Url(own(), get=READERS, post={LEAD}),
     "export_download": Url(own("export.number"), get=READERS),
+    "guidelines": Url(own(), get=MEMBERS),
+    "guidelines_edit": Url(own(), get={LEAD}, post={LEAD}),
+    "guidelines_preview": Url(own(), post={LEAD}),
+    "guidelines_read": Url(own(), get=SEATED, post=SEATED),
+    "guidelines_drawer": Url(own(), get=SEATED),
     "annotate": Url(own(), get=SEATED),
     # An assignment is its annotator's alone.
     **{
         name: Url(anywhere("assignment.pk"), post={ANNOTATOR}, in_project=False)
-        for name in ("judgment", "draft", "skip", "flag", "undo", "open")
+        for name in ("judgment", "draft", "skip", "opt_out", "flag", "undo", "open")
     },
     "prefetch": Url(anywhere("assignment.pk"), get={ANNOTATOR}, in_project=False),
     "raw": Url(anywhere("assignment.pk"), get={ANNOTATOR}, in_project=False),
@@ -178,11 +212,6 @@ PUBLIC = {
     "account_reset_password_from_key_done": 200,
     "account_reset_password_from_key": 200,
     "account_reset_password_done": 200,
-    "guidelines": Url(own(), get=MEMBERS),
-    "guidelines_edit": Url(own(), get={LEAD}, post={LEAD}),
-    "guidelines_preview": Url(own(), post={LEAD}),
-    "guidelines_read": Url(own(), get=SEATED, post=SEATED),
-    "guidelines_drawer": Url(own(), get=SEATED),
 }
 PUBLIC_ARGS = {"account_confirm_email": ["some-key"], "account_reset_password_from_key": ["1", "some-key"]}
 

@@ -1,0 +1,209 @@
+"""Reviewers settle disputes: blind first, one settlement counts, everything can be taken back and contested."""
+
+import pytest
+from django.utils.timezone import now
+
+from annotator import protocols
+from annotator.models import Comment, Contest, Gold, Judgment, Label, Return, Review
+from annotator.pipeline import aggregate, review
+from annotator.readings import reviews as reading
+from tests.builders import make_comparison, make_judgment, make_labeler, make_member, make_person, make_project
+
+pytestmark = pytest.mark.django_db
+
+
+class Case:
+    """Two people disagree on a comparison; a reviewer is there."""
+
+    def __init__(self, preset="multipref"):
+        self.project = make_project(preset)
+        aggregate.default_recipe(self.project)
+        self.comparison = make_comparison(self.project, votes_wanted=2)
+        self.users = {name: make_member(self.project, role) for name, role in ROLES.items()}
+        self.raters = {name: make_person(self.project, user) for name, user in self.users.items()}
+        self.votes = [make_judgment(self.comparison, self.raters[n], v) for n, v in (("ann", -2), ("bob", 2))]
+        aggregate.aggregate()
+
+    @property
+    def reviewer(self):
+        return self.raters["rui"]
+
+    def label(self):
+        aggregate.aggregate()
+        return Label.objects.get(comparison=self.comparison, recipe__is_default=True)
+
+    def open(self):
+        return review.open_review(self.project, self.reviewer, self.comparison)
+
+    def settled(self, level=1):
+        opened = self.open()
+        review.answer_blind(opened, shown(opened, level))
+        review.settle(opened, shown(opened, level))
+        opened.refresh_from_db()
+        return opened
+
+
+ROLES = {"ann": "annotator", "bob": "annotator", "cem": "annotator", "rui": "reviewer", "lea": "lead"}
+
+
+def shown(opened, level):
+    """The answer as the reviewer's screen has it."""
+    return {"outcome": "level", "level": level if opened.a_first else -level}
+
+
+def test_disputes_come_least_agreed_first_and_settled_ones_leave():
+    case = Case()
+    milder = make_comparison(case.project)
+    for name, level in (("ann", 1), ("bob", 1), ("cem", -1)):
+        make_judgment(milder, case.raters[name], level)
+    agreed = make_comparison(case.project)
+    for name in ("ann", "bob"):
+        make_judgment(agreed, case.raters[name], 1)
+    aggregate.aggregate()
+    assert [line.comparison for line in reading.disputed(case.project)] == [case.comparison, milder]
+    assert reading.waiting(case.project) == 2
+    after = reading.disputed(case.project)[0]
+    assert [line.comparison for line in reading.disputed(case.project, (after.agreed, after.comparison.pk))] == [milder]
+    case.settled()
+    assert [line.comparison for line in reading.disputed(case.project)] == [milder]
+
+
+@pytest.mark.parametrize("level", [-2, 0, 1])
+def test_a_settlement_is_the_label_whatever_the_votes_and_the_order_on_screen(level):
+    case = Case()
+    assert case.label().p_b == 0.5
+    for _again in range(2):
+        opened = case.settled(level)
+        assert opened.judgment.level == level and opened.judgment.purpose == "review"
+        label = case.label()
+        assert (label.p_b, label.source, label.votes) == ((1 + (level > 0) - (level < 0)) / 2, "review", 1)
+        review.reopen(opened)
+        assert case.label().p_b == 0.5
+    assert Judgment.objects.filter(purpose="review", is_current=True).count() == 0
+    assert Judgment.objects.filter(purpose="review").count() == 2
+
+
+def test_a_settlement_wins_over_ai_in_every_recipe():
+    case = Case()
+    judge = make_labeler(case.project)
+    make_judgment(case.comparison, judge, p_b=0.9)
+    pooled = aggregate.recipe(case.project, "pooled")
+    aggregate.relabel(case.project)
+    assert 0.5 < Label.objects.get(recipe=pooled).p_b < 0.9
+    case.settled(-1)
+    aggregate.aggregate()
+    assert {label.p_b for label in Label.objects.all()} == {0.0}
+
+
+def test_votes_are_in_nobodys_view_before_the_reviewer_has_answered(client):
+    case = Case()
+    Judgment.objects.filter(pk=case.votes[0].pk).update(justification="because-of-ann")
+    client.force_login(case.users["rui"])
+    page = client.post(f"/projects/{case.project.pk}/reviews/next", follow=True)
+    address = page.redirect_chain[-1][0]
+    assert b"because-of-ann" not in page.content and str(case.users["ann"]).encode() not in page.content
+    opened = Review.objects.get()
+    answer = {"level": shown(opened, 1)["level"], "outcome": "level"}
+    refused = client.post(address + "answer", {"outcome": "level"})
+    assert refused.status_code == 422 and b"because-of-ann" not in refused.content
+    page = client.post(address + "answer", answer, follow=True)
+    assert b"because-of-ann" in page.content
+    client.post(address + "answer", {**answer, "level": -answer["level"]})
+    opened.refresh_from_db()
+    assert (opened.state, opened.judgment.level) == ("settled", -1)
+    assert opened.blind["level"] == answer["level"], "what was answered blind is kept"
+
+
+def test_the_reviewers_words_about_votes_follow_their_screen():
+    case = Case()
+    opened = case.open()
+    for a_first in (True, False):
+        Review.objects.filter(pk=opened.pk).update(a_first=a_first)
+        opened.refresh_from_db()
+        said = {each.judgment.rater: each.words for each in reading.votes(opened)}
+        assert said[case.raters["ann"]] == ("A is clearly better" if a_first else "B is clearly better")
+
+
+def test_a_settlement_needs_a_blind_answer_and_an_answer():
+    case = Case()
+    opened = case.open()
+    with pytest.raises(review.ReviewRefused):
+        review.settle(opened, shown(opened, 1))
+    review.answer_blind(opened, {"outcome": "cannot_judge", "justification": "no idea"})
+    with pytest.raises(protocols.AnswerInvalid):
+        review.settle(opened, {"outcome": "cannot_judge", "justification": "no idea"})
+    with pytest.raises(protocols.AnswerInvalid):
+        review.settle(opened, {"outcome": "level", "level": 9})
+    first = review.settle(opened, shown(opened, 1))
+    assert review.settle(opened, shown(opened, -1)) == first, "sent twice, it is settled once"
+
+
+def test_one_reviewer_at_a_time_until_they_leave_it():
+    case = Case()
+    opened = case.open()
+    review.answer_blind(opened, shown(opened, 1))
+    with pytest.raises(review.ReviewRefused):
+        review.open_review(case.project, case.raters["lea"], case.comparison)
+    Review.objects.update(touched_at=now() - 2 * review.IDLE)
+    taken = review.open_review(case.project, case.raters["lea"], case.comparison)
+    assert (taken.pk, taken.reviewer, taken.blind, taken.revealed_at) == (opened.pk, case.raters["lea"], {}, None)
+    assert reading.first(case.project, case.reviewer) is None
+
+
+def test_sent_back_it_waits_for_its_author_and_returns_when_they_stand_to_it(client):
+    case = Case()
+    opened = case.open()
+    with pytest.raises(review.ReviewRefused):
+        review.send_back(opened, case.votes[0], "Look at the sum.")
+    review.answer_blind(opened, shown(opened, 1))
+    sent = review.send_back(opened, case.votes[0], "Look at the sum.")
+    assert review.send_back(opened, case.votes[0], "Again.") == sent
+    opened.refresh_from_db()
+    assert opened.state == "sent_back" and not reading.disputed(case.project)
+    client.force_login(case.users["bob"])
+    assert client.post(f"/projects/{case.project.pk}/returns/{sent.pk}/stand").status_code == 404
+    client.force_login(case.users["ann"])
+    client.post(f"/projects/{case.project.pk}/returns/{sent.pk}/stand")
+    assert Return.objects.get().answered_at and reading.disputed(case.project)
+
+
+def test_annotators_read_the_thread_of_what_they_judged_and_of_nothing_else(client):
+    case = Case()
+    case.settled(1)
+    address = f"/projects/{case.project.pk}/comparisons/{case.comparison.pk}/thread"
+    client.force_login(case.users["cem"])
+    assert client.get(address).status_code == 404
+    assert client.post(address, {"words": "May I?"}).status_code == 404
+    client.force_login(case.users["ann"])
+    for _twice in range(2):
+        client.post(address, {"words": "The <b>second</b> step is wrong."})
+    page = client.get(address).content.decode()
+    assert "A is clearly better" in page and "B is slightly better" in page
+    assert page.count("The &lt;b&gt;second&lt;/b&gt; step is wrong.") == 1 and Comment.objects.count() == 1
+    assert str(case.users["bob"]) not in page
+
+
+def test_a_contested_settlement_is_opened_again_when_upheld():
+    case = Case()
+    settled = case.settled(1)
+    with pytest.raises(review.ReviewRefused):
+        review.contest(case.raters["cem"], "I never saw it.", review=settled)
+    contested = review.contest(case.raters["ann"], "The sum is wrong.", review=settled)
+    assert review.contest(case.raters["ann"], "The sum is 12.", review=settled) == contested
+    assert [line.comparison for line in reading.disputed(case.project)] == [case.comparison]
+    decided = review.decide(contested, case.users["lea"], upheld=True, reply="You are right.")
+    assert decided.state == "upheld" and Contest.objects.get().reason == "The sum is 12."
+    assert case.label().p_b == 0.5 and Review.objects.get().state == "open"
+    with pytest.raises(review.ReviewRefused):
+        review.contest(case.raters["ann"], "Once more.", review=settled)
+    assert review.decide(contested, case.users["lea"], upheld=False, reply="No.").state == "upheld"
+
+
+@pytest.mark.parametrize("upheld", [True, False])
+def test_a_contested_gold_answer_is_retired_only_when_upheld(upheld):
+    case = Case()
+    gold = Gold.objects.create(project=case.project, comparison=case.comparison, better=["a"])
+    contested = review.contest(case.raters["bob"], "B is right.", gold=gold)
+    review.decide(contested, case.users["rui"], upheld=upheld, reply="")
+    gold.refresh_from_db()
+    assert bool(gold.retired_at) == upheld
