@@ -12,7 +12,8 @@ Context of `_comparison.html`
     project     Project
     assignment  Assignment: `pk`, `leased_until`, `active_ms` (ms already counted), `draft_saved_at`
     turns, documents  the prompt as HTML and the documents it came with ("" without): `rendering.rendered_parts(prompt)`
-    sides       all responses (2 to 8) in on-screen order: Side(letter "A", "B" …, html, text as stored)
+    sides       A and B, or all responses (up to 8) where they are ranked, in on-screen order: Side(letter "A", "B" …,
+                html, text as stored)
     left, right the first two of them
     criterion   by what the better one is to be told, "" where the protocol's question says all
     warning     kinds of harm the texts touch, in words; they are covered until the annotator wants to see them
@@ -40,6 +41,8 @@ CSRF token; without a session they redirect to the login page, which a script se
                     request a judgment is enough this way.
     POST draft      the same fields, any missing. 200 {"saved_at": ISO time}; 409 when it was judged or lost meanwhile.
     POST skip       reason (may be empty). 200: next fragment, as `judgment` (takes `showing` too).
+    POST opt-out    kind (repeated, of `Harm`; none: those of this comparison). As `skip`; nothing of these kinds is
+                    offered to this person again until they change it on their statistics page.
     POST flag       reason (422 when empty), and=skip to skip it as well. 204, or as `skip`.
     POST undo       200: this comparison's fragment with the answer as `given`; 409 (text) when the 10 s are over.
     POST open       the prefetched comparison is on screen now: 204; 409 with the fragment to show instead when it
@@ -52,11 +55,14 @@ Fields of an answer, form-encoded
     client_id (UUID, made once per comparison on screen), active_ms (int), protocol (pk),
     outcome (level | neither_valid | cannot_judge; default level), level (int), confidence (1-3),
     aspect.<key>.level, aspect.<key>.confidence, aspect.<key>.reasons (repeated),
-    attribute.<key>.a, attribute.<key>.b, reasons (repeated), justification
+    attribute.<key>.<side>, reasons (repeated), justification, flags (repeated), feedback.<side>, edit.side, edit.text,
+    ranking.rank.<side>, ranking.best, ranking.worst, spans (JSON, by script)
 or as JSON, which is also the shape of `given` and of a stored draft:
     {"client_id", "active_ms", "protocol", "showing", "outcome", "level", "confidence",
      "aspects": {key: {"level", "confidence", "reasons": [key]}}, "attributes": {key: {"a", "b"}},
-     "reasons": [key], "justification", "having": [id], "typed": {"keys", "pasted", "ms"}}
+     "reasons": [key], "justification", "flags": [key], "feedback": {side: str}, "edit": {"side", "text"},
+     "spans": [{"side", "start", "end", "type", "severity", "comment"}], "having": [id],
+     "ranking": {"ranks": [int]} or {"best", "worst"} (places from 0), "typed": {"keys", "pasted", "ms"}}
 `typed` says how the words came to be; it is kept with the judgment (`provenance`) and is no part of the answer.
 """
 
@@ -77,8 +83,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from annotator import access, protocols
 from annotator.forms import answer, seat
-from annotator.models import Assignment, Judgment, Project, Protocol, Rater
-from annotator.pipeline import assign, judge
+from annotator.models import Assignment, Harm, Judgment, Project, Protocol, Rater
+from annotator.pipeline import admission, assign, judge
 from annotator.readings import screen
 
 REASON_MAX = 2_000
@@ -166,6 +172,15 @@ def draft(request: HttpRequest, assignment_id: int) -> HttpResponse:
 def skip(request: HttpRequest, assignment_id: int) -> HttpResponse:
     assignment = _mine(request, assignment_id)
     assign.skip(assignment, _reason(request))
+    return _following(request, assignment, _page_has(request), None)
+
+
+@login_required
+@require_POST
+def opt_out(request: HttpRequest, assignment_id: int) -> HttpResponse:
+    assignment = _mine(request, assignment_id)
+    kinds = [kind for kind in request.POST.getlist("kind") if kind in Harm.values] or assignment.comparison.harms
+    assign.opt_out(assignment.rater, kinds)
     return _following(request, assignment, _page_has(request), None)
 
 
@@ -266,7 +281,8 @@ def _context(
 ) -> dict[str, Any]:
     context = {"project": project, "undo": undo, "ahead": False}
     if assignment is None:
-        return {**context, "assignment": None, "reason": assign.queue_state(project, rater)}
+        hindrance = admission.hindrance(project, rater)
+        return {**context, "assignment": None, "hindrance": hindrance, "reason": assign.queue_state(project, rater)}
     shown = screen.read(assignment.comparison_id, a_first=assignment.a_first, shown_order=assignment.shown_order)
     protocol = protocol or _version(shown.newest_protocol)
     given = given or assignment.draft
@@ -281,17 +297,18 @@ def _context(
 
 def on_screen(shown: screen.Screen, definition: protocols.Definition, given: dict[str, Any]) -> dict[str, Any]:
     """What `_comparison.html` shows of a comparison, whoever shows it."""
+    sides = shown.sides if definition.ranks else shown.pair
     return {
         "turns": shown.turns,
         "documents": shown.documents,
-        "sides": shown.sides,
-        "left": shown.sides[0],
-        "right": shown.sides[1],
+        "sides": sides,
+        "left": sides[0],
+        "right": sides[1],
         "criterion": shown.criterion,
         "warning": shown.warning,
         "definition": definition,
         "given": given,
-        "form": SimpleLazyObject(lambda: answer.build(definition, given)),
+        "form": SimpleLazyObject(lambda: answer.build(definition, given, len(sides))),
     }
 
 
