@@ -9,7 +9,15 @@ from annotator.formats import native
 from annotator.formats.rows import BETTER, HARMS, USES
 
 DEMO = Path(__file__).parents[2] / "demo"
-LEAST = {"written": 110}
+# File -> how its ids begin, how many rows it has at least.
+LEAST = {
+    "written": ("written", 110),
+    "rag": ("rag", 14),
+    "summaries": ("summary", 10),
+    "criteria": ("criteria", 10),
+    "ranking": ("ranking", 10),
+    "errors": ("error", 10),
+}
 FILES = {
     name: [json.loads(line) for line in (DEMO / f"{name}.jsonl").read_text("utf-8").splitlines()] for name in LEAST
 }
@@ -48,10 +56,15 @@ def values(key):
 
 @pytest.mark.parametrize("name", LEAST)
 def test_every_row_of_a_file_can_be_read_and_there_are_enough(name):
-    assert len(FILES[name]) >= LEAST[name]
-    for row in FILES[name]:
-        entry = native.read(row)
-        assert len(entry.comparisons) == 1 and row["id"].startswith(name.removesuffix("s"))
+    prefix, least = LEAST[name]
+    assert len(FILES[name]) >= least
+    for place, row in enumerate(FILES[name], start=1):
+        assert len(native.read(row).comparisons) == 1
+        assert row["id"].startswith(f"{prefix}-{place:02}-")
+
+
+def test_there_are_150_written_comparisons():
+    assert len(ROWS) >= 150 and values("provenance") == {"written for the demo"}
 
 
 def test_ids_are_unique_over_all_files():
@@ -84,6 +97,19 @@ def test_there_are_conversations_code_formulas_and_a_very_long_response():
     assert all((DEMO / f"{name}.jsonl").stat().st_size < 900_000 for name in FILES)
 
 
+def test_documents_criteria_rankings_and_posts_are_as_their_files_promise():
+    for row in FILES["rag"]:
+        assert 2 <= len(row["context"]) <= 4 and all(one["text"] for one in row["context"]), row["id"]
+    assert all(len(row["criterion"].split()) >= 8 for row in FILES["criteria"])
+    assert {len(row["responses"]) for row in FILES["ranking"]} >= {3, 4, 5, 7}
+    assert all(row["rank"] is True for row in FILES["ranking"])
+    for row in FILES["summaries"]:
+        assert 150 <= len(row["prompt"].split()) <= 400, row["id"]
+        for response in row["responses"]:
+            better = told(row) in (response["id"], "either")
+            assert len(response["text"].split()) <= 48 or not better, row["id"]
+
+
 def test_touchy_subjects_are_named():
     assert all(row["harms"] and set(row["harms"]) <= set(HARMS) for row in ROWS if "harms" in row)
     assert sum("harms" in row for row in ROWS) >= 10
@@ -101,6 +127,8 @@ def test_known_answers_are_well_formed_and_teach():
 def test_there_are_enough_known_answers_of_each_use():
     uses = [row["gold"]["use"] for row in FILES["written"] if "gold" in row]
     assert uses.count("tutorial") >= 4 and uses.count("qualification") >= 8 and uses.count("hidden") >= 12
+    for name in FILES.keys() - {"written"}:
+        assert [row["gold"]["use"] for row in FILES[name] if "gold" in row].count("tutorial") >= 2, name
 
 
 @pytest.mark.parametrize("rows", [ROWS, SIDED], ids=["all", "gold"])
