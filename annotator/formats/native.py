@@ -14,7 +14,10 @@ KNOWN = {
     *("response_a", "response_b", "model_a", "model_b", "comparisons", "metadata", "judgments"),
     *("rank", "criterion", "harms", "gold"),
 }
-ANSWER = ("level", "outcome", "aspects", "attributes", "reasons", "justification", "confidence")
+ANSWER = (
+    *("level", "outcome", "aspects", "attributes", "reasons", "justification", "confidence"),
+    *("flags", "feedback", "edit", "spans", "ranking"),
+)
 VOTE = {
     *("rater", "kind", "source", "comparison", "preference", "p_b", "p_tie", "round", "a_first", "active_ms"),
     *("created_at", "cost", "provenance"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from annotator import protocols
 from annotator.formats import rows
@@ -22,12 +24,17 @@ def lenient(definition: Definition) -> Definition:
     )
 
 
-def answer(definition: Definition, vote: Vote) -> Answer:
-    """The judgment's answer in the project's protocol (people) or as a probability (AI). Raises RowInvalid."""
+def answer(definition: Definition, vote: Vote, texts: Mapping[str, str]) -> Answer:
+    """The judgment's answer in the project's protocol (people) or as a probability (AI). Raises RowInvalid.
+
+    `texts`: the judged responses by side, for passages that are marked in them.
+    """
     if vote.is_ai:
         return _ai_answer(definition, vote)
     given = dict(vote.answer)
-    if given.get("outcome", "level") == "level" and given.get("level") is None:
+    if definition.ranks and not given.get("ranking"):
+        definition = dataclasses.replace(definition, ranking="none")
+    if not definition.ranks and given.get("outcome", "level") == "level" and given.get("level") is None:
         if vote.preference is None:
             raise RowInvalid(vote.field, "needs a level, a preference or an outcome")
         given["level"] = nearest_level(definition, vote.preference, vote.field)
@@ -35,7 +42,7 @@ def answer(definition: Definition, vote: Vote) -> Answer:
     if given.get("outcome") == "cannot_judge" and definition.cannot_judge and not reason:
         return Answer("cannot_judge")  # the source may not have asked why
     try:
-        checked = protocols.check(definition, given)
+        checked = protocols.check(definition, given, texts)
     except AnswerInvalid as invalid:
         raise RowInvalid(f"{vote.field}.{invalid.field}", invalid.reason) from None
     except (AttributeError, TypeError) as error:
@@ -73,7 +80,19 @@ def _ai_answer(definition: Definition, vote: Vote) -> Answer:
             for reason in rows.sequence(given.get("reasons"), f"{vote.field}.reasons")
         ],
         justification=_words(vote),
+        **_more(vote),
     )
+
+
+def _more(vote: Vote) -> dict[str, Any]:
+    """What else an AI said, as it said it."""
+    given = vote.answer
+    mappings = {name: rows.mapping(given.get(name), f"{vote.field}.{name}") for name in ("feedback", "edit", "ranking")}
+    flags = [
+        rows.text(flag, f"{vote.field}.flags", width=60)
+        for flag in rows.sequence(given.get("flags"), f"{vote.field}.flags")
+    ]
+    return {**mappings, "flags": flags, "spans": rows.sequence(given.get("spans"), f"{vote.field}.spans")}
 
 
 def _words(vote: Vote) -> str:

@@ -112,6 +112,13 @@ class Entry:
     votes: list[Vote]
 
 
+def judged_texts(entry: Entry, vote: Vote) -> dict[str, str]:
+    """The texts that a judgment is about, by side."""
+    comparison = entry.comparisons[vote.comparison]
+    places = (comparison.a, comparison.b, *comparison.others)
+    return {side: entry.responses[place].text for side, place in zip("abcdefgh", places, strict=False)}
+
+
 def text(value: Any, name: str, *, width: int | None = None, empty: bool = False) -> str:
     """`value` unchanged, when it is text that PostgreSQL can hold."""
     if not isinstance(value, str):

@@ -25,7 +25,7 @@ from django.utils.translation import ngettext
 from annotator import formats, protocols
 from annotator.formats import recorded
 from annotator.formats.files import BudgetSpent, FileInvalid, RowFile
-from annotator.formats.rows import Entry, RowInvalid
+from annotator.formats.rows import Entry, RowInvalid, judged_texts
 from annotator.models import Job, JobCancelled, Project
 from annotator.pipeline import ingest_tables, work
 from annotator.protocols import Definition
@@ -205,7 +205,7 @@ def _stage(
     staging.begin(project.protocol.pk, source)
     for taken, (line, entry) in enumerate(entries(file, errors), 1):
         try:
-            answers = [recorded.answer(definition, vote) for vote in entry.votes]
+            answers = [recorded.answer(definition, vote, judged_texts(entry, vote)) for vote in entry.votes]
             staging.add(line, entry, answers)
         except RowInvalid as invalid:
             errors.add(line, invalid.field, invalid.reason)
@@ -277,7 +277,7 @@ def _look(seen: Preview, definition: Definition, line: int, row: dict[str, Any] 
     try:
         entry = read_row(row, bool(seen.entries))
         for vote in entry.votes:
-            recorded.answer(definition, vote)
+            recorded.answer(definition, vote, judged_texts(entry, vote))
         if len(seen.entries) < shown:
             seen.entries.append(entry)
     except RowInvalid as invalid:

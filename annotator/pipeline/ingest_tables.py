@@ -48,7 +48,8 @@ TABLES = {
     "staged_judgment": (
         "line int, field text, comparison_key text, rater int, round int, outcome text, level int,"
         " preference float8, p_b float8, p_tie float8, confidence float8, aspects text, attributes text,"
-        " reasons text[], justification text, a_first bool, active_ms int, cost numeric, provenance text,"
+        " reasons text[], justification text, flags text[], feedback text, edit text, spans text, ranking text,"
+        " a_first bool, active_ms int, cost numeric, provenance text,"
         " created_at timestamptz"
     ),
 }
@@ -188,7 +189,11 @@ def _judgment(
     return (
         (line, vote.field, key, rater, own_round, answer.outcome, answer.level, answer.preference, p_b, p_tie)
         + (answer.confidence, as_json(answer.aspects, vote.field), as_json(answer.attributes, vote.field))
-        + (answer.reasons, answer.justification, vote.a_first, vote.active_ms, vote.cost, vote.provenance)
+        + (answer.reasons, answer.justification, answer.flags)
+        + tuple(
+            as_json(getattr(answer, name), f"{vote.field}.{name}") for name in ("feedback", "edit", "spans", "ranking")
+        )
+        + (vote.a_first, vote.active_ms, vote.cost, vote.provenance)
         + (vote.created_at or given_time,)
     )
 
@@ -380,6 +385,7 @@ def _inserts() -> Iterator[tuple[str, str, dict[str, Any]]]:
         "confidence",
         "reasons",
         "justification",
+        "flags",
         "a_first",
         "active_ms",
         "cost",
@@ -390,7 +396,8 @@ def _inserts() -> Iterator[tuple[str, str, dict[str, Any]]]:
         Judgment,
         {**{name: f"s.{name}" for name in plain}, "round": "s.round", "project": "%(project)s::bigint",
          "comparison": "c.id", "rater": "w.rater_id", "aspects": "s.aspects::jsonb",
-         "attributes": "s.attributes::jsonb", "provenance": "s.provenance::jsonb",
+         "attributes": "s.attributes::jsonb", "feedback": "s.feedback::jsonb", "edit": "s.edit::jsonb",
+         "spans": "s.spans::jsonb", "ranking": "s.ranking::jsonb", "provenance": "s.provenance::jsonb",
          "protocol": "CASE WHEN w.is_ai THEN NULL ELSE %(protocol)s::bigint END",
          "effective_at": "%(now)s::timestamptz"},
         f"staged_judgment s JOIN staged_rater w ON w.place = s.rater {comparison} WHERE {window} ORDER BY s.line",

@@ -2,6 +2,7 @@
 
 import pytest
 
+from annotator import protocols
 from annotator.pipeline import ingest
 from tests.annotator.test_ingest import refusal, write
 from tests.builders import make_project
@@ -71,3 +72,34 @@ def test_what_a_comparison_is_judged_by_must_make_sense(tmp_path, change, field)
     project = make_project()
     assert refusal(project, write(tmp_path, [{**RANKING, **change}]))["errors"][0]["field"] == field
     assert not project.comparisons.exists()
+
+
+@pytest.mark.parametrize(
+    ("preset", "said", "stored"),
+    [
+        ("ranking", {"ranking": {"ranks": [2, 1, 1, 3, 3]}}, {"level": 1, "ranking": {"ranks": [2, 1, 1, 3, 3]}}),
+        ("best-worst", {"ranking": {"best": 4, "worst": 2}}, {"level": None, "outcome": "ranked"}),
+        ("helpsteer3", {"level": -2, "feedback": {"a": "Short."}}, {"feedback": {"a": "Short."}, "level": -2}),
+    ],
+)
+def test_recorded_judgments_bring_all_that_a_protocol_asks_for(tmp_path, preset, said, stored):
+    project = make_project(preset)
+    row = RANKING if "ranking" in said else {**RANKING, "rank": False, "responses": RANKING["responses"][:2]}
+    judgments = [{"rater": "ann", "kind": "person", **said}, {"rater": "j", "kind": "ai", "p_b": 0.7, "flags": ["odd"]}]
+    ingest.ingest_file(project, write(tmp_path, [{**row, "judgments": judgments}]))
+    person = project.judgments.get(rater__kind="person")
+    assert {name: getattr(person, name) for name in stored} == stored
+    assert project.judgments.get(rater__kind="labeler").flags == ["odd"]
+
+
+def test_passages_are_found_in_the_stored_text(tmp_path):
+    project = make_project("fine-grained")
+    kinds = protocols.read(project.protocol.definition).spans
+    span = {"side": "b", "start": 5, "end": 7, "type": kinds.types[0].key, "severity": kinds.severities[0].key}
+    row = {"id": 1, "prompt": "Bird?", "response_a": "A 🐦.", "response_b": "A 🐦 w bird."}
+    said = {"rater": "ann", "kind": "person", "level": -1, "spans": [{**span, "start": 2, "end": 3}]}
+    ingest.ingest_file(project, write(tmp_path, [{**row, "judgments": [said]}]))
+    assert project.judgments.get().spans[0]["text"] == "🐦"
+    beyond = {**said, "spans": [{**span, "start": 2, "end": 300}]}
+    refused = refusal(project, write(tmp_path, [{**row, "id": 2, "judgments": [beyond]}]))
+    assert refused["errors"][0]["field"].startswith("judgments[0].spans")
