@@ -8,7 +8,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from annotator.models.comparisons import Comparison
-from annotator.models.judgments import Judgment
+from annotator.models.judgments import Judgment, Purpose
 from annotator.models.labelers import Rater
 from annotator.models.people import User
 from annotator.models.projects import Project, Protocol
@@ -117,6 +117,29 @@ class Gold(models.Model):
         )
 
 
+def gold_answers(**of: Any) -> models.QuerySet[Judgment]:
+    """Final answers to hidden gold, `of` a project, rater or gold (filters), newest first, with their gold.
+
+    A gold comparison that reached somebody through the queue counts too, when its answer was known by then. Retired
+    gold counts no more. Whether one is right says `judgment.comparison.gold.accepts`.
+    """
+    asked = Judgment.objects.final().filter(
+        is_current=True,
+        assignment__isnull=False,
+        purpose__in=(Purpose.JUDGE, Purpose.GOLD),
+        comparison__gold__use=Gold.Use.HIDDEN,
+        comparison__gold__retired_at=None,
+        created_at__gte=models.F("comparison__gold__created_at"),
+        **of,
+    )
+    return asked.select_related("comparison__gold").order_by("-created_at", "-id")
+
+
+def is_right(judgment: Judgment) -> bool:
+    """Whether an answer of `gold_answers` is right."""
+    return judgment.comparison.gold.accepts(judgment.outcome, judgment.level, judgment.attributes)
+
+
 class Attempt(models.Model):
     """One person's run through the tutorial or the qualification set."""
 
@@ -146,7 +169,7 @@ class Concern(models.Model):
         GOLD = "gold", _("misses known answers")
         FAST = "fast", _("faster than the texts can be read")
         STRAIGHT_LINE = "straight_line", _("the same answer again and again")
-        FIRST_SIDE = "first_side", _("prefers the side shown first")
+        FIRST_SIDE = "first_side", _("prefers one side of the screen")
         INCONSISTENT = "inconsistent", _("answers repeats differently")
         PASTED = "pasted", _("justification was pasted")
         MACHINE_WRITTEN = "machine_written", _("justification may be machine-written")

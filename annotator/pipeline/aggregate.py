@@ -9,6 +9,7 @@ from django.utils.timezone import now
 
 from annotator.models import Comparison, Job, Judgment, Label, Project, Recipe
 from annotator.models.votes import Scope, approved_plan, store
+from annotator.pipeline import quality
 
 BATCH = 2000
 # An advisory lock of ours: two workers that count one comparison at once could store the older count last.
@@ -42,18 +43,18 @@ def aggregate(limit: int = BATCH) -> int:
         _one_at_a_time()
         waiting = Judgment.objects.final().filter(aggregated=False).order_by("effective_at", "id")
         # No key update: the ledger may point at these rows meanwhile.
-        taken = list(
-            waiting.select_for_update(no_key=True, skip_locked=True).values_list("id", "project_id", "comparison_id")[
-                :limit
-            ]
-        )
+        columns = ("id", "project_id", "comparison_id", "assignment_id")
+        taken = list(waiting.select_for_update(no_key=True, skip_locked=True).values_list(*columns)[:limit])
         seen = now()  # after reading them and after waiting for the lock: what was taken must be counted
-        for project_id in sorted({project for _pk, project, _comparison in taken}):
-            comparisons = {comparison for _pk, project, comparison in taken if project == project_id}
+        for project_id in sorted({project for _pk, project, *_rest in taken}):
+            comparisons = {comparison for _pk, project, comparison, _seat in taken if project == project_id}
             plan = approved_plan(project_id)
             for each in Recipe.objects.filter(project=project_id).order_by("id"):
                 store(Scope(each, plan, seen), sorted(comparisons))
-        Judgment.objects.filter(pk__in=[pk for pk, _project, _comparison in taken]).update(aggregated=True)
+        Judgment.objects.filter(pk__in=[pk for pk, *_rest in taken]).update(aggregated=True)
+        # In the same transaction: what was given in the seat is looked at exactly when it is marked as seen.
+        if in_seat := [pk for pk, *_rest, assignment in taken if assignment]:
+            quality.take_in(in_seat)
     return len(taken)
 
 

@@ -1,4 +1,4 @@
-"""Who gets work now: guidelines read, tutorial and qualification passed, not paused, and the day's limit not reached."""
+"""Who gets work now: guidelines read, tutorial and qualification passed, not paused, the day not over its limit."""
 
 from datetime import timedelta
 from uuid import uuid4
