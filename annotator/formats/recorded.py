@@ -19,6 +19,10 @@ def lenient(definition: Definition) -> Definition:
     return dataclasses.replace(
         definition,
         justification="none" if definition.justification == "none" else "optional",
+        justification_min=0,
+        feedback="optional",
+        feedback_min=0,
+        edit="optional",
         aspects=tuple(dataclasses.replace(aspect, required=False) for aspect in definition.aspects),
         attributes=tuple(dataclasses.replace(attribute, required=False) for attribute in definition.attributes),
     )

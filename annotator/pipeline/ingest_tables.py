@@ -53,6 +53,8 @@ TABLES = {
         " created_at timestamptz"
     ),
 }
+# Fields of an answer that are objects or lists of them.
+OBJECTS = ("feedback", "edit", "spans", "ranking")
 NO_GOLD = (None, None, None, None)
 # Lines inserted by one statement, between two beats.
 CHUNK = 5000
