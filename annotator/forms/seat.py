@@ -121,11 +121,11 @@ def _nested(sent: QueryDict) -> dict[str, Any]:
         elif group == "attribute" and key:
             body["attributes"].setdefault(key, {})[part] = sent[name]
         elif group == "ranking" and key == "rank":
-            ranks[part] = sent[name]
+            ranks[part] = str(sent[name])
         elif group in ("feedback", "edit", "ranking", "typed") and rest and not key:
             body[group][part] = sent[name]
         elif name == "spans":
-            body["spans"] = _json_list("spans", sent[name])
+            body["spans"] = _json_list("spans", str(sent[name]))
         elif not rest and name not in body:
             body[name] = sent[name]
     if ranks:

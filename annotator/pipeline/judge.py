@@ -11,6 +11,7 @@ budget; an undo takes the entry back, which is possible because the ledger settl
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from decimal import Decimal
@@ -80,11 +81,19 @@ def submit_judgment(
         raise
 
 
-def check(protocol: Protocol, answer: Mapping[str, Any], assignment: Assignment) -> protocols.Answer:
+class Showing(typing.Protocol):
+    """A comparison on somebody's screen in the order drawn for them: an assignment, a review."""
+
+    comparison_id: int
+    a_first: bool
+    shown_order: list[int] | None
+
+
+def check(protocol: Protocol, answer: Mapping[str, Any], showing: Showing) -> protocols.Answer:
     """The checked answer in the comparison's own order. Raises AnswerInvalid in the words of what is on screen."""
     definition = protocols.read(protocol.definition)
-    own = _texts(assignment.comparison_id) if _needs_texts(definition, answer) else None
-    order = _order(definition, assignment, len(own or "ab"))
+    own = _texts(showing.comparison_id) if _needs_texts(definition, answer) else None
+    order = _order(definition, showing, len(own or "ab"))
     shown = own and {protocols.SIDES[place]: own[protocols.SIDES[each]] for place, each in enumerate(order)}
     checked = protocols.check(definition, answer, shown)
     if list(order) == sorted(order):
@@ -108,9 +117,9 @@ def _texts(comparison_id: int) -> dict[str, str]:
     return dict(zip(protocols.SIDES, texts, strict=False))
 
 
-def _order(definition: protocols.Definition, assignment: Assignment, count: int) -> tuple[int, ...]:
+def _order(definition: protocols.Definition, showing: Showing, count: int) -> tuple[int, ...]:
     """Own places of the responses on screen."""
-    return protocols.on_screen(definition, a_first=assignment.a_first, shown_order=assignment.shown_order, count=count)
+    return protocols.on_screen(definition, a_first=showing.a_first, shown_order=showing.shown_order, count=count)
 
 
 @transaction.atomic
@@ -148,7 +157,8 @@ def _withdraw(assignment: Assignment, judgment: Judgment) -> bool:
     A plan that was approved since counted this vote as there (`handout`) and set no money aside for it. Its place
     opens again, so what the former plan gets back goes to the plan that pays for the place now.
     """
-    kept = None if judgment.is_surplus else _kept(assignment)
+    holds_place = judgment.purpose == Purpose.JUDGE and not judgment.is_surplus
+    kept = _kept(assignment) if holds_place else None
     if kept is None or judgment.plan_id == kept.reservation.plan_id:
         return ledger.withdraw(judgment)
     before = _held_by_people(assignment.comparison_id).exclude(pk=judgment.pk)

@@ -49,6 +49,8 @@ class Screen:
     warning: tuple[str, ...]
     harms: tuple[str, ...]
     newest_protocol: int
+    # A and B alone: what is on screen where the protocol does not rank.
+    pair: tuple[Side, ...]
 
 
 def read(comparison_id: int, *, a_first: bool, shown_order: Sequence[int] | None = None) -> Screen:
@@ -56,15 +58,17 @@ def read(comparison_id: int, *, a_first: bool, shown_order: Sequence[int] | None
     comparison = _READ.get(pk=comparison_id)
     turns, documents = rendering.rendered_parts(comparison.prompt)
     shown = _in_order(_responses(comparison), a_first, shown_order)
+    sides = _sides(shown)
     known = dict(Harm.choices)
     return Screen(
         turns=turns,
         documents=documents,
-        sides=tuple(_side(letter, response) for letter, response in zip(LETTERS, shown, strict=False)),
+        sides=sides,
         criterion=comparison.criterion,
         warning=tuple(str(known.get(harm, harm)) for harm in comparison.harms),
         harms=tuple(comparison.harms),
         newest_protocol=comparison.newest_protocol,
+        pair=sides if len(sides) == 2 else _sides(_in_order(_responses(comparison)[:2], a_first, None)),
     )
 
 
@@ -84,5 +88,6 @@ def _in_order(responses: list[Response], a_first: bool, shown_order: Sequence[in
     return responses if a_first else [responses[1], responses[0], *responses[2:]]
 
 
-def _side(letter: str, response: Response) -> Side:
-    return Side(letter, rendering.rendered(response), response.text)
+def _sides(shown: list[Response]) -> tuple[Side, ...]:
+    lettered = zip(LETTERS, shown, strict=False)
+    return tuple(Side(letter, rendering.rendered(response), response.text) for letter, response in lettered)

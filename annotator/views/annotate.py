@@ -17,6 +17,7 @@ Context of `_comparison.html`
     left, right the first two of them
     criterion   by what the better one is to be told, "" where the protocol's question says all
     warning     kinds of harm the texts touch, in words; they are covered until the annotator wants to see them
+    harms       the same as (kind, words)
     protocol    Protocol row (`pk`, `version`); send its pk back as `protocol`
     definition  protocols.Definition
     given       the draft or the refused answer: {} or the nested shape below (what controls start with)
@@ -119,6 +120,9 @@ def annotate(request: HttpRequest, project_id: int) -> HttpResponse:
     context = _context(project, rater, assignment, undo=_last_undo(rater))
     if request.htmx:  # type: ignore[attr-defined]
         return _fragment(request, context)
+    hindrance = context.get("hindrance")
+    if hindrance and hindrance.kind in admission.LEARNED:
+        return redirect(hindrance.url)
     page = {**context, "tab": "annotate", "fragment": _template(context), "done_today": _done_today(rater)}
     return _marked(render(request, "annotate/workbench.html", page), context)
 
@@ -306,6 +310,7 @@ def on_screen(shown: screen.Screen, definition: protocols.Definition, given: dic
         "right": sides[1],
         "criterion": shown.criterion,
         "warning": shown.warning,
+        "harms": tuple(zip(shown.harms, shown.warning, strict=True)),
         "definition": definition,
         "given": given,
         "form": SimpleLazyObject(lambda: answer.build(definition, given, len(sides))),

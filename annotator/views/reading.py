@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
 
-from annotator import access
+from annotator import access, protocols
 from annotator.models import Assignment
 
 
@@ -32,8 +32,11 @@ def raw(request: HttpRequest, assignment_id: int) -> HttpResponse:
 def _on_screen(assignment: Assignment) -> list[str]:
     comparison = assignment.comparison
     texts = [comparison.response_a.text, comparison.response_b.text]
-    if assignment.shown_order is None:
-        return texts if assignment.a_first else texts[::-1]
-    candidates = comparison.candidates.select_related("response").order_by("place")
-    texts += [candidate.response.text for candidate in candidates]
-    return [texts[place] for place in assignment.shown_order]
+    definition = protocols.read(assignment.project.protocol.definition)
+    if definition.ranks:
+        candidates = comparison.candidates.select_related("response").order_by("place")
+        texts += [candidate.response.text for candidate in candidates]
+    order = protocols.on_screen(
+        definition, a_first=assignment.a_first, shown_order=assignment.shown_order, count=len(texts)
+    )
+    return [texts[place] for place in order]

@@ -303,7 +303,7 @@ def test_a_draft_keeps_only_what_the_protocol_asks():
 
 def ranked(order: list[int] | None, a_first: bool = True) -> tuple[Seat, Assignment]:
     """A lease of a comparison of four responses, shown in this order."""
-    project = project_with(1)
+    project = project_with(1, "ranking")
     comparison = project.comparisons.get()
     for place in (2, 3):
         response = Response.objects.create(
