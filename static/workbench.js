@@ -347,19 +347,8 @@
   }
   Seat.outbox.on("loggedOut", () => setTimeout(loggedOut));
 
-  // ---- drawer, keys, leaving ----
+  // ---- keys, leaving ----
 
-  const drawer = document.getElementById("guidelines");
-  const opener = document.getElementById("guidelines-open");
-  function toggleGuidelines(event) {
-    event.preventDefault();
-    const isOpen = drawer.classList.toggle("open");
-    opener.setAttribute("aria-expanded", String(isOpen));
-    (isOpen ? document.getElementById("guidelines-title") : opener).focus();
-  }
-  opener.setAttribute("aria-expanded", "false");
-  opener.addEventListener("click", toggleGuidelines);
-  document.getElementById("guidelines-close").addEventListener("click", toggleGuidelines);
   document.getElementById("keys-open").addEventListener("click", (event) => {
     event.preventDefault();
     document.getElementById("keys").showModal();
@@ -369,8 +358,8 @@
   Seat.escape = (event) => {
     const menu = event.target.closest("details[open]");
     if (menu) { menu.open = false; menu.querySelector("summary").focus(); return; }
-    if (drawer.classList.contains("open")) { toggleGuidelines(event); return; }
-    if (event.target.name === "justification") stage.querySelector(".answer .submit").focus();
+    if (Seat.guidelines.close()) return;
+    if (event.target.matches(".answer textarea")) stage.querySelector(".answer .submit").focus();
   };
 
   window.addEventListener("pagehide", () => { if (draftTimer && current()) sendDraft(current(), true); });

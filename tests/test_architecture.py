@@ -24,6 +24,7 @@ KNOWS = {
     # No steps, but they work for one.
     "ingest_tables": {"ingest"},
     "start": {"aggregate"},
+    "onboarding": {"judge"},  # to check an answer as the seat does
     "handout": {"assign"},  # works for route: places for people
 }
 

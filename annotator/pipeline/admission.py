@@ -24,6 +24,7 @@ PAGES = {
     "tutorial": "onboarding",
     "qualification": "onboarding",
 }
+LEARNED = ("guidelines", "tutorial", "qualification")
 
 
 @dataclass(frozen=True)

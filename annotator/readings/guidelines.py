@@ -45,11 +45,12 @@ class Example:
 
 @dataclass(frozen=True)
 class Topic:
-    """A question of the protocol, its levels, and the heading about it; "" where there is none."""
+    """A question of the protocol, the heading about it ("" where there is none), and worked examples of its levels."""
 
     key: str
     label: str
     anchor: str
+    help: str = ""
     examples: tuple[Example, ...] = ()
 
 
@@ -88,23 +89,35 @@ def _anchors(text: str) -> frozenset[str]:
 
 
 def topics(definition: protocols.Definition, text: str) -> list[Topic]:
-    """The protocol's questions, each with the heading of `text` that has its key or its words."""
+    """The protocol's questions of which `text` or the protocol says more; headings go by words or key."""
     there = _anchors(text)
-    asked = [*definition.aspects, *definition.attributes]
-    return [
-        Topic(one.key, one.label, _first_of(there, one.label, one.key.replace("_", " ")), _examples(one))
+    asked: list[protocols.Aspect | protocols.Attribute] = [*definition.aspects, *definition.attributes]
+    overall = Topic("overall", definition.question, _first_of(there, "overall"), "", _examples(definition.levels))
+    others = [
+        Topic(
+            key=one.key,
+            label=one.label,
+            anchor=_first_of(there, one.label, one.key.replace("_", " ")),
+            help=one.help,
+            examples=_examples(one.anchors if isinstance(one, protocols.Attribute) else one.levels),
+        )
         for one in asked
     ]
-
-
-def _examples(asked: protocols.Aspect | protocols.Attribute) -> tuple[Example, ...]:
-    if isinstance(asked, protocols.Attribute):
-        return tuple(Example(asked.minimum + place, words) for place, words in enumerate(asked.anchors))
-    return ()
+    return [topic for topic in (overall, *others) if topic.anchor or topic.help or topic.examples]
 
 
 def _first_of(there: frozenset[str], *names: str) -> str:
     return next((name for name in map(anchor, names) if name in there), "")
+
+
+def _examples(levels: Sequence[protocols.Level]) -> tuple[Example, ...]:
+    """The levels, when the protocol says of one of them more than its name."""
+    if not any(level.meaning or level.example for level in levels):
+        return ()
+    return tuple(
+        Example(level.value, level.label, level.meaning, to_html(level.example) if level.example else "")
+        for level in levels
+    )
 
 
 @lru_cache(maxsize=64)

@@ -30,6 +30,7 @@
   Seat.escape = (event) => {
     const menu = event.target.closest("details[open]");
     if (menu) { menu.open = false; menu.querySelector("summary").focus(); return; }
+    if (Seat.guidelines?.close()) return;
     if (form?.contains(event.target)) form.querySelector(".submit")?.focus();
   };
 })();

@@ -1,7 +1,7 @@
 // The guidelines beside the work: opened at the question being answered, and told when they have changed meanwhile.
 "use strict";
 
-(() => {
+Seat.guidelines = (() => {
   const drawer = document.getElementById("guidelines");
   const opener = document.getElementById("guidelines-open");
   const stage = document.getElementById("stage");
@@ -78,11 +78,17 @@
     }
   });
 
-  // After the script that opens and closes it.
-  opener.addEventListener("click", () => {
-    if (!drawer.classList.contains("open")) return;
+  function toggle(event) {
+    event?.preventDefault();
+    const isOpen = drawer.classList.toggle("open");
+    opener.setAttribute("aria-expanded", String(isOpen));
+    (isOpen ? document.getElementById("guidelines-title") : opener).focus();
+    if (!isOpen) return;
     if (unread.hidden) goTo(find(asked())); else body().scrollTop = 0;
-  });
+  }
+  opener.setAttribute("aria-expanded", "false");
+  opener.addEventListener("click", toggle);
+  document.getElementById("guidelines-close").addEventListener("click", toggle);
   drawer.addEventListener("click", (event) => {
     const topic = event.target.closest("[data-topic]");
     if (topic) { event.preventDefault(); goTo(topic); }
@@ -91,11 +97,14 @@
     const made = event.target.closest(".guide");
     if (!made) return;
     event.preventDefault();
-    if (!drawer.classList.contains("open")) opener.click();
+    if (!drawer.classList.contains("open")) toggle();
     goTo(find(made.closest(".row").dataset.row));
   });
 
   new MutationObserver(look).observe(stage, { childList: true });
   notice();
   look();
+
+  // True when there was something to close.
+  return { close() { const was = drawer.classList.contains("open"); if (was) toggle(); return was; } };
 })();

@@ -15,7 +15,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils.timezone import now
 
-from annotator.models import Contest, Export, Flag, Gold, Job, Labeler, Membership, Project, Return, Review, User
+from annotator.models import Attempt, Contest, Export, Flag, Gold, Job, Labeler, Membership, Project, Return, Review, User
 from annotator.pipeline import aggregate
 from tests.builders import (
     make_comparison,
@@ -75,8 +75,20 @@ class World:
         self.review = Review.objects.create(**common, reviewer=reviewer, a_first=True, revealed_at=now())
         self.settled = Review.objects.create(**common, reviewer=reviewer, a_first=True, state="settled")
         self.gold = Gold.objects.create(**common, better=["a"])
+        self.attempt, self.one = self._attempt(), 1
         self.returned = Return.objects.create(judgment=self.judgment, rater=self.assignment.rater, comment="Look.")
         self.contest = Contest.objects.create(**common, rater=self.assignment.rater, gold=self.gold, reason="No.")
+
+    def _attempt(self) -> Attempt:
+        drawn = {"gold": self.gold.pk, "a_first": True, "given": None, "right": None}
+        return Attempt.objects.create(
+            rater=self.assignment.rater,
+            use="tutorial",
+            number=1,
+            protocol=self.project.protocol,
+            guidelines_version=1,
+            answers=[drawn],
+        )
 
     def _assignment(self) -> Any:
         from annotator.models import Assignment
@@ -183,6 +195,13 @@ MATRIX: dict[str, Url] = {
     "guidelines_preview": Url(own(), post={LEAD}),
     "guidelines_read": Url(own(), get=SEATED, post=SEATED),
     "guidelines_drawer": Url(own(), get=SEATED),
+    "onboarding": Url(own(), get=SEATED),
+    "onboarding_start": Url(own(), post=SEATED),
+    # An attempt is its annotator's; leads see how it went.
+    "onboarding_result": Url(own("attempt.pk"), get={ANNOTATOR, LEAD}),
+    "onboarding_step": Url(own("attempt.pk", "one"), get={ANNOTATOR}, post={ANNOTATOR}),
+    "onboarding_raw": Url(own("attempt.pk", "one"), get={ANNOTATOR}),
+    "onboarding_admit": Url(own("membership.pk"), post={LEAD}),
     "annotate": Url(own(), get=SEATED),
     # An assignment is its annotator's alone.
     **{

@@ -175,8 +175,16 @@ def test_nobody_acknowledges_what_does_not_exist_yet_and_nothing_is_taken_back(p
 def test_questions_lead_to_the_heading_of_their_name(project):
     definition = protocols.read(project.protocol.definition)
     anchors = {topic.key: topic.anchor for topic in reading.topics(definition, FIRST)}
-    assert anchors == {"helpful": "", "truthful": "guide-truthfulness", "harmless": ""}
+    assert anchors["truthful"] == "guide-truthfulness" and not anchors.get("helpful")
     assert 'id="guide-truthfulness"' in reading.to_html(FIRST)
+
+
+def test_levels_with_a_meaning_are_shown_with_their_example():
+    levels = [[-1, "A"], [0, "Tie", "both serve *equally*", "**Case**: same facts"], [1, "B"]]
+    definition = protocols.read({"question": "Which?", "levels": levels})
+    (topic,) = reading.topics(definition, "")
+    assert [(each.value, each.meaning) for each in topic.examples] == [(-1, ""), (0, "both serve *equally*"), (1, "")]
+    assert "<strong>Case</strong>" in topic.examples[1].html
 
 
 def test_headings_are_no_way_to_write_html():
