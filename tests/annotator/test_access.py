@@ -15,7 +15,20 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils.timezone import now
 
-from annotator.models import Attempt, Contest, Export, Flag, Gold, Job, Labeler, Membership, Project, Return, Review, User
+from annotator.models import (
+    Attempt,
+    Contest,
+    Export,
+    Flag,
+    Gold,
+    Job,
+    Labeler,
+    Membership,
+    Project,
+    Return,
+    Review,
+    User,
+)
 from annotator.pipeline import aggregate
 from tests.builders import (
     make_comparison,
