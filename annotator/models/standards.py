@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -63,9 +63,17 @@ class Standing(models.Model):
     gold_seen = models.PositiveIntegerField(default=0)
     gold_right = models.PositiveIntegerField(default=0)
     resumed_at = models.DateTimeField(null=True)
+    # When the whole queue held nothing for them; null from the moment it does again.
+    nothing_left_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return f"standing of {self.rater_id}"
+
+
+class GoldQuerySet(models.QuerySet["Gold"]):
+    def teaching(self) -> Self:
+        """What people learn from: nobody who has seen the answer can judge it any more, so no plan sends it to them."""
+        return self.filter(use__in=(Gold.Use.TUTORIAL, Gold.Use.QUALIFICATION), retired_at=None)
 
 
 class Gold(models.Model):
@@ -95,6 +103,8 @@ class Gold(models.Model):
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 
+    objects = GoldQuerySet.as_manager()
+
     class Meta:
         indexes = [
             models.Index(fields=["project", "use"], name="gold_in_use", condition=models.Q(retired_at__isnull=True))
@@ -120,11 +130,19 @@ class Gold(models.Model):
 def gold_answers(**of: Any) -> models.QuerySet[Judgment]:
     """Final answers to hidden gold, `of` a project, rater or gold (filters), newest first, with their gold.
 
-    A gold comparison that reached somebody through the queue counts too, when its answer was known by then. Retired
-    gold counts no more. Whether one is right says `judgment.comparison.gold.accepts`.
+    What was said first counts, unless it was undone: a correction made after the answer is known says nothing. A gold
+    comparison that reached somebody through the queue counts too, when its answer was known by then. Retired gold
+    counts no more. Whether one is right says `is_right`.
     """
-    asked = Judgment.objects.final().filter(
-        is_current=True,
+    meant = Judgment.objects.exclude(provenance__has_key="undone").exclude(provenance__has_key="second_answer_to")
+    earlier = meant.filter(
+        comparison=models.OuterRef("comparison"),
+        rater=models.OuterRef("rater"),
+        round=models.OuterRef("round"),
+        revision__lt=models.OuterRef("revision"),
+    )
+    asked = meant.final().filter(
+        ~models.Exists(earlier),
         assignment__isnull=False,
         purpose__in=(Purpose.JUDGE, Purpose.GOLD),
         comparison__gold__use=Gold.Use.HIDDEN,

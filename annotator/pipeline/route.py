@@ -139,7 +139,7 @@ def _setting(project: Project) -> Setting:
     Raises StepRefused while comparisons have no features: the plan would leave them out.
     """
     known = signals.load(project)
-    if missing := project.comparisons.count() - len(known.ids):
+    if missing := project.comparisons.count() - project.golds.teaching().count() - len(known.ids):
         raise work.StepRefused(
             ngettext(
                 "%(n)s comparison has no features yet: wait for the features job.",

@@ -101,6 +101,7 @@ def prices(labeler: Labeler, ids: np.ndarray) -> list[Decimal]:
 def _features(feature_set: FeatureSet) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     rows = (
         Features.objects.filter(feature_set=feature_set)
+        .exclude(comparison__in=feature_set.project.golds.teaching().values("comparison"))
         .order_by("comparison_id")
         .values_list("comparison_id", "comparison__prompt__text_hash", "values", "embedding")
     )

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import stat
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -35,12 +36,21 @@ def var(tmp_path, settings, monkeypatch):
 def test_the_demo_loads_and_loading_it_again_changes_nothing(var):
     call_command("load_demo")
     logins = load_demo.logins_file().read_text()
-    written, generated = Project.objects.order_by("id")
+    *all_written, generated = Project.objects.order_by("id")
+    written = all_written[0]
     assert written.comparisons.count() == 110 and generated.comparisons.count() == 1500
-    assert {written.provenance, generated.provenance} == TELLS
+    assert sum(project.comparisons.count() for project in all_written) >= 150
+    assert {project.provenance for project in all_written} | {generated.provenance} == TELLS
+    assert {project.protocol.preset for project in all_written} >= {"multipref", "rag", "ranking", "fine-grained"}
     assert set(Comparison.objects.values_list("metadata__provenance", flat=True)) == TELLS
-    assert not written.comparisons.exclude(places_open=2, votes_wanted=2).exists()
-    assert written.plans.get().status == "approved" and written.account.reserved == 198
+    for project in all_written:
+        # What teaches is not judged, and costs nothing.
+        taught = project.golds.teaching().values("comparison")
+        to_judge = project.comparisons.exclude(pk__in=taught)
+        assert project.comparisons.filter(pk__in=taught, votes_wanted=0).count() == taught.count() > 0
+        assert not to_judge.exclude(places_open=project.votes, votes_wanted=project.votes).exists()
+        assert project.plans.get().status == "approved"
+        assert project.account.reserved == Decimal("0.90") * project.votes * to_judge.count()
     assert generated.labelers.filter(kind="recorded", price_per_call__gt=0).count() == 2
     people = Judgment.objects.filter(project=generated, rater__kind=Rater.Kind.PERSON)
     assert people.count() == 1500 and people.values("comparison").distinct().count() == 500

@@ -9,13 +9,13 @@ import tempfile
 from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from annotator.models import Labeler, Membership, Project, Role, User
+from annotator.models import Labeler, Membership, Project, Role, Standards, User
 from annotator.pipeline import featurise, ingest, route, start
 
 DEMO = settings.BASE_DIR / "demo"
@@ -35,17 +35,66 @@ PRICE = Decimal("0.60")
 JUDGE_PRICES = {"judge-large": Decimal("0.02"), "judge-small": Decimal("0.002")}
 
 
+class Written(NamedTuple):
+    """One project of written comparisons: the file of demo/ and what its people are asked."""
+
+    name: str
+    file: str
+    preset: str
+    description: str
+    guidelines: str = "guidelines.md"
+    votes: int = 1
+
+
+PROJECTS = (
+    Written(
+        "Written for the demo",
+        "written.jsonl",
+        "multipref",
+        "Comparisons in nine languages and many fields, each with a trap. All are ready to judge, twice each; a few"
+        " come with a known answer.",
+        votes=2,
+    ),
+    Written(
+        "Answers from documents",
+        "rag.jsonl",
+        "rag",
+        "Answers that must rest on documents: citation, abstention, documents that contradict each other.",
+        "guidelines-rag.md",
+    ),
+    Written(
+        "Nine-point summaries",
+        "summaries.jsonl",
+        "summarize9",
+        "Two short summaries of a long post, compared on nine points.",
+        "guidelines-summaries.md",
+    ),
+    Written(
+        "By a criterion",
+        "criteria.jsonl",
+        "criterion",
+        "Which answer is better depends on for whom: each comparison brings the criterion it is judged by.",
+        "guidelines-criteria.md",
+    ),
+    Written("Rankings", "ranking.jsonl", "ranking", "Three to eight answers to be ranked.", "guidelines-ranking.md"),
+    Written(
+        "Marked errors",
+        "errors.jsonl",
+        "fine-grained",
+        "Errors are marked where they stand, with their kind and how bad they are.",
+        "guidelines-errors.md",
+    ),
+)
+
+
 class Command(BaseCommand):
-    help = "Load the demo: four users, 40 written comparisons ready to judge, 1,500 generated ones. Can be repeated."
+    help = "Load the demo: four users, written comparisons ready to judge, 1,500 generated ones. Can be repeated."
 
     def handle(self, *args: Any, **options: Any) -> None:
         users = _users()
-        written = _written(users)
-        generated = _generated(users)
-        self.stdout.write(
-            f"demo: “{written.name}” with {written.comparisons.count()} comparisons,"
-            f" “{generated.name}” with {generated.comparisons.count()}; logins in {logins_file()}"
-        )
+        loaded = [*(_written(each, users) for each in PROJECTS), _generated(users)]
+        words = ", ".join(f"“{project.name}” with {project.comparisons.count()}" for project in loaded)
+        self.stdout.write(f"demo, by comparisons: {words}; logins in {logins_file()}")
 
 
 def logins_file() -> Path:
@@ -87,23 +136,25 @@ def _project(name: str, provenance: str, users: dict[str, User], **fields: Any) 
     return project
 
 
-def _written(users: dict[str, User]) -> Project:
+def _written(wanted: Written, users: dict[str, User]) -> Project:
     project = _project(
-        "Written for the demo",
+        wanted.name,
         WRITTEN,
         users,
-        preset="multipref",
-        description="40 comparisons in seven languages and many fields, each with a trap. All are ready to judge.",
-        guidelines=(DEMO / "guidelines.md").read_text(encoding="utf-8"),
+        preset=wanted.preset,
+        description=wanted.description,
+        guidelines=(DEMO / wanted.guidelines).read_text(encoding="utf-8"),
         price_per_judgment=Decimal("0.90"),
-        votes=2,
-        cap=Decimal(200),
+        votes=wanted.votes,
+        cap=Decimal(400),
     )
-    file = DEMO / "written.jsonl"
+    file = DEMO / wanted.file
     with file.open("rb") as rows:
         complete = project.comparisons.count() >= sum(1 for _row in rows)
     if not complete:
         ingest.ingest_file(project, file)
+    # Some of what people do is checked, as it would be in earnest.
+    Standards.objects.get_or_create(project=project, defaults={"gold_share": 0.1, "repeat_share": 0.05})
     if not project.plans.exists():
         _all_to_people(project, users["lead"])
     return project
@@ -112,7 +163,8 @@ def _written(users: dict[str, User]) -> Project:
 def _all_to_people(project: Project, lead: User) -> None:
     """The first plan of many projects: people judge everything, and the money for it is set aside."""
     featurise.featurise(project)  # a plan knows every comparison's features; there may be no worker yet
-    budget = project.price_per_judgment * project.votes * project.comparisons.count()
+    taught = project.golds.teaching().count()
+    budget = project.price_per_judgment * project.votes * (project.comparisons.count() - taught)
     route.approve(route.make_plan(project, budget, strategy="all_people", by=lead), lead)
 
 
