@@ -88,6 +88,8 @@ class Protocol(models.Model):
     version = models.PositiveIntegerField()
     preset = models.CharField(max_length=40)
     definition = models.JSONField()
+    # Null for versions that came with the project or were published before this was kept.
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
