@@ -197,12 +197,12 @@
     const shown = idOf(current());
     const stale = shown === undefined || shown === entry.assignment || Boolean(Seat.outbox.find(shown));
     if (kind === "ahead") { if (!ahead) takeAhead(html); }
-    else if (html && (stale || kind === "current") && !Seat.outbox.size) {
+    else if (html && (stale || kind === "current" || kind === "empty") && !Seat.outbox.size) {
       stage.removeAttribute("aria-busy");
       const element = parse(html);
       if (idOf(element) !== shown || !element.matches(".comparison")) {
         put(element);
-        Seat.announce(shown === undefined || stale ? Seat.say("next") : Seat.say("lost"));
+        if (kind !== "empty") Seat.announce(shown === undefined || stale ? Seat.say("next") : Seat.say("lost"));
       }
     }
     if (!html && stale && !Seat.outbox.size) look();
@@ -307,7 +307,7 @@
     if (!response.ok) { look(); return; }
     Seat.store.write(`draft.${idOf(comparison)}`, null);
     const html = response.status === 204 ? "" : await response.text();
-    if (ahead && response.headers.get("Seat-Fragment") !== "current") next(); else if (html) put(parse(html)); else look();
+    if (ahead && !["current", "empty"].includes(response.headers.get("Seat-Fragment"))) next(); else if (html) put(parse(html)); else look();
     if (response.headers.get("Seat-Fragment") === "ahead") takeAhead(html);
     showNote(Seat.say("skipped"));
   }

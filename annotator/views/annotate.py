@@ -38,8 +38,8 @@ CSRF token; without a session they redirect to the login page, which a script se
                     With `showing=<id of the prefetched assignment the page has put on screen already>` the reply is
                     the comparison after that one (and after those in `having=<ids, by comma or as a list>`), header
                     `Seat-Fragment: ahead` (204 when there is none: ask `prefetch` later); when the shown one had been
-                    taken over meanwhile: its replacement with `Seat-Fragment: current`, to be put on screen. One
-                    request a judgment is enough this way.
+                    taken over meanwhile: its replacement with `Seat-Fragment: current`, to be put on screen; `empty`
+                    when guidelines must be read before anything else. One request a judgment is enough this way.
     POST draft      the same fields, any missing. 200 {"saved_at": ISO time}; 409 when it was judged or lost meanwhile.
     POST skip       reason (may be empty). 200: next fragment, as `judgment` (takes `showing` too).
     POST opt-out    kind (repeated, of `Harm`; none: those of this comparison). As `skip`; nothing of these kinds is
@@ -262,8 +262,17 @@ def _following(request: HttpRequest, done: Assignment, page: seat.Sent, undo: Un
     if page.showing is not None:
         shown = Assignment.objects.filter(pk=page.showing, rater=rater).first()
         if shown and assign.open_now(shown, project):
-            return _ahead(request, done, page.having, undo)
+            ahead = _ahead(request, done, page.having, undo)
+            return ahead if ahead.status_code == 200 else _to_be_read_first(request, done, undo) or ahead
     return _fragment(request, _context(project, rater, assign.next_assignment(project, rater), undo=undo))
+
+
+def _to_be_read_first(request: HttpRequest, done: Assignment, undo: Undo | None) -> HttpResponse | None:
+    """Guidelines that must be acknowledged come even before the comparison that the page has put on screen already."""
+    hindrance = admission.hindrance(done.project, done.rater)
+    if hindrance is None or hindrance.kind != "guidelines":
+        return None
+    return _fragment(request, _context(done.project, done.rater, None, undo=undo))
 
 
 def _ahead(request: HttpRequest, done: Assignment, having: tuple[int, ...], undo: Undo | None) -> HttpResponse:
