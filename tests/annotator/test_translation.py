@@ -65,6 +65,8 @@ def test_placeholders_are_those_of_the_source(path):
         strings = message.string if message.pluralizable else (message.string,)
         wanted = sorted(set(PLACEHOLDERS.findall(ids[-1])))
         for form, string in enumerate(strings):
+            if not string:
+                continue  # the test above names it
             found = sorted(set(PLACEHOLDERS.findall(string)))
             may_lack = {"%(n)s", "%(count)s", "%(counter)s"} if message.pluralizable and form < 3 else set()
             assert set(found) <= set(wanted) and set(wanted) - set(found) <= may_lack, (message.id, string)
