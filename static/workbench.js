@@ -155,7 +155,7 @@
     const form = formOf(comparison);
     const needs = Seat.form.missing(form);
     if (needs.length) {
-      if (needs[0].field?.closest(".rows, .panels")) Seat.form.open(form, true);
+      if (needs[0].field?.closest(".rows, .panels, .feedback")) Seat.form.open(form, true);
       if (needs[0].field?.name === "justification") form.classList.add("explain");
       needs[0].field?.focus();
       Seat.announce(needs[0].text);
@@ -174,8 +174,7 @@
         protocol: Number(form.elements.protocol.value),
       },
     };
-    const words = form.querySelector("[name=outcome]:checked + span")?.lastChild.textContent.trim()
-      || form.querySelector("[name=level]:checked")?.dataset.label;
+    const words = Seat.form.summary(form);
     Seat.outbox.add(entry);
     Seat.store.write(`draft.${entry.assignment}`, null);
     count(1);
@@ -316,7 +315,7 @@
     const form = formOf(comparison);
     form.addEventListener("submit", (event) => { event.preventDefault(); submit(comparison); });
     form.addEventListener("change", () => changed(comparison));
-    form.addEventListener("input", (event) => { if (event.target.name === "justification") changed(comparison); });
+    form.addEventListener("input", (event) => { if (event.target.matches("textarea")) changed(comparison); });
     for (const other of comparison.querySelectorAll(".away form")) {
       other.addEventListener("submit", (event) => { event.preventDefault(); sendAway(other, comparison); });
     }

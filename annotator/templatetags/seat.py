@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 from django import template
 from django.template.loader import render_to_string
+from django.utils.html import json_script
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language
 
@@ -18,19 +19,33 @@ from annotator.forms import answer
 register = template.Library()
 
 
+class Side(Protocol):
+    letter: str
+    text: str
+
+
 @register.simple_tag
-def answer_controls(definition: protocols.Definition, given: Mapping[str, Any]) -> SafeString:
+def answer_controls(definition: protocols.Definition, given: Mapping[str, Any], sides: int = 2) -> SafeString:
     """The controls of the form. An untouched form is the same for everybody, so it is made once a process."""
-    return _controls(definition, given) if given else _untouched(definition, get_language())
+    return _controls(definition, given, sides) if given else _untouched(definition, sides, get_language())
 
 
 @lru_cache(maxsize=128)
-def _untouched(definition: protocols.Definition, _language: str | None) -> SafeString:
-    return _controls(definition, {})
+def _untouched(definition: protocols.Definition, sides: int, _language: str | None) -> SafeString:
+    return _controls(definition, {}, sides)
 
 
-def _controls(definition: protocols.Definition, given: Mapping[str, Any]) -> SafeString:
-    return render_to_string("annotate/_controls.html", {"form": answer.build(definition, given)})
+def _controls(definition: protocols.Definition, given: Mapping[str, Any], sides: int) -> SafeString:
+    return render_to_string("annotate/_controls.html", {"form": answer.build(definition, given, sides)})
+
+
+@register.simple_tag
+def stored_texts(definition: protocols.Definition, sides: Iterable[Side]) -> SafeString:
+    """The responses exactly as stored, for protocols that mark or edit them; HTML itself would change line ends."""
+    if definition.spans is None and definition.edit == "none":
+        return SafeString("")
+    data = json_script({side.letter.lower(): side.text for side in sides})
+    return SafeString(data.replace("<script ", '<script class="stored-texts" ', 1))
 
 
 @register.simple_tag

@@ -1,7 +1,20 @@
 // The answer form: read it, set it, say what is missing. Which questions there are is in the page, not here.
+// What only some protocols ask (texts, marked errors, an edited response, an order) are parts, each in a file of its own.
 "use strict";
 
 Seat.form = (() => {
+  // {setUp(form), read(form, answer), write(form, answer), missing(form, answer), refresh(form), pressed(form, input)},
+  // all optional; `pressed` says true when it moved the focus on.
+  const parts = [];
+  const ask = (name, ...given) => parts.flatMap((part) => part[name]?.(...given) ?? []);
+
+  // The responses as stored, by side: only pages whose protocol marks or edits them hold them twice.
+  const stored = new WeakMap();
+  function texts(form) {
+    if (!stored.has(form)) stored.set(form, JSON.parse(form.querySelector(".stored-texts")?.textContent || "{}"));
+    return stored.get(form);
+  }
+
   const number = (field) => (field ? Number(field.value) : null);
   const checked = (form, name) => form.querySelector(`input[name="${CSS.escape(name)}"]:checked`);
   const words = (form, name) => [...form.querySelectorAll(`input[name="${CSS.escape(name)}"]:checked`)].map((box) => box.value);
@@ -15,6 +28,7 @@ Seat.form = (() => {
       aspects: {},
       attributes: {},
       reasons: words(form, "reasons"),
+      flags: words(form, "flags"),
       justification: form.elements.justification?.value.trim() || "",
     };
     for (const scale of form.querySelectorAll(".scale")) {
@@ -30,29 +44,34 @@ Seat.form = (() => {
       }
       if (kind === "attribute" && value !== null) (answer.attributes[key] = answer.attributes[key] || {})[part] = value;
     }
+    ask("read", form, answer);
     return answer;
+  }
+
+  // Sets the boxes of this name that have this value (or one of these).
+  function set(form, name, value) {
+    for (const box of form.querySelectorAll(`input[name="${CSS.escape(name)}"]`)) {
+      box.checked = Array.isArray(value) ? value.includes(box.value) : value !== null && box.value === String(value);
+    }
   }
 
   // Back into the controls, for a draft kept in the browser.
   function write(form, answer) {
-    const set = (name, value) => {
-      for (const box of form.querySelectorAll(`input[name="${CSS.escape(name)}"]`)) {
-        box.checked = Array.isArray(value) ? value.includes(box.value) : value !== null && box.value === String(value);
-      }
-    };
-    set("outcome", answer.outcome);
-    set("level", answer.outcome === "level" ? answer.level : null);
-    set("confidence", answer.confidence);
-    set("reasons", answer.reasons);
+    set(form, "outcome", answer.outcome);
+    set(form, "level", answer.outcome === "level" ? answer.level : null);
+    set(form, "confidence", answer.confidence);
+    set(form, "reasons", answer.reasons);
+    set(form, "flags", answer.flags || []);
     for (const [key, given] of Object.entries(answer.aspects || {})) {
-      set(`aspect.${key}.level`, given.level);
-      set(`aspect.${key}.confidence`, given.confidence);
-      set(`aspect.${key}.reasons`, given.reasons || []);
+      set(form, `aspect.${key}.level`, given.level);
+      set(form, `aspect.${key}.confidence`, given.confidence);
+      set(form, `aspect.${key}.reasons`, given.reasons || []);
     }
     for (const [key, sides] of Object.entries(answer.attributes || {})) {
-      for (const [side, value] of Object.entries(sides)) set(`attribute.${key}.${side}`, value);
+      for (const [side, value] of Object.entries(sides)) set(form, `attribute.${key}.${side}`, value);
     }
     if (form.elements.justification) form.elements.justification.value = answer.justification || "";
+    ask("write", form, answer);
     refresh(form);
   }
 
@@ -69,9 +88,7 @@ Seat.form = (() => {
       text: scale.dataset.key === "overall" ? Seat.say("choose") : Seat.say("missing", open.length),
       field: scale.querySelector("input"),
     }));
-    const wanted = box?.closest("[data-required]");
-    if (wanted && !answer.justification) needs.push({ text: Seat.say("justify"), field: box });
-    return needs;
+    return [...needs, ...ask("missing", form, answer)];
   }
 
   // Words beside the scales, the button, the count behind "Details".
@@ -90,6 +107,7 @@ Seat.form = (() => {
     const details = form.querySelector(".details");
     details.textContent = rows.length ? Seat.say("detailsOf", `${done}/${rows.length}`) : Seat.say("details");
     form.classList.toggle("explain", checked(form, "outcome")?.value === "cannot_judge");
+    ask("refresh", form);
   }
 
   // The question that takes number keys; its reasons and confidence are shown.
@@ -99,17 +117,15 @@ Seat.form = (() => {
     (row || scale).classList.add("active");
     if (scale.closest(".ratings")) scale.querySelector(".cells").classList.add("active-side");
     form.dataset.active = scale.dataset.name;
-    showMeaning(form, row?.dataset.row);
-    const panel = form.querySelector(`[data-panel="${CSS.escape(scale.dataset.key)}"]`);
-    if (!panel) return;
-    for (const other of form.querySelectorAll("[data-panel]")) other.toggleAttribute("data-shown", other === panel);
+    show(form, "meaning", row?.dataset.row || scale.dataset.key);
+    show(form, "panel", scale.dataset.key);
   }
 
-  // What the numbers of the active rating mean.
-  function showMeaning(form, key) {
-    const meaning = key && form.querySelector(`[data-meaning="${CSS.escape(key)}"]`);
-    if (!meaning) return;
-    for (const other of form.querySelectorAll("[data-meaning]")) other.toggleAttribute("data-shown", other === meaning);
+  // What the numbers of the active question mean, and its reasons; what has none leaves the last ones in view.
+  function show(form, kind, key) {
+    const wanted = form.querySelector(`[data-${kind}="${CSS.escape(key)}"]`);
+    if (!wanted) return;
+    for (const other of form.querySelectorAll(`[data-${kind}]`)) other.toggleAttribute("data-shown", other === wanted);
   }
 
   const active = (form) => form.querySelector(`.scale[data-name="${CSS.escape(form.dataset.active || "level")}"]`);
@@ -117,10 +133,13 @@ Seat.form = (() => {
   // A level and "neither valid" or "cannot judge" exclude each other.
   function changed(form, target) {
     if (target.name === "outcome" && target.checked) {
-      for (const other of form.querySelectorAll("input[name=outcome], input[name=level]")) if (other !== target) other.checked = false;
+      const others = "input[name=outcome], input[name=level], input[name^='ranking.']";
+      for (const other of form.querySelectorAll(others)) if (other !== target) other.checked = false;
       if (target.value === "cannot_judge") { refresh(form); form.elements.justification?.focus(); }
     }
-    if (target.name === "level") for (const other of form.querySelectorAll("input[name=outcome]")) other.checked = false;
+    if (target.name === "level" || target.name.startsWith("ranking.")) {
+      for (const other of form.querySelectorAll("input[name=outcome]")) other.checked = false;
+    }
     refresh(form);
   }
 
@@ -131,9 +150,10 @@ Seat.form = (() => {
       if (scale) activate(form, scale);
     });
     form.addEventListener("change", (event) => changed(form, event.target));
-    form.addEventListener("input", (event) => { if (event.target.name === "justification") refresh(form); });
+    form.addEventListener("input", (event) => { if (event.target.matches("textarea")) refresh(form); });
     const details = form.querySelector(".details");
     details.addEventListener("click", () => open(form, !form.classList.contains("open")));
+    ask("setUp", form);
     refresh(form);
   }
 
@@ -142,11 +162,46 @@ Seat.form = (() => {
     form.querySelector(".details").setAttribute("aria-expanded", String(wanted));
   }
 
+  // As by a key: rows of numbers go on to the next empty one, and whoever wants it is done with one key.
   function press(input) {
     if (input.type === "radio") input.checked = true; else input.checked = !input.checked;
     input.dispatchEvent(new Event("change", { bubbles: true }));
-    if (input.type === "radio") input.focus();
+    const form = input.form;
+    if (input.type === "radio" && !goOn(form, input)) input.focus();
+    const ends = input.checked && (input.name === "outcome" || input.closest(".overall"));
+    if (ends && oneKey.checked && !missing(form).length) form.requestSubmit();
   }
 
-  return { read, write, missing, refresh, setUp, active, press, open };
+  // From a rating or a place to the next that has none.
+  function goOn(form, input) {
+    const list = input.closest(".ratings, .ranking");
+    if (!list) return false;
+    const scales = [...list.querySelectorAll(".scale")];
+    const here = scales.indexOf(input.closest(".scale"));
+    const next = [...scales.slice(here + 1), ...scales.slice(0, here)].find((scale) => !checked(form, scale.dataset.name));
+    next?.querySelector("input").focus();
+    return Boolean(next);
+  }
+
+  // What was answered, in words, for the line that offers to take it back.
+  function summary(form) {
+    return form.querySelector("[name=outcome]:checked + span")?.lastChild.textContent.trim()
+      || checked(form, "level")?.dataset.label
+      || form.querySelector(".ranking .order")?.textContent.trim()
+      || "";
+  }
+
+  // The list of keys shows those of this protocol.
+  document.getElementById("keys-open")?.addEventListener("click", () => {
+    const form = document.querySelector(".comparison .answer");
+    for (const line of document.querySelectorAll("#keys [data-needs]")) line.hidden = !form?.querySelector(line.dataset.needs);
+  });
+
+  const oneKey = document.getElementById("one-key") || { checked: false };
+  if (oneKey instanceof HTMLInputElement) {
+    oneKey.checked = Seat.store.read("oneKey") === true;
+    oneKey.addEventListener("change", () => Seat.store.write("oneKey", oneKey.checked));
+  }
+
+  return { read, write, missing, refresh, setUp, active, press, open, set, checked, summary, texts, extend: (part) => parts.push(part) };
 })();

@@ -36,7 +36,7 @@ Seat.keys = (() => {
   }
 
   function reason(form, key) {
-    const chip = form.querySelector(`[data-panel][data-shown] input[data-key="${CSS.escape(key)}"]`);
+    const chip = form.querySelector(`:is([data-panel][data-shown], .flags) input[data-key="${CSS.escape(key)}"]`);
     if (chip) Seat.form.press(chip);
     return Boolean(chip);
   }
@@ -100,7 +100,7 @@ Seat.keys = (() => {
     const form = comparison?.querySelector(".answer");
     if (event.key === "Escape") { Seat.escape(event); return; }
     if (event.key === "Enter" && form) {
-      const inBox = event.target.name === "justification";
+      const inBox = event.target.matches(".answer textarea");
       if ((inBox && event.shiftKey) || (!inBox && (typing(event.target) || presses(event.target)))) return;
       event.preventDefault();
       if (!event.repeat) form.requestSubmit();
