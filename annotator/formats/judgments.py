@@ -1,7 +1,7 @@
 """The lossless store: every prompt, response, comparison, judgment and revision, from which all else can be rebuilt.
 
 Tables point at each other by the ids of the import; raters are pseudonyms. What a protocol defines freely (aspects,
-attributes, metadata, provenance) is a JSON string with sorted keys.
+attributes, spans, feedback, edit, ranking, metadata, provenance) is a JSON string with sorted keys.
 """
 
 from __future__ import annotations
@@ -38,11 +38,17 @@ TABLES: dict[str, tuple[str, list[tuple[str, pa.DataType]]]] = {
             ("reasons", pa.list_(_TEXT)),
             ("spans", _TEXT),
             ("justification", _TEXT),
+            ("feedback", _TEXT),
+            ("edit", _TEXT),
+            ("ranking", _TEXT),
+            ("flags", pa.list_(_TEXT)),
+            ("purpose", _TEXT),
             ("a_first", _YES),
             ("active_ms", _INT),
             ("is_surplus", _YES),
             ("cost", _TEXT),
             ("protocol_version", _INT),
+            ("guidelines_version", _INT),
             ("plan", _INT),
             ("provenance", _TEXT),
             ("created_at", _TEXT),
@@ -50,12 +56,15 @@ TABLES: dict[str, tuple[str, list[tuple[str, pa.DataType]]]] = {
         ],
     ),
     "comparisons": (
-        "one row a comparison: a prompt with response A and response B",
+        "one row a comparison: a prompt with response A and response B, and those that are ranked with them",
         [
             ("comparison_id", _TEXT),
             ("prompt_id", _TEXT),
             ("response_a_id", _TEXT),
             ("response_b_id", _TEXT),
+            ("further_response_ids", pa.list_(_TEXT)),
+            ("criterion", _TEXT),
+            ("harms", pa.list_(_TEXT)),
             ("metadata", _TEXT),
         ],
     ),

@@ -20,6 +20,7 @@ from django.utils.timezone import now
 
 from annotator.formats import source
 from annotator.models import (
+    Candidate,
     Comparison,
     Judgment,
     LabelerVersion,
@@ -218,14 +219,19 @@ class Snapshot:
 
     def _comparisons_table(self) -> Iterator[dict[str, Any]]:
         responses = ("response_a__external_id", "response_b__external_id")
-        columns = ("external_id", "metadata", "prompt__external_id", *responses)
+        own = ("external_id", "metadata", "criterion", "harms", "candidates_count")
+        columns = (*own, "prompt__external_id", *responses)
         for page in _pages(Comparison.objects.filter(project=self.project), self.last["comparisons"], columns):
+            further = _further([row["pk"] for row in page if row["candidates_count"]])
             for row in page:
                 yield {
                     "comparison_id": row["external_id"],
                     "prompt_id": row["prompt__external_id"],
                     "response_a_id": row["response_a__external_id"],
                     "response_b_id": row["response_b__external_id"],
+                    "further_response_ids": further[row["pk"]],
+                    "criterion": row["criterion"],
+                    "harms": row["harms"],
                     "metadata": as_json(row["metadata"]),
                 }
 
@@ -295,7 +301,7 @@ _COMPARISON = (
     *(f"prompt__{name}" for name in ("external_id", "turns", "context", "metadata")),
     *(f"response_{side}__{name}" for side in "ab" for name in ("external_id", "text", "model")),
 )
-_AS_JSON = ("aspects", "attributes", "spans", "provenance")
+_AS_JSON = ("aspects", "attributes", "spans", "feedback", "edit", "ranking", "provenance")
 _VOTE = (
     *("outcome", "preference", "p_b", "confidence", "aspects", "attributes", "reasons", "justification"),
     *("active_ms", "created_at"),
@@ -303,7 +309,7 @@ _VOTE = (
 _JUDGMENT = ("pk", "comparison_id", "rater_id", "protocol_id", "assignment_id", *_VOTE)
 _STORED = (
     *("round", "revision", "is_current", "level", "p_tie", "spans", "a_first", "is_surplus", "provenance"),
-    *("cost", "effective_at"),
+    *("feedback", "edit", "ranking", "flags", "purpose", "guidelines_version", "cost", "effective_at"),
 )
 
 
@@ -322,6 +328,15 @@ def _raters(ids: set[int]) -> dict[int, Rater]:
 
 def _keys(comparisons: QuerySet[Comparison]) -> dict[int, str]:
     return dict(comparisons.values_list("pk", "external_id"))
+
+
+def _further(comparisons: list[int]) -> dict[int, list[str]]:
+    """Ids of the responses that are ranked with A and B, C first."""
+    found: dict[int, list[str]] = defaultdict(list)
+    candidates = Candidate.objects.filter(comparison__in=comparisons).order_by("comparison", "place")
+    for comparison, response in candidates.values_list("comparison", "response__external_id") if comparisons else ():
+        found[comparison].append(response)
+    return found
 
 
 def _response(row: dict[str, Any], side: str) -> source.Response:

@@ -9,7 +9,7 @@ import pytest
 from django.core.files.storage import default_storage
 from django.utils.timezone import now
 
-from annotator.models import Export, Job, JobCancelled, Judgment
+from annotator.models import Candidate, Export, Job, JobCancelled, Judgment, Response
 from annotator.pipeline import aggregate, assign, export, judge, work
 from tests.builders import (
     make_comparison,
@@ -302,3 +302,31 @@ def test_the_number_of_queries_grows_with_pages_not_with_comparisons(project, dj
     made, _job = ask(project, "trl_reward")
     with django_assert_max_num_queries(30):
         export.write_export(made)
+
+
+def test_the_lossless_store_holds_what_was_marked_written_and_ranked(project):
+    comparison = judged(project, criterion="The shorter", harms=["medical"], candidates_count=1)
+    further = Response.objects.create(prompt=comparison.prompt, external_id="third", text="A third")
+    Candidate.objects.create(comparison=comparison, response=further, place=2)
+    said = {
+        "spans": [{"side": "a", "start": 0, "end": 5, "type": "x", "severity": "", "comment": "", "text": "Water"}],
+        "feedback": {"b": "dull"},
+        "edit": {"side": "a", "text": "Water!"},
+        "ranking": {"best": 2, "worst": 0},
+        "flags": ["pii"],
+    }
+    Judgment.objects.update(outcome="ranked", level=None, preference=None, guidelines_version=3, **said)
+    judged(project)
+    done = write(project)
+    row = read(done, "judgments/train.jsonl")[0]
+    for name in ("spans", "feedback", "edit", "ranking"):
+        assert json.loads(row[name]) == said[name]
+    assert (row["outcome"], row["flags"], row["purpose"], row["guidelines_version"]) == ("ranked", ["pii"], "judge", 3)
+    first, second = read(done, "comparisons/train.jsonl")
+    assert (first["further_response_ids"], first["criterion"], first["harms"]) == (
+        ["third"],
+        "The shorter",
+        ["medical"],
+    )
+    assert (second["further_response_ids"], second["criterion"], second["harms"]) == ([], "", [])
+    assert [label["comparison_id"] for label in read(done, "labels/train.jsonl")] == [second["comparison_id"]]
