@@ -84,6 +84,8 @@ class Comparison(models.Model):
     # changes either; the partial index below is the annotators' queue.
     votes_wanted = models.PositiveSmallIntegerField(default=0)
     places_open = models.PositiveSmallIntegerField(default=0)
+    # When places were last added or given back: where somebody looks who has been through the whole queue.
+    reopened_at = models.DateTimeField(null=True)
     queue_order = models.BigIntegerField(default=0)
 
     class Meta:
@@ -98,6 +100,11 @@ class Comparison(models.Model):
                 fields=["project", "queue_order", "id"],
                 name="comparison_queue",
                 condition=models.Q(places_open__gt=0),
+            ),
+            models.Index(
+                fields=["project", "reopened_at"],
+                name="comparison_reopened",
+                condition=models.Q(places_open__gt=0, reopened_at__isnull=False),
             ),
             models.Index(fields=["project", "id"], name="comparison_keyset"),
         ]

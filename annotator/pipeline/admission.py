@@ -8,7 +8,7 @@ One query, by primary keys and small partial indexes: nothing in it grows with t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
 
 from django.db import connection
 from django.urls import reverse
@@ -24,6 +24,7 @@ PAGES = {
     "tutorial": "onboarding",
     "qualification": "onboarding",
 }
+# What a person does about by reading or practising: whoever comes to work is led there at once.
 LEARNED = ("guidelines", "tutorial", "qualification")
 
 
@@ -42,6 +43,8 @@ class Admission:
 
     hindrance: Hindrance | None
     left_today: int | None
+    # When the whole queue was last found to hold nothing for them, and nothing was found since.
+    nothing_left_at: datetime | None
     gold_share: float
     repeat_share: float
     repeat_after: int
@@ -69,7 +72,7 @@ _ASKED = """
                SELECT FROM annotator_gold gold WHERE gold.project_id = rater.project_id
                AND gold.use = 'hidden' AND gold.retired_at IS NULL)
            THEN coalesce(standards.gold_share, %(gold_share)s) ELSE 0.0 END,
-           standards.repeat_share, standards.repeat_after
+           standards.repeat_share, standards.repeat_after, standing.nothing_left_at
     FROM annotator_rater rater
     LEFT JOIN annotator_standards standards ON standards.project_id = rater.project_id
     LEFT JOIN annotator_standing standing ON standing.rater_id = rater.id
@@ -80,11 +83,11 @@ _ASKED = """
 @dataclass(frozen=True)
 class _Found:
     standards: int | None
-    paused_at: Any
+    paused_at: datetime | None
     pause_reason: str | None
     acknowledged: int
     certified: int
-    tutorial_done_at: Any
+    tutorial_done_at: datetime | None
     # The newest guidelines that must be acknowledged; None when there are none.
     guidelines: int | None
     tutorial_waits: bool | None
@@ -96,6 +99,7 @@ class _Found:
     gold_share: float
     repeat_share: float | None
     repeat_after: int | None
+    nothing_left_at: datetime | None
 
 
 def ask(rater: Rater) -> Admission:
@@ -107,9 +111,10 @@ def ask(rater: Rater) -> Admission:
     kind = _kind(found)
     left = None if found.daily_cap is None else max(found.daily_cap - found.done_today, 0)
     hindrance = _hindrance(rater.project_id, kind, found) if kind else None
+    repeats = (found.repeat_share or 0.0, found.repeat_after or 0)
     if found.standards is None:
-        return Admission(hindrance, left, found.gold_share, _DEFAULTS.repeat_share, _DEFAULTS.repeat_after)
-    return Admission(hindrance, left, found.gold_share, found.repeat_share or 0.0, found.repeat_after or 0)
+        repeats = (_DEFAULTS.repeat_share, _DEFAULTS.repeat_after)
+    return Admission(hindrance, left, found.nothing_left_at, found.gold_share, *repeats)
 
 
 def hindrance(project: Project, rater: Rater) -> Hindrance | None:

@@ -27,7 +27,7 @@ from django.db.models.functions import Greatest
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
-from annotator.models import Assignment, Comparison, Flag, Plan, Project, Purpose, Rater
+from annotator.models import Assignment, Comparison, Flag, Plan, Project, Purpose, Rater, Standing
 from annotator.pipeline import admission, extra
 from annotator.pipeline.admission import Admission
 from annotator.pipeline.extra import Offer
@@ -36,6 +36,8 @@ EXPIRE_BATCH = 500
 # One open and a few fetched ahead are the rule; an undo or a second window can add to them. Whoever holds as many
 # fetches nothing ahead: they would keep the places from others by opening one after the other.
 HELD_AT_MOST = 8
+# How long it is good enough to know when there was nothing left, before it is written down anew.
+REMEMBERED = timedelta(minutes=1)
 
 _HELD = """
     SELECT * FROM annotator_assignment WHERE rater_id = %s AND state = 'leased'
@@ -67,6 +69,9 @@ _ROOM = """
 """
 _LOCK = 0x5317C5
 _FIRST = " ORDER BY c.queue_order, c.id LIMIT 1 "
+# Somebody who has been through the whole queue looks only at what has opened since. A transaction that opened places
+# may have ended a little later than the moment it wrote down.
+_REOPENED = " AND c.reopened_at > %(nothing_left_at)s - interval '10 minutes' ORDER BY c.reopened_at LIMIT 1 "
 _UNLOCKED = " FOR NO KEY UPDATE OF c SKIP LOCKED"
 
 # Leases that were only fetched ahead, of comparisons I have not had.
@@ -90,8 +95,12 @@ TAKEN = """
      WHERE a.comparison_id = c.id AND a.state = 'leased' AND a.purpose = 'judge')
 """
 _RECOUNT = f"""
-    UPDATE annotator_comparison c SET places_open = greatest(0, c.votes_wanted - ({TAKEN}))
-    WHERE c.id = ANY(%s) AND c.places_open <> greatest(0, c.votes_wanted - ({TAKEN}))
+    UPDATE annotator_comparison
+    SET places_open = counted.places,
+        reopened_at = CASE WHEN counted.places > places_open THEN clock_timestamp() ELSE reopened_at END
+    FROM (SELECT c.id, greatest(0, c.votes_wanted - ({TAKEN})) AS places
+          FROM annotator_comparison c WHERE c.id = ANY(%s)) AS counted
+    WHERE annotator_comparison.id = counted.id AND annotator_comparison.places_open <> counted.places
 """
 
 # An assignment that ran out is leased again as it was: same order on screen, draft kept. All parts see what was
@@ -198,9 +207,16 @@ def skip(assignment: Assignment, reason: str = "") -> bool:
 
 
 def opt_out(rater: Rater, kinds: Iterable[str]) -> None:
-    """From now on `rater` is offered nothing with these kinds of harm; what they hold of it goes to others."""
-    rater.opted_out = sorted({*rater.opted_out, *kinds})
+    """From now on `rater` is offered nothing with these kinds of harm either."""
+    set_opt_outs(rater, {*rater.opted_out, *kinds})
+
+
+def set_opt_outs(rater: Rater, kinds: Iterable[str]) -> None:
+    """`rater` is offered nothing with these kinds of harm; what they hold of it goes to others."""
+    rater.opted_out = sorted(set(kinds))
     rater.save(update_fields=["opted_out"])
+    # What they did not want before may be left for them.
+    Standing.objects.filter(rater=rater).update(nothing_left_at=None)
     held = Assignment.objects.filter(rater=rater, state=Assignment.State.LEASED)
     for assignment in held.filter(comparison__harms__overlap=rater.opted_out):
         skip(assignment, _("opted out of this kind of content"))
@@ -285,27 +301,54 @@ def _resumed(project: Project, rater: Rater) -> Assignment | None:
 def _new_lease(project: Project, rater: Rater, admitted: Admission, *, ahead: bool = False) -> Assignment | None:
     """Lease the next open place. None only when, at one moment of this call, there was none for `rater`; with `ahead`
     also when they hold enough or what is left is locked at this moment."""
-    asked = {"project": project.pk, "rater": rater.pk, "opted_out": rater.opted_out, "most": _most(admitted)}
+    asked = {
+        "project": project.pk,
+        "rater": rater.pk,
+        "opted_out": rater.opted_out,
+        "most": _most(admitted),
+        "nothing_left_at": admitted.nothing_left_at,
+    }
     if (offer := extra.draw(rater, admitted)) and (assignment := _extra(project, rater, offer, asked, ahead)):
         return assignment
+    parts = (_REOPENED,) if admitted.nothing_left_at else (_BEHIND_MY_LAST + _FIRST, _FIRST)
     open_for_me = _OPEN_FOR_ME + _ROOM if ahead else _OPEN_FOR_ME
-    while True:
-        for search in (open_for_me + _BEHIND_MY_LAST + _FIRST + _UNLOCKED, open_for_me + _FIRST + _UNLOCKED):
+    assignment = None
+    while assignment is None:
+        for search in (open_for_me + part + _UNLOCKED for part in parts):
             if assignment := _claim(project, rater, search, asked, ahead):
-                return assignment
+                return _found(assignment, admitted)
         if expire_leases(project.pk):
             continue
+        # Everything open, if anything, was locked a moment ago: wait for the first of these.
+        looked_at = now()
+        waited_for = _one(_OPEN_FOR_ME + parts[-1], asked)
+        if waited_for is None:
+            _remember(rater, admitted, looked_at)
         if ahead:
             return None  # what is locked at this moment can be fetched a little later
-        # Everything open, if anything, was locked a moment ago: wait for the first of these.
-        if waited_for := _one(_OPEN_FOR_ME + _FIRST, asked):
+        if waited_for:
             assignment = _claim_waiting(project, rater, waited_for[0])
         elif fetched := _one(_TO_TAKE_OVER, asked):
             assignment = _take_over(project, rater, *fetched)
         else:
             return None
-        if assignment:
-            return assignment
+    return _found(assignment, admitted)
+
+
+def _remember(rater: Rater, admitted: Admission, looked_at: datetime) -> None:
+    """The whole queue holds nothing for `rater`: until something opens, nobody needs to walk through it again."""
+    if admitted.nothing_left_at and looked_at - admitted.nothing_left_at < REMEMBERED:
+        return
+    standing = Standing(rater=rater, nothing_left_at=looked_at)
+    remembered = {"update_conflicts": True, "unique_fields": ["rater"], "update_fields": ["nothing_left_at"]}
+    Standing.objects.bulk_create([standing], **remembered)  # type: ignore[arg-type]
+
+
+def _found(assignment: Assignment, admitted: Admission) -> Assignment:
+    """With one that opened, more may have: a plan opens thousands, and the queue has an order for these."""
+    if admitted.nothing_left_at:
+        Standing.objects.filter(rater=assignment.rater_id).update(nothing_left_at=None)
+    return assignment
 
 
 @transaction.atomic
@@ -314,7 +357,8 @@ def _extra(project: Project, rater: Rater, offer: Offer, asked: dict[str, Any], 
     if ahead:
         _lock_fetching(rater)
     room = _ROOM if ahead else ""
-    if not any(_one(_OPEN_FOR_ME + room + part + _FIRST, asked) for part in (_BEHIND_MY_LAST, "")):
+    parts = (_REOPENED,) if asked["nothing_left_at"] else (_BEHIND_MY_LAST + _FIRST, _FIRST)
+    if not any(_one(_OPEN_FOR_ME + room + part, asked) for part in parts):
         return None
     return _lease(project, rater, offer, ahead=ahead)
 

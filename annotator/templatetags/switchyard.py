@@ -109,5 +109,14 @@ def minutes(milliseconds: float | None) -> str:
 
 
 @register.filter
+def hours(milliseconds: float | None) -> str:
+    """A long duration as hours:minutes."""
+    if milliseconds is None:
+        return "–"
+    whole = round(milliseconds / 60_000)
+    return f"{whole // 60}:{whole % 60:02d}"
+
+
+@register.filter
 def at(mapping: dict[str, Any], key: str) -> Any:
     return mapping.get(key)
