@@ -9,6 +9,7 @@ Raising `VERSION` renders everything anew, in the background or at first sight.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -64,6 +65,7 @@ LANGUAGES = frozenset((
 _BLOCKS = frozenset((
     "p", "h1", "h2", "h3", "h4", "h5", "h6", "li", "ul", "ol", "blockquote", "td", "th", "table",
 ))
+_HOLDERS = frozenset(("li", "ul", "ol", "blockquote", "table"))
 _MATHML = frozenset((
     "math", "semantics", "mrow", "mi", "mn", "mo", "mtext", "mspace", "ms", "mfrac", "msqrt", "mroot", "mstyle",
     "merror", "mpadded", "mphantom", "menclose", "msub", "msup", "msubsup", "munder", "mover", "munderover",
@@ -221,11 +223,30 @@ def _image(self: RendererHTML, tokens: Sequence[Token], index: int, options: Any
 
 
 def _find_direction(state: StateCore) -> None:
+    """Text finds its own (`auto`); what holds blocks takes that of its first words, which `auto` would pass over."""
+    undecided: list[Token] = []
     for token in state.tokens:
         if token.nesting == 1 and token.tag in _BLOCKS:
             token.attrSet("dir", "auto")
             # Column alignment comes as a style attribute, which the content security policy forbids.
             token.attrs.pop("style", None)
+            if token.tag in _HOLDERS:
+                undecided.append(token)
+        elif token.nesting == -1 and token.tag in _HOLDERS and undecided:
+            undecided.pop()
+        elif token.type == "inline" and undecided and (direction := _direction(token.content)):
+            for holder in undecided:
+                holder.attrSet("dir", direction)
+            undecided.clear()
+
+
+def _direction(text: str) -> str:
+    """Of the first character that has one."""
+    for character in text:
+        kind = unicodedata.bidirectional(character)
+        if kind in {"L", "R", "AL"}:
+            return "ltr" if kind == "L" else "rtl"
+    return ""
 
 
 def _make_markdown() -> MarkdownIt:

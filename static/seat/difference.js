@@ -6,6 +6,7 @@ Seat.difference = (() => {
   // One name for each side; from the third on they share one, as their letters do.
   const NAMES = ["only-a", "only-b", "only-c"];
   const able = "highlights" in CSS && "Worker" in window && "Segmenter" in Intl;
+  const words = (mode) => `difference${mode[0].toUpperCase()}${mode.slice(1)}`;
   let worker = null;
   let asked = 0;
   let waiting = null;
@@ -51,7 +52,7 @@ Seat.difference = (() => {
   function label(comparison) {
     const control = comparison.querySelector(".difference");
     control.setAttribute("aria-pressed", String(mode !== "off"));
-    control.querySelector("span").textContent = Seat.say(`difference-${mode}-short`);
+    control.querySelector("span").textContent = Seat.say(`${words(mode)}Short`);
     for (const legend of comparison.querySelectorAll(".legend [data-mode]")) {
       legend.hidden = !legend.dataset.mode.split(" ").includes(mode);
     }
@@ -73,7 +74,7 @@ Seat.difference = (() => {
       mode = MODES[(MODES.indexOf(mode) + 1) % MODES.length];
       Seat.reading.prefer("difference", mode);
       apply(comparison);
-      Seat.announce(Seat.say(`difference-${mode}`));
+      Seat.announce(Seat.say(words(mode)));
     });
   }
 

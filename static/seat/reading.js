@@ -92,6 +92,16 @@ Seat.reading = (() => {
     show(narrow.matches ? preferences.documentsNarrow === true : preferences.documents !== false);
   }
 
+  // Blocks out of view are left out; until one was seen, its place is as high as its text probably is.
+  function lighten(pane) {
+    pane.classList.add("long");
+    for (const block of pane.querySelector(":scope > .reading").children) {
+      const text = block.textContent;
+      const breaks = block.matches("pre, .code") ? text.split("\n").length : 1;
+      block.style.containIntrinsicBlockSize = `auto ${1.5 * Math.max(breaks, text.length / 80)}em`;
+    }
+  }
+
   // ---- panes and tabs ----
 
   function mark(comparison, here) {
@@ -129,7 +139,7 @@ Seat.reading = (() => {
     }));
     strip.addEventListener("scroll", () => { if (strip.scrollWidth > strip.clientWidth) mark(comparison, current(comparison)); }, { passive: true });
     panes(comparison).forEach((pane, index) => {
-      pane.classList.toggle("long", pane.textContent.length > LONG);
+      if (pane.textContent.length > LONG) lighten(pane);
       tabs(comparison)[index].querySelector(".length").textContent = Seat.say("words", countWords(pane.textContent));
     });
   }

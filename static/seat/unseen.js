@@ -53,7 +53,7 @@ Seat.unseen = (() => {
     strip.addEventListener("scroll", soon, { passive: true, capture: true });
     comparison.addEventListener("scroll", soon, { passive: true });
     new ResizeObserver(soon).observe(strip);
-    comparison.querySelector(".answer").addEventListener("change", soon);
+    comparison.querySelector(".answer")?.addEventListener("change", soon);
     window.addEventListener("scroll", soon, { passive: true });
   }
 
