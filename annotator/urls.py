@@ -19,6 +19,7 @@ from annotator.views import (
     reading,
     reviews,
     settings,
+    statistics,
 )
 
 urlpatterns = [
@@ -112,6 +113,8 @@ urlpatterns = [
         name="onboarding_admit",
     ),
     path("projects/<int:project_id>/annotate/", annotate.annotate, name="annotate"),
+    path("projects/<int:project_id>/mine/statistics", statistics.my_statistics, name="my_statistics"),
+    path("projects/<int:project_id>/mine/opt-outs", statistics.my_opt_outs, name="my_opt_outs"),
     path("projects/<int:project_id>/mine/", history.history, name="history"),
     path("projects/<int:project_id>/mine/<int:judgment_id>/", history.revise, name="revise"),
     path("assignments/<int:assignment_id>/judgment", annotate.judgment, name="judgment"),

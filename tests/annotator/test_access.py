@@ -82,7 +82,7 @@ class World:
     def _reviewed(self) -> None:
         """A comparison that the annotator has judged, with all that can come of it."""
         self.judged = make_comparison(self.project)
-        self.judgment = make_judgment(self.judged, self.assignment.rater, 1)
+        self.judgment = make_judgment(self.judged, self.assignment.rater, 1, assignment=self.assignment)
         reviewer = make_person(self.project, self.users[REVIEWER])
         common = {"project": self.project, "comparison": self.judged}
         self.review = Review.objects.create(**common, reviewer=reviewer, a_first=True, revealed_at=now())
@@ -216,12 +216,16 @@ MATRIX: dict[str, Url] = {
     "onboarding_raw": Url(own("attempt.pk", "one"), get={ANNOTATOR}),
     "onboarding_admit": Url(own("membership.pk"), post={LEAD}),
     "annotate": Url(own(), get=SEATED),
+    "my_statistics": Url(own(), get=SEATED),
+    "my_opt_outs": Url(own(), post=SEATED),
     # An assignment is its annotator's alone.
     **{
         name: Url(anywhere("assignment.pk"), post={ANNOTATOR}, in_project=False)
         for name in ("judgment", "draft", "skip", "opt_out", "flag", "undo", "open")
     },
     "prefetch": Url(anywhere("assignment.pk"), get={ANNOTATOR}, in_project=False),
+    "history": Url(own(), get=SEATED),
+    "revise": Url(own("judgment.pk"), get={ANNOTATOR}, post={ANNOTATOR}),
     "raw": Url(anywhere("assignment.pk"), get={ANNOTATOR}, in_project=False),
 }
 
