@@ -1,3 +1,4 @@
+import re
 import time
 
 import pytest
@@ -84,7 +85,28 @@ def test_links_open_elsewhere_and_never_lead_into_this_site():
 def test_tables_keep_no_style_and_every_block_finds_its_direction():
     html = rendering.to_html("| a | b |\n| :- | -: |\n| 1 | 2 |\n\nمرحبا\n\n1. x")
     assert "<td" in html and "style=" not in html
-    assert html.count('dir="auto"') >= 7
+    assert html.count('dir="auto"') == 5
+    assert '<table dir="ltr">' in html and '<ol dir="ltr">' in html
+
+
+def test_lists_quotes_and_tables_take_the_direction_of_their_first_words():
+    """A browser asked to find it (`auto`) passes over children that find their own."""
+    html = rendering.to_html("> 1) مطر\n\n1. مطر\n   - rain\n\n| مطر |\n|---|\n| x |")
+    assert re.findall(r'<(blockquote|ol|ul|table) dir="(\w+)"', html) == [
+        ("blockquote", "rtl"), ("ol", "rtl"), ("ol", "rtl"), ("ul", "ltr"), ("table", "rtl")
+    ]  # fmt: skip
+
+
+def test_a_character_that_turns_the_direction_of_text_stands_in_an_isolate():
+    html = rendering.to_html("a\u202eb [c\u2066d](https://e.org/\u202e) `e\u202d`")
+    assert html.count('<bdi class="turning">') == 3
+    assert 'href="https://e.org/%E2%80%AE"' in html
+
+
+def test_a_long_plain_text_is_cut_where_its_lines_end_and_nothing_is_lost():
+    text = "\n\n".join(f"{number} " + "x" * 1500 for number in range(100))
+    pieces = re.findall(r"<pre[^>]*>\n([^<]*)</pre>", rendering.to_html(text))
+    assert len(pieces) > 20 and "\n".join(pieces) == text
 
 
 def test_text_nested_deeper_than_the_parser_goes_is_shown_as_it_is():
@@ -140,6 +162,39 @@ def test_a_prompt_shows_all_turns_with_roles_and_its_documents():
     html = rendering.rendered_prompt(prompt)
     assert html.index("System") < html.index("Be brief.") < html.index("User") < html.index("Documents")
     assert "&lt;b&gt;Why?" in html and "A &lt;i&gt;title" in html and "<em>source</em>" in html
+
+
+def chat(*contents):
+    return [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(contents)]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("turns", "folded"),
+    [
+        (chat("Q"), None),
+        (chat("Q", "A", "R"), "2 earlier turns"),
+        ([{"role": "system", "content": "Be brief."}, *chat("Q", "A", "R", "B", "S")], "4 earlier turns"),
+    ],
+)
+def test_turns_before_the_last_question_are_folded_and_what_the_system_was_told_is_not(turns, folded):
+    prompt = builders.make_comparison(builders.make_project(), turns).prompt
+    html = rendering.rendered_prompt(prompt)
+    assert re.findall(r"<summary>(.*?)</summary>", html) == ([folded] if folded else [])
+    history = html.partition('<details class="earlier">')[2].partition("</details>")[0]
+    assert history.count('class="turn ') == (int(folded[0]) if folded else 0)
+    assert "Be brief." not in history
+
+
+@pytest.mark.django_db
+def test_documents_can_be_shown_apart_from_the_turns():
+    prompt = builders.make_comparison(builders.make_project(), "Why?").prompt
+    prompt.context = [{"title": "T", "text": "A *source*."}]
+    turns, documents = rendering.rendered_parts(prompt)
+    assert "Why?" in turns and "source" not in turns
+    assert "<em>source</em>" in documents and documents.count("<div") == documents.count("</div>")
+    prompt.context, prompt.html_version = [], 0
+    assert rendering.rendered_parts(prompt)[1] == ""
 
 
 @pytest.mark.django_db
