@@ -85,7 +85,8 @@ def _project(name: str, lead: Any, preset: str, rows: list[dict[str, Any]]) -> A
 def dump(project: int) -> None:
     from annotator.models import Attempt, Judgment, Standing
 
-    judgments = Judgment.objects.filter(project=project, is_current=True).order_by("created_at")
+    people = Judgment.objects.filter(project=project, rater__kind="person", is_current=True)
+    judgments = people.order_by("created_at")
     attempts = Attempt.objects.filter(rater__project=project).order_by("started_at")
     found = {
         "judgments": list(judgments.values_list("guidelines_version", flat=True)),

@@ -27,13 +27,6 @@ def lead(browser, stack, login):
     page.context.close()
 
 
-@pytest.fixture
-def worker(page, projects):
-    """A page of somebody who takes part in "Guided work", a comparison on screen."""
-    page.context.add_cookies([{"name": "sessionid", "value": projects["session"], "url": page.context.new_page().url}])
-    return page
-
-
 def invitation(lead, project):
     """The link a lead gets for somebody new."""
     lead.goto(f"/projects/{project}/people/")
@@ -64,8 +57,6 @@ def explained(page):
 def test_an_invited_annotator_learns_fails_qualifies_and_judges_by_keys_alone(lead, page, stack, projects):
     project = projects["learn"]
     link = invitation(lead, project)
-    pressed = []
-    page.on("domcontentloaded", lambda: pressed.append(page.url))
     page.goto(link)
     began = time.monotonic()
     for field in ("password1", "password2"):
