@@ -25,6 +25,7 @@ KNOWS = {
     "ingest_tables": {"ingest"},
     "start": {"aggregate"},
     "onboarding": {"judge"},  # to check an answer as the seat does
+    "revise": {"judge", "assign"},  # an answer of one's own, given again
     "handout": {"assign"},  # works for route: places for people
 }
 

@@ -15,7 +15,7 @@ from django.db import connection, connections
 from django.utils.timezone import now
 
 from annotator.models import Assignment, Comparison, Judgment, LedgerEntry, Project
-from annotator.pipeline import assign, judge, ledger
+from annotator.pipeline import assign, judge, ledger, revise
 from tests.builders import make_comparison, make_person, make_plan, make_project, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -221,3 +221,28 @@ def test_many_fetches_ahead_at_once_never_pass_the_limit_and_lease_nothing_twice
     assert leases.values("comparison").distinct().count() == leases.count()
     assert all(len(set(got)) == len(got) for got in fetched)
     assert project.comparisons.filter(places_open=0).count() == leases.count()
+
+
+def test_revisions_and_an_undo_at_once_leave_one_answer_standing_or_none():
+    project = project_with(1, 1)
+    rater = make_person(project, make_user())
+    assignment = assign.next_assignment(project, rater)
+    first = judge.submit_judgment(assignment, {"level": 1}, client_id=uuid4())
+    sent = uuid4()
+
+    def again(client_id) -> None:
+        with suppress(revise.NotRevisable):
+            revise.revise(
+                Judgment.objects.select_related("project").get(pk=first.pk), {"level": -1}, client_id=client_id
+            )
+
+    def undo() -> None:
+        with suppress(judge.UndoTooLate):
+            judge.undo(Assignment.objects.select_related("project").get(pk=assignment.pk))
+
+    at_once(*[partial(again, sent)] * 3, *[partial(again, uuid4()) for _each in range(3)], undo)
+    stored = Judgment.objects.all()
+    assert stored.filter(client_id=sent).count() <= 1
+    standing = stored.filter(is_current=True).count()
+    leased = Assignment.objects.filter(state="leased").count()
+    assert standing + leased == 1 and Comparison.objects.get().places_open == 0
