@@ -17,6 +17,7 @@ from django.utils.timezone import now
 
 from annotator.models import (
     Attempt,
+    Concern,
     Contest,
     Export,
     Flag,
@@ -88,6 +89,8 @@ class World:
         self.review = Review.objects.create(**common, reviewer=reviewer, a_first=True, revealed_at=now())
         self.settled = Review.objects.create(**common, reviewer=reviewer, a_first=True, state="settled")
         self.gold = Gold.objects.create(**common, better=["a"])
+        rater, project = self.assignment.rater, self.project
+        self.concern = Concern.objects.create(project=project, rater=rater, kind="fast", resolved_at=now())
         self.attempt, self.one = self._attempt(), 1
         self.returned = Return.objects.create(judgment=self.judgment, rater=self.assignment.rater, comment="Look.")
         self.contest = Contest.objects.create(**common, rater=self.assignment.rater, gold=self.gold, reason="No.")
@@ -188,7 +191,9 @@ MATRIX: dict[str, Url] = {
     "settings_general": Url(own(), post={LEAD}),
     "settings_work": Url(own(), post={LEAD}),
     "settings_cap": Url(own(), post={LEAD}),
-    "settings_protocol": Url(own(), post={LEAD}),
+    "protocol": Url(own(), get=READERS),
+    "protocol_edit": Url(own(), get={LEAD}, post={LEAD}),
+    "protocol_preview": Url(own(), post={LEAD}),
     "settings_status": Url(own(), post={LEAD}),
     "new_project": Url(get=FOUNDERS, post=FOUNDERS, refusal=403, in_project=False),
     "import_upload": Url(own(), get={LEAD}, post={LEAD}),
@@ -218,6 +223,18 @@ MATRIX: dict[str, Url] = {
     "annotate": Url(own(), get=SEATED),
     "my_statistics": Url(own(), get=SEATED),
     "my_opt_outs": Url(own(), post=SEATED),
+    "quality": Url(own(), get={LEAD}),
+    "quality_standards": Url(own(), get={LEAD}, post={LEAD}),
+    "quality_person": Url(own("assignment.rater.pk"), get={LEAD}),
+    **{
+        f"quality_{act}": Url(own("assignment.rater.pk"), post={LEAD})
+        for act in ("pause", "resume", "requalify", "certify")
+    },
+    "concern_settle": Url(lambda world: [*own("assignment.rater.pk")(world), "fast"], post={LEAD}),
+    "concern_reopen": Url(own("concern.pk"), post={LEAD}),
+    "golds": Url(own(), get={LEAD}),
+    "gold": Url(own("comparison.pk"), get={LEAD}, post={LEAD}),
+    "gold_retire": Url(own("gold.pk"), post={LEAD}),
     # An assignment is its annotator's alone.
     **{
         name: Url(anywhere("assignment.pk"), post={ANNOTATOR}, in_project=False)
