@@ -39,6 +39,8 @@ class Sent:
     showing: int | None = None
     # What the page has fetched ahead beyond it.
     having: tuple[int, ...] = ()
+    # Sent from somewhere else than its own seat: it is only stored, nothing is handed out.
+    alone: bool = False
     # How the words came to be: {"keys", "pasted", "ms"}; {} when the page did not count.
     typed: dict[str, int] = field(default_factory=dict)
 
@@ -53,6 +55,7 @@ def read(request: HttpRequest) -> Sent:
         protocol_id=_whole("protocol", body.get("protocol")),
         showing=_whole("showing", body.get("showing")),
         having=ids(body.get("having")),
+        alone=body.get("alone") in (True, "true"),
         typed=_typed(body.get("typed")),
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from annotator import money, protocols
+from annotator import money
 from annotator.forms.prices import check_people
 from annotator.models import Account, Project
 
@@ -81,10 +81,6 @@ class CapForm(forms.Form):
         max_value=money.largest(Account, "cap").quantize(Decimal("0.01"), ROUND_DOWN),
         help_text=_("People and AI together never cost more than this, whatever is planned."),
     )
-
-
-class ProtocolForm(forms.Form):
-    preset = forms.ChoiceField(label=_("New version from"), choices=[(name, name) for name in protocols.PRESETS])
 
 
 class StatusForm(forms.Form):

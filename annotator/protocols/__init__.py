@@ -18,6 +18,7 @@ from annotator.protocols.definition import (
     SpanKinds,
     read,
 )
+from annotator.protocols.faults import Fault, faults
 from annotator.protocols.order import SWAPPED, inverse, mirror, on_screen
 from annotator.protocols.presets import FLAGS, PRESETS
 from annotator.protocols.refusal import AnswerInvalid
@@ -36,9 +37,11 @@ __all__ = [
     "Attribute",
     "Choice",
     "Definition",
+    "Fault",
     "Level",
     "SpanKinds",
     "check",
+    "faults",
     "inverse",
     "length",
     "mirror",

@@ -6,15 +6,14 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from annotator import access, protocols
-from annotator.forms.settings import CapForm, GeneralForm, ProtocolForm, StatusForm, WorkForm
-from annotator.models import Project, Protocol
+from annotator.forms.settings import CapForm, GeneralForm, StatusForm, WorkForm
+from annotator.models import Project
 from annotator.pipeline import ledger
 
 
@@ -37,7 +36,6 @@ def _page(request: HttpRequest, project: Project, status: int = 200, **forms: An
         "general": GeneralForm(instance=stored),
         "work": WorkForm(instance=stored),
         "cap": CapForm(initial={"cap": round(account.cap, 2)}),
-        "new_protocol": ProtocolForm(initial={"preset": protocol.preset if protocol else None}),
     }
     return render(request, "settings/settings.html", {**whole, **forms}, status=status)
 
@@ -79,29 +77,6 @@ def settings_cap(request: HttpRequest, project_id: int) -> HttpResponse:
     if not form.is_valid():
         return _page(request, project, 422, cap=form)
     messages.success(request, _("The hard budget is set."))
-    return redirect("project_settings", project.pk)
-
-
-@login_required
-@require_POST
-def settings_protocol(request: HttpRequest, project_id: int) -> HttpResponse:
-    """A new version beside the old ones: judgments keep the version that they answered."""
-    project = access.project_or_404(request, project_id, access.LEADS)
-    form = ProtocolForm(request.POST)
-    if not form.is_valid():
-        return _page(request, project, 422, new_protocol=form)
-    preset = form.cleaned_data["preset"]
-    with transaction.atomic():
-        Project.objects.select_for_update().get(pk=project.pk)
-        newest = project.protocols.order_by("-version").first()
-        if newest is None or newest.definition != protocols.PRESETS[preset]:
-            version = newest.version + 1 if newest else 1
-            Protocol.objects.create(
-                project=project, version=version, preset=preset, definition=protocols.PRESETS[preset]
-            )
-    messages.success(
-        request, _("Annotators are asked by %(preset)s from their next comparison on.") % {"preset": preset}
-    )
     return redirect("project_settings", project.pk)
 
 

@@ -171,7 +171,7 @@ MATRIX: dict[str, Url] = {
     # An annotator finds the thread of what they have judged.
     "thread": Url(own("judged.pk"), get=SEATED, post=SEATED),
     "return_stand": Url(own("returned.pk"), post={ANNOTATOR}),
-    "contest_gold": Url(own("gold.pk"), post={ANNOTATOR}),
+    "contest_gold": Url(own("gold.pk"), get={ANNOTATOR}, post={ANNOTATOR}),
     "contest_review": Url(own("settled.pk"), post={ANNOTATOR}),
     "contest_decide": Url(own("contest.pk"), post=REVIEWERS),
     "plans": Url(own(), get=READERS, post={LEAD}),

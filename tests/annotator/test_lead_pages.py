@@ -14,7 +14,7 @@ from django.utils.timezone import now
 
 from annotator.forms.plans import PlanForm
 from annotator.forms.settings import CapForm, WorkForm
-from annotator.models import Account, Features, FeatureSet, Flag, Job, Membership, Protocol, Route, User
+from annotator.models import Account, Features, FeatureSet, Flag, Job, Membership, Route, User
 from annotator.pipeline import aggregate, ledger
 from tests.builders import (
     make_comparison,
@@ -311,13 +311,9 @@ def test_the_hard_budget_cannot_go_under_what_is_set_aside(project, lead, client
     assert Account.objects.get(project=project).cap == 70
 
 
-def test_a_new_protocol_is_a_version_beside_the_old_one_made_once(project, lead, client):
-    for _ in range(2):
-        client.post(reverse("settings_protocol", args=[project.pk]), {"preset": "plain"})
-    assert list(Protocol.objects.filter(project=project).order_by("version").values_list("version", "preset")) == [
-        (1, "multipref"),
-        (2, "plain"),
-    ]
+def test_the_settings_lead_to_the_protocol(project, lead, client):
+    page = client.get(reverse("project_settings", args=[project.pk])).content.decode()
+    assert reverse("protocol", args=[project.pk]) in page and reverse("protocol_edit", args=[project.pk]) in page
 
 
 def test_a_project_is_paused_and_started_again(project, lead, client):
