@@ -14,7 +14,18 @@ from django.views.decorators.http import require_POST, require_safe
 from annotator import access, protocols
 from annotator.forms import seat
 from annotator.forms.reviews import Decision, Words
-from annotator.models import Comparison, Contest, Gold, Judgment, Project, Rater, Return, Review, Role
+from annotator.models import (
+    Comparison,
+    Contest,
+    Gold,
+    Judgment,
+    Project,
+    Rater,
+    Return,
+    Review,
+    Role,
+    Standards,
+)
 from annotator.pipeline import review as steps
 from annotator.readings import reviews as reading
 from annotator.readings import screen
@@ -226,11 +237,18 @@ def return_stand(request: HttpRequest, project_id: int, return_id: int) -> HttpR
 
 
 @login_required
-@require_POST
 def contest_gold(request: HttpRequest, project_id: int, gold_id: int) -> HttpResponse:
+    """Somebody who has seen a known answer says why it is wrong. Where gold is not explained, nobody learns of it."""
     project = access.project_or_404(request, project_id, access.ANNOTATORS)
     gold = get_object_or_404(Gold.objects.select_related("comparison__project"), pk=gold_id, project=project)
-    return _contested(request, project, gold.comparison, {"gold": gold})
+    rater = access.rater_of(request, project)
+    explained = gold.use != Gold.Use.HIDDEN or Standards.of(project).gold_feedback
+    if not (explained and steps.has_judged(rater, gold.comparison)):
+        return render(request, "404.html", status=404)
+    if request.method == "POST":
+        return _contested(request, project, gold.comparison, {"gold": gold})
+    about = {"project": project, "tab": "annotate", "gold": gold, "thread": reading.thread(gold.comparison, rater)}
+    return render(request, "reviews/contest.html", {**about, "form": Words()})
 
 
 @login_required

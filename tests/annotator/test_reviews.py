@@ -4,7 +4,7 @@ import pytest
 from django.utils.timezone import now
 
 from annotator import protocols
-from annotator.models import Comment, Contest, Gold, Judgment, Label, Return, Review
+from annotator.models import Comment, Contest, Gold, Judgment, Label, Return, Review, Standards
 from annotator.pipeline import aggregate, review
 from annotator.readings import reviews as reading
 from tests.builders import make_comparison, make_judgment, make_labeler, make_member, make_person, make_project
@@ -207,3 +207,18 @@ def test_a_contested_gold_answer_is_retired_only_when_upheld(upheld):
     review.decide(contested, case.users["rui"], upheld=upheld, reply="")
     gold.refresh_from_db()
     assert bool(gold.retired_at) == upheld
+
+
+def test_a_known_answer_is_contested_where_it_was_explained_and_nowhere_else(client):
+    case = Case()
+    gold = Gold.objects.create(project=case.project, comparison=case.comparison, better=["a"], explanation="It *is*.")
+    address = f"/projects/{case.project.pk}/golds/{gold.pk}/contest"
+    client.force_login(case.users["cem"])
+    assert client.get(address).status_code == client.post(address, {"words": "No."}).status_code == 404
+    client.force_login(case.users["bob"])
+    Standards.objects.create(project=case.project, gold_feedback=False)
+    assert client.get(address).status_code == client.post(address, {"words": "No."}).status_code == 404
+    Standards.objects.update(gold_feedback=True)
+    assert b"It <em>is</em>." in client.get(address).content
+    page = client.post(address, {"words": "B is right."}, follow=True)
+    assert b"B is right." in page.content and Contest.objects.get().gold == gold
