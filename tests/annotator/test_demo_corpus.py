@@ -1,6 +1,7 @@
 """The written comparisons are complete, varied, and do not give their answer away by side or length."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,10 @@ def test_no_model_is_known_for_good_responses():
     assert len(shown) >= 4
     for model, count in shown.items():
         assert wins[model] / count == pytest.approx(0.5, abs=0.15), model
+
+
+def test_explanations_do_not_count_on_a_side_of_the_screen():
+    """Which response stands first is drawn for everybody, so "the second one" would be the wrong one for half."""
+    for row in ROWS:
+        words = (row.get("gold") or {}).get("explanation", "")
+        assert not re.search(r"\b(first|second) (response|plan|one|answer|summary)\b", words, re.I), row["id"]
