@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from html import unescape
@@ -144,6 +144,12 @@ def _shortened(passage: Passage, *, is_first: bool, is_last: bool) -> Passage:
     behind = [] if is_last else lines[len(ahead) :][-CONTEXT_LINES:]
     left_out = ["…"] if len(ahead) + len(behind) < len(lines) else []
     return Passage(False, (difference.Piece("same", "\n".join([*ahead, *left_out, *behind])),))
+
+
+def notes(versions: Iterable[Guidelines], old: Guidelines, new: Guidelines) -> list[Guidelines]:
+    """The versions after `old` up to `new` that say what changed, oldest first."""
+    between = (one for one in versions if old.version < one.version <= new.version and one.change_note)
+    return sorted(between, key=lambda one: one.version)
 
 
 def newest(project: Project) -> Guidelines:

@@ -159,7 +159,7 @@ def people(project: Project, due_version: int) -> list[Person]:
     raters = {rater.user_id: rater for rater in Rater.objects.filter(project=project, user__isnull=False)}
     standings = {standing.rater_id: standing for standing in Standing.objects.filter(rater__project=project)}
     attempts: dict[int, list[Attempt]] = {}
-    for attempt in Attempt.objects.filter(rater__project=project).order_by("use", "number"):
+    for attempt in Attempt.objects.filter(rater__project=project).order_by("-use", "number"):
         attempts.setdefault(attempt.rater_id, []).append(attempt)
     standards = Standards.of(project)
     return [

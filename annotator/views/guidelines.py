@@ -46,6 +46,7 @@ def _page(request: HttpRequest, project: Project, status: int = 200, **context: 
         "old": old,
         "new": new,
         "passages": reading.passages(old.text, new.text) if old and new else None,
+        "notes": reading.notes(stored.values(), old, new) if old and new else [],
         "form": None,
     }
     return render(request, "guidelines/guidelines.html", {**whole, **context}, status=status)

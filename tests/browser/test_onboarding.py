@@ -180,6 +180,8 @@ def test_changed_guidelines_are_told_while_somebody_works_and_acknowledged(lead,
     expect(page.get_by_role("heading", name="The guidelines have changed.")).to_be_visible()
     expect(page.locator(".passages ins")).to_have_text("added: and figures")
     press(page, "Enter")
+    expect(page.get_by_role("heading", name="The guidelines have changed.")).to_be_visible()
+    press(page, "Tab", "Tab", "Enter")
     expect(page.locator("#seat.js .comparison")).to_be_visible()
     assert page.locator(".comparison").get_attribute("data-assignment") != before
     found = onboarding_project.stored(stack, project)
