@@ -158,7 +158,7 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 
 LANGUAGE_CODE = "en"
 # Complete in locale/, which tests/annotator/test_translation.py watches. Each is named in itself.
-LANGUAGES = [("en", "English"), ("ar", "العربية")]
+LANGUAGES = [("en", "English"), ("ar", "العربيّة")]
 LOCALE_PATHS = [BASE_DIR / "locale"]
 FORMAT_MODULE_PATH = ["annotator.figures"]
 USE_TZ = True
