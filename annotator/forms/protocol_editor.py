@@ -56,6 +56,8 @@ class Grid:
     rows: tuple[Row, ...]
     error: str
     focus: bool
+    # Inside a row the table is folded away unless something in it is wrong or has the focus.
+    is_open: bool
 
     @property
     def id(self) -> str:
@@ -115,8 +117,16 @@ class _Drawing:
 
     def grid(self, rows: list[Tree], name: str, table: Table) -> Grid:
         drawn = tuple(self.row(row, name, table, place, len(rows)) for place, row in enumerate(rows))
+        inside = any(path.startswith(f"{name}.") for path in (*self.wrong, self.focus))
         return Grid(
-            name, table.title, table.row, table.help, drawn, self.wrong.get(name, ""), self.focus == f"{name}.add"
+            name=name,
+            title=table.title,
+            row=table.row,
+            help=table.help,
+            rows=drawn,
+            error=self.wrong.get(name, ""),
+            focus=self.focus == f"{name}.add",
+            is_open=inside or name in self.wrong,
         )
 
     def row(self, row: Tree, name: str, table: Table, place: int, count: int) -> Row:

@@ -20,6 +20,8 @@ class Line:
     key: tuple[str, ...]
     name: str
     words: str
+    # The name of the list that it is a row of, "" when it stands alone.
+    of: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,17 @@ def changes(old: Definition, new: Definition) -> list[Change]:
     return changed + [Change(line.name, line.words, "") for key, line in before.items() if key not in after]
 
 
+def summary(definition: Definition) -> list[tuple[str, list[str]]]:
+    """What is asked, for reading: (name, words), the rows of a list together."""
+    found: list[tuple[str, list[str]]] = []
+    for line in lines(definition):
+        if line.of and found and found[-1][0] == line.of:
+            found[-1][1].append(line.words)
+        else:
+            found.append((line.of or line.name, [line.words]))
+    return found
+
+
 def lines(definition: Definition) -> Iterator[Line]:
     """Everything that `definition` asks, line by line."""
     yield Line(("question",), _("Question"), definition.question)
@@ -80,16 +93,16 @@ def lines(definition: Definition) -> Iterator[Line]:
     if definition.ranks:
         words = _("all responses in order") if definition.ranking == "full" else _("the best and the worst")
         yield Line(("ranking",), _("Ranking"), words)
-    yield from _levels(definition.levels, ("levels",), _("Level"))
+    yield from _levels(definition.levels, ("levels",), _("Level"), _("Levels"))
     yield from _others(definition)
-    yield from _choices(definition.reasons, ("reasons",), _("Reason"))
+    yield from _choices(definition.reasons, ("reasons",), _("Reason"), _("Reasons"))
     for aspect in definition.aspects:
         yield from _aspect(aspect)
     for attribute in definition.attributes:
         yield from _attribute(attribute)
     yield from _marks(definition)
     yield from _written(definition)
-    yield from _choices(definition.flags, ("flags",), _("Flag"))
+    yield from _choices(definition.flags, ("flags",), _("Flag"), _("Flags"))
 
 
 def _others(definition: Definition) -> Iterator[Line]:
@@ -101,7 +114,7 @@ def _others(definition: Definition) -> Iterator[Line]:
         yield Line(("cannot",), _("Other answer"), _("cannot judge"))
 
 
-def _levels(levels: Sequence[Level], key: tuple[str, ...], name: str) -> Iterator[Line]:
+def _levels(levels: Sequence[Level], key: tuple[str, ...], name: str, of: str) -> Iterator[Line]:
     for level in levels:
         words = [words for words in (level.label, level.meaning, level.example) if words]
         yield Line(
@@ -109,16 +122,23 @@ def _levels(levels: Sequence[Level], key: tuple[str, ...], name: str) -> Iterato
         )
 
 
-def _choices(choices: Sequence[Choice], key: tuple[str, ...], name: str) -> Iterator[Line]:
+def _choices(choices: Sequence[Choice], key: tuple[str, ...], name: str, of: str) -> Iterator[Line]:
     for choice in choices:
-        yield Line((*key, choice.key), name, choice.label)
+        yield Line((*key, choice.key), name, choice.label, of)
 
 
 def _aspect(aspect: protocols.Aspect) -> Iterator[Line]:
     key, name = ("aspect", aspect.key), _("Aspect “%(label)s”") % {"label": aspect.label}
     yield Line(key, name, _asked(aspect.required, aspect.confidence, aspect.help))
-    yield from _levels(aspect.levels, (*key, "levels"), _("%(name)s, level") % {"name": name})
-    yield from _choices(aspect.reasons, (*key, "reasons"), _("%(name)s, reason") % {"name": name})
+    yield from _levels(
+        aspect.levels, (*key, "levels"), _("%(name)s, level") % {"name": name}, _("%(name)s, levels") % {"name": name}
+    )
+    yield from _choices(
+        aspect.reasons,
+        (*key, "reasons"),
+        _("%(name)s, reason") % {"name": name},
+        _("%(name)s, reasons") % {"name": name},
+    )
 
 
 def _attribute(attribute: protocols.Attribute) -> Iterator[Line]:
@@ -127,7 +147,8 @@ def _attribute(attribute: protocols.Attribute) -> Iterator[Line]:
     yield Line(key, name, "\n".join([numbers, _asked(attribute.required, False, attribute.help)]))
     for level in attribute.anchors:
         words = [words for words in (level.label, level.meaning, level.example) if words]
-        yield Line((*key, str(level.value)), f"{name}, {level.value}", "\n".join(words))
+        of = _("%(name)s, levels") % {"name": name}
+        yield Line((*key, str(level.value)), f"{name}, {level.value}", f"{level.value} " + "\n".join(words), of)
 
 
 def _asked(required: bool, confidence: bool, help: str) -> str:
@@ -142,8 +163,8 @@ def _marks(definition: Definition) -> Iterator[Line]:
         return
     words = _("with a comment") if definition.spans.comment else _("without a comment")
     yield Line(("spans",), _("Marked passages"), words)
-    yield from _choices(definition.spans.types, ("spans", "types"), _("Type of error"))
-    yield from _choices(definition.spans.severities, ("spans", "severities"), _("Severity"))
+    yield from _choices(definition.spans.types, ("spans", "types"), _("Type of error"), _("Types of error"))
+    yield from _choices(definition.spans.severities, ("spans", "severities"), _("Severity"), _("Severities"))
 
 
 def _written(definition: Definition) -> Iterator[Line]:

@@ -52,7 +52,7 @@ def protocol(request: HttpRequest, project_id: int) -> HttpResponse:
         "tab": "protocol",
         "versions": versions,
         "shown": shown,
-        "lines": list(reading.lines(rules.read(shown.definition))) if shown else [],
+        "summary": reading.summary(rules.read(shown.definition)) if shown else [],
         "old": old,
         "new": new,
         "changes": reading.changes(rules.read(old.definition), rules.read(new.definition)) if old and new else None,
