@@ -32,7 +32,8 @@ def language(request: HttpRequest) -> HttpResponse:
     response, chosen = _back(request), request.POST.get("language", "")
     if chosen in dict(settings.LANGUAGES):
         keep(response, settings.LANGUAGE_COOKIE_NAME, chosen)
-        User.objects.filter(pk=request.user.pk).update(language=chosen)
+        if request.user.is_authenticated:
+            User.objects.filter(pk=request.user.pk).update(language=chosen)
     return response
 
 
