@@ -1,37 +1,34 @@
-// The seat: what is on screen, what comes next, and everything that is sent.
+// The seat: what is on screen, what comes next, what was submitted and what is taken back.
 "use strict";
 
 (() => {
-  const DRAFT_AFTER = 500;
   const UNDO_MS = 10000;
+  const LOOK_AGAIN = 1000;
   const stage = document.getElementById("stage");
   const done = document.getElementById("done");
   const toast = document.getElementById("toast");
 
-  let ahead = null; // the next comparison, off screen
-  let fetching = null;
-  let last = null; // what can be undone: {element, assignment, until, entry}
-  let draftTimer = null;
-  let draftQueue = Promise.resolve();
+  let last = null; // what can be undone: {element, assignment, id, undo, until}
+  let taking = null; // what is taken back once the network returns
+  let looking = false;
+  const judged = new Set(); // answered or given away on this page
 
   const current = () => stage.querySelector(".comparison");
   const idOf = (comparison) => (comparison ? Number(comparison.dataset.assignment) : undefined);
   const formOf = (comparison) => comparison?.querySelector(".answer");
-
-  function parse(html) {
-    const holder = document.createElement("template");
-    holder.innerHTML = html; // our own server's fragment; responses in it are sanitised there
-    return holder.content.firstElementChild;
-  }
+  const isDone = (id) => judged.has(id) || Boolean(Seat.outbox.find(id));
+  // What is on screen waits for the next one: nothing is, or it has been answered.
+  const isStale = () => !current() || isDone(idOf(current()));
 
   // ---- what is on screen ----
 
   function put(element, { focus = true } = {}) {
+    stage.removeAttribute("aria-busy");
     stage.replaceChildren(element);
     if (element.matches(".comparison")) adopt(element);
-    else ahead = null;
+    else Seat.ahead.clear();
     measure();
-    if (focus) element.querySelector("h1")?.focus({ preventScroll: true });
+    if (focus) element.querySelector(element.matches(".covered") ? "#cover-title" : "h1")?.focus({ preventScroll: true });
   }
 
   function adopt(comparison) {
@@ -39,17 +36,15 @@
       comparison.dataset.ready = "yes";
       Seat.form.setUp(formOf(comparison));
       Seat.reading.setUp(comparison);
+      Seat.cover.setUp(comparison, (url, fields) => leave(comparison, url, fields));
       listen(comparison);
-      const kept = Seat.store.read(`draft.${idOf(comparison)}`);
-      if (kept) {
-        Seat.form.write(formOf(comparison), kept);
-        changed(comparison);
-      }
+      Seat.drafts.load(comparison);
     }
     Seat.reading.shown(comparison);
+    Seat.keys.relabel(comparison);
     Seat.time.start(Number(comparison.dataset.activeMs));
-    const saved = comparison.dataset.draftSaved;
-    if (saved) Seat.saved("ok", Seat.say("saved", Seat.clock(new Date(saved))));
+    Seat.pace.started(comparison);
+    status();
     fetchAhead();
   }
 
@@ -64,94 +59,66 @@
     if (bar) sizes.observe(bar);
   }
 
-  function next() {
-    const element = ahead;
-    ahead = null;
-    if (element) {
-      put(element);
-      Seat.announce(Seat.say("next"));
-    } else {
+  function next(words = Seat.say("next")) {
+    const element = Seat.ahead.take();
+    if (!element) {
       stage.setAttribute("aria-busy", "true");
-    }
-  }
-
-  // ---- drafts ----
-
-  function changed(comparison) {
-    Seat.store.write(`draft.${idOf(comparison)}`, Seat.form.read(formOf(comparison)));
-    Seat.saved("busy", Seat.say("saving"));
-    clearTimeout(draftTimer);
-    draftTimer = setTimeout(() => saveDraft(comparison), DRAFT_AFTER);
-  }
-
-  function saveDraft(comparison, { keepalive = false } = {}) {
-    clearTimeout(draftTimer);
-    draftTimer = null;
-    draftQueue = draftQueue.then(() => sendDraft(comparison, keepalive));
-    return draftQueue;
-  }
-
-  async function sendDraft(comparison, keepalive) {
-    if (Seat.outbox.find(idOf(comparison)) || comparison !== current()) return;
-    const answer = Seat.form.read(formOf(comparison));
-    let response;
-    try {
-      response = await Seat.request(comparison.dataset.draft, {
-        method: "POST",
-        keepalive,
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ ...answer, active_ms: Seat.time.milliseconds }),
-      });
-    } catch {
-      Seat.saved("warn", Seat.say("unsaved"));
-      Seat.outbox.noticed(false);
+      status();
       return;
     }
-    if (comparison !== current() || draftTimer) return;
-    if (response.status === 409) { Seat.store.write(`draft.${idOf(comparison)}`, null); look(Seat.say("lost")); return; }
-    if (!response.ok || response.redirected) { Seat.saved("warn", Seat.say("unsaved")); if (response.redirected) loggedOut(); return; }
-    const { saved_at: savedAt } = await response.json();
-    Seat.store.write(`draft.${idOf(comparison)}`, null);
-    Seat.saved("ok", Seat.say("saved", Seat.clock(new Date(savedAt))));
-    Seat.outbox.noticed(true);
+    put(element);
+    Seat.announce(words);
   }
 
   // ---- the next comparison ----
 
+  const known = (id) => id === idOf(current()) || isDone(id);
+  const having = () => [idOf(current()), ...Seat.outbox.waiting().map((entry) => entry.assignment)].filter(Number.isInteger);
+
   function fetchAhead() {
     const comparison = current();
     // An answer on its way brings the next one back with it.
-    if (ahead || fetching || !comparison || Seat.outbox.size) return;
-    fetching = Seat.request(comparison.dataset.prefetch)
-      .then(async (response) => {
-        if (response.ok && response.status === 200 && !response.redirected) takeAhead(await response.text());
-        if (response.redirected) loggedOut();
-      })
-      .catch(() => Seat.outbox.noticed(false))
-      .finally(() => { fetching = null; });
+    if (!comparison || Seat.outbox.size) return;
+    Seat.ahead.fetch(
+      comparison.dataset.prefetch, having, known,
+      (response) => { if (response.redirected) loggedOut(); else if (response.ok) Seat.outbox.noticed(true); },
+      () => Seat.outbox.noticed(false),
+    );
   }
 
-  function takeAhead(html) {
-    const element = parse(html);
-    if (!element?.matches(".comparison") || idOf(element) === idOf(current()) || Seat.outbox.find(idOf(element))) return;
-    ahead = element;
-  }
+  // What the outbox sends along with an answer: what is on screen now, and what lies ready.
+  Seat.page = (entry) => {
+    const id = idOf(current());
+    const showing = id === undefined || id === entry.assignment || isDone(id) ? undefined : id;
+    return { showing, having: [...having(), ...Seat.ahead.ids()].join(",") };
+  };
 
   // Ask the server what is to be done now, because what the page thought is no longer so.
   async function look(announcement) {
+    if (looking) return;
+    looking = true;
     try {
       const response = await Seat.request(Seat.root.dataset.annotate);
       if (response.redirected) { loggedOut(); return; }
-      if (!response.ok) return;
-      stage.removeAttribute("aria-busy");
-      put(parse(await response.text()));
+      if (!response.ok) { gone(response.status); return; }
+      const element = Seat.ahead.parse(await response.text());
+      // Another tab has answered it and is about to send that.
+      if (element.matches(".comparison") && isDone(idOf(element))) { setTimeout(look, LOOK_AGAIN); return; }
+      put(element);
       if (announcement) Seat.announce(announcement);
-    } catch { Seat.outbox.noticed(false); }
+    } catch { Seat.outbox.noticed(false); } finally { looking = false; }
+  }
+
+  function gone(code) {
+    if (code !== 404 && code !== 403) return;
+    stage.setAttribute("aria-busy", "true");
+    Seat.note(Seat.say("gone"));
   }
 
   // ---- submitting ----
 
   function submit(comparison) {
+    if (isDone(idOf(comparison)) || Seat.cover.isCovered(comparison)) return;
     const form = formOf(comparison);
     const needs = Seat.form.missing(form);
     if (needs.length) {
@@ -161,60 +128,87 @@
       Seat.announce(needs[0].text);
       return;
     }
-    clearTimeout(draftTimer);
-    draftTimer = null;
-    const entry = {
-      id: form.elements.client_id.value,
-      assignment: idOf(comparison),
-      url: form.getAttribute("action"),
-      answer: {
-        ...Seat.form.read(form),
-        client_id: form.elements.client_id.value,
-        active_ms: Seat.time.milliseconds,
-        protocol: Number(form.elements.protocol.value),
-      },
+    const id = form.elements.client_id.value;
+    const answer = {
+      ...Seat.form.read(form),
+      client_id: id,
+      active_ms: Seat.time.milliseconds,
+      protocol: Number(form.elements.protocol.value),
     };
     const words = Seat.form.summary(form);
-    Seat.outbox.add(entry);
-    Seat.store.write(`draft.${entry.assignment}`, null);
+    send(comparison, { id, url: form.getAttribute("action"), answer });
     count(1);
-    last = { element: comparison, assignment: entry.assignment, id: entry.id, undo: comparison.dataset.undo, until: Date.now() + UNDO_MS };
+    last = { element: comparison, assignment: idOf(comparison), id, undo: comparison.dataset.undo, until: Date.now() + UNDO_MS };
     showToast(`${Seat.say("judged")} ${words}`, true);
     next();
-    // While the network is known to be away the outbox tries by itself; until then the answer can be taken back here.
-    if (Seat.outbox.offlineSince && !navigator.onLine) status(); else Seat.outbox.flush();
+    Seat.outbox.flush();
   }
 
-  Seat.onScreen = (entry) => {
-    const id = idOf(current());
-    return id === entry.assignment || Seat.outbox.find(id) ? undefined : id;
-  };
+  function send(comparison, entry) {
+    const assignment = idOf(comparison);
+    Seat.drafts.stop();
+    const kept = Seat.outbox.add({ ...entry, assignment, seat: Seat.root.dataset.annotate });
+    if (kept) Seat.drafts.forget(assignment); else Seat.announce(Seat.say("unkept"));
+    judged.add(assignment);
+    Seat.outbox.tell({ judged: assignment });
+  }
 
-  Seat.outbox.on("answered", (entry, kind, html) => {
-    if (last?.id === entry.id) last.acknowledged = true;
+  // Skipped, or reported and skipped, or a kind of text this person does not want to see.
+  function leave(comparison, url, fields) {
+    if (isDone(idOf(comparison))) return;
+    send(comparison, { id: crypto.randomUUID?.() || `${Date.now()}.${Math.random()}`, url, fields });
+    if (fields.kind) Seat.ahead.clear(); // others of this kind may lie ready
+    Seat.note(Seat.say("skipped"));
+    next();
+    Seat.outbox.flush();
+  }
+
+  Seat.outbox.on("answered", (entry, kind, html, page) => {
     Seat.saved("ok", Seat.say("saved", Seat.clock(new Date())));
+    if (taking?.assignment === entry.assignment) { takeBack(); return; }
+    if (page.alone) return;
+    const element = html && Seat.ahead.parse(html);
     const shown = idOf(current());
-    const stale = shown === undefined || shown === entry.assignment || Boolean(Seat.outbox.find(shown));
-    if (kind === "ahead") { if (!ahead) takeAhead(html); }
-    else if (html && (stale || kind === "current" || kind === "empty") && !Seat.outbox.size) {
-      stage.removeAttribute("aria-busy");
-      const element = parse(html);
-      if (idOf(element) !== shown || !element.matches(".comparison")) {
-        put(element);
-        if (kind !== "empty") Seat.announce(shown === undefined || stale ? Seat.say("next") : Seat.say("lost"));
-      }
+    if (kind === "ahead") {
+      if (page.showing === shown) Seat.pace.extend();
+      Seat.ahead.accept(element, known);
+      if (isStale() && !Seat.outbox.size) next();
+    } else if (kind === "empty" && !Seat.outbox.size) put(element);
+    else if (kind === "current" && !Seat.outbox.size) {
+      const wasLost = page.showing === shown && !isStale() && idOf(element) !== shown;
+      if (isStale() || wasLost) { put(element); Seat.announce(Seat.say(wasLost ? "lost" : "next")); }
+      else Seat.ahead.accept(element, known);
     }
-    if (!html && stale && !Seat.outbox.size) look();
+    if (Seat.outbox.size) return;
+    if (isStale() && stage.contains(current()) && !html) look(); else fetchAhead();
   });
 
-  Seat.outbox.on("refused", (entry, code, kind, html) => {
+  Seat.outbox.on("refused", (entry, html) => {
+    if (!entry.answer || entry.seat !== Seat.root.dataset.annotate) return false;
     count(-1);
     hideToast();
-    if (code === 422 && html) {
-      ahead = current() && idOf(current()) !== entry.assignment ? current() : ahead;
-      put(parse(html));
-      Seat.announce(Seat.say("refused"));
-    } else look(Seat.say("lost"));
+    judged.delete(entry.assignment);
+    const shown = current();
+    if (shown && idOf(shown) !== entry.assignment && !isDone(idOf(shown))) Seat.ahead.putBack(shown);
+    put(Seat.ahead.parse(html));
+    Seat.announce(Seat.say("refused"));
+    return true;
+  });
+
+  Seat.outbox.on("stuck", () => {
+    Seat.showStuck();
+    hideToast();
+    if (isStale()) look();
+  });
+
+  // What another tab of this person did.
+  Seat.outbox.on("elsewhere", (message) => {
+    if (message.draft) Seat.drafts.heard(message);
+    if (message.sent && isStale() && !Seat.outbox.size) look();
+    if (!message.judged) return;
+    judged.add(message.judged);
+    Seat.ahead.drop(message.judged);
+    if (idOf(current()) === message.judged) { Seat.drafts.stop(); next(Seat.say("elsewhere")); }
   });
 
   // ---- undo ----
@@ -226,7 +220,7 @@
     document.getElementById("undo").hidden = !undoable;
     toast.hidden = false;
     clearInterval(countdown);
-    const end = undoable ? last.until : Date.now() + 4000;
+    const end = undoable ? last.until : Date.now() + 5000;
     const left = () => {
       const seconds = Math.ceil((end - Date.now()) / 1000);
       document.getElementById("undo-left").textContent = undoable ? Seat.say("seconds", Math.max(0, seconds)) : "";
@@ -242,80 +236,104 @@
     last = null;
   }
 
+  Seat.note = (text) => {
+    last = null;
+    showToast(text, false);
+  };
+
   function count(step) {
     done.textContent = String(Math.max(0, Number(done.textContent) + step));
   }
 
-  function back(element, wasCounted = true) {
+  function back(element) {
     const shown = current();
-    if (shown && shown !== element) ahead = shown;
-    if (wasCounted) count(-1);
+    judged.delete(idOf(element));
+    if (shown && shown !== element && !isDone(idOf(shown))) Seat.ahead.putBack(shown);
+    count(-1);
     hideToast();
-    stage.removeAttribute("aria-busy");
     put(element);
     Seat.announce(Seat.say("undone"));
   }
 
+  // An answer that never left is simply taken back; one that may have arrived is sent, and undone on the server.
   async function undo() {
     if (!last || toast.hidden) return;
-    const taken = last;
-    const entry = Seat.outbox.find(taken.assignment);
-    if (entry && entry.attempts === 0) {
+    const entry = Seat.outbox.find(last.assignment);
+    if (entry && entry.attempts === 0 && last.element) {
+      const { element } = last;
       Seat.outbox.remove(entry.id);
-      back(taken.element);
-      changed(taken.element);
+      back(element);
+      Seat.drafts.changed(element);
       return;
     }
-    document.getElementById("undo").disabled = true;
+    taking = last;
+    if (entry) {
+      if (Seat.outbox.offlineSince) Seat.note(Seat.say("undoOffline"));
+      await Seat.outbox.flush();
+      return;
+    }
+    await takeBack();
+  }
+
+  async function takeBack() {
+    const taken = taking;
+    taking = null;
+    const button = document.getElementById("undo");
+    button.disabled = true;
     try {
-      if (entry) await Seat.outbox.flush();
-      if (Seat.outbox.find(taken.assignment)) { showNote(Seat.say("undoOffline")); return; }
-      if (current() && draftTimer) await saveDraft(current());
+      if (current() && Seat.drafts.waits) await Seat.drafts.save(current());
       const response = await Seat.request(taken.undo, { method: "POST" });
       if (response.redirected) loggedOut();
-      else if (response.ok) back(parse(await response.text()));
-      else showNote(Seat.say("undoLate"));
+      else if (response.ok) {
+        const element = Seat.ahead.parse(await response.text());
+        Seat.drafts.expect(element);
+        back(element);
+      } else {
+        Seat.note(Seat.say("undoLate"));
+        if (isStale()) look();
+      }
     } catch {
-      showNote(Seat.say("undoOffline"));
+      taking = taken;
+      Seat.note(Seat.say("undoOffline"));
       Seat.outbox.noticed(false);
     } finally {
-      document.getElementById("undo").disabled = false;
+      button.disabled = false;
     }
   }
 
-  function showNote(text) {
-    last = null;
-    showToast(text, false);
-  }
+  // `b`: within the ten seconds back is undo, later it is the page of the last judgment.
+  Seat.back = () => {
+    if (last && !toast.hidden) undo();
+    else location.assign(`${Seat.root.dataset.history}?last=1`);
+    return true;
+  };
 
   // ---- skip and report ----
 
   async function sendAway(form, comparison) {
     const data = new FormData(form);
-    const leaves = form.matches(".skip-form") || data.get("and") === "skip";
-    if (leaves && ahead) data.set("showing", String(idOf(ahead)));
     form.closest("details").open = false;
-    clearTimeout(draftTimer);
-    draftTimer = null;
-    let response;
+    if (form.matches(".skip-form") || data.get("and") === "skip") {
+      data.delete("csrfmiddlewaretoken");
+      leave(comparison, form.getAttribute("action"), Object.fromEntries(data));
+      return;
+    }
     try {
-      response = await Seat.request(form.getAttribute("action"), { method: "POST", body: data });
-    } catch { Seat.outbox.noticed(false); showNote(Seat.say("undoOffline")); return; }
-    if (response.redirected) { loggedOut(); return; }
-    if (!leaves) { if (response.ok) { form.reset(); showNote(Seat.say("reported")); } return; }
-    if (!response.ok) { look(); return; }
-    Seat.store.write(`draft.${idOf(comparison)}`, null);
-    const html = response.status === 204 ? "" : await response.text();
-    if (ahead && !["current", "empty"].includes(response.headers.get("Seat-Fragment"))) next(); else if (html) put(parse(html)); else look();
-    if (response.headers.get("Seat-Fragment") === "ahead") takeAhead(html);
-    showNote(Seat.say("skipped"));
+      const response = await Seat.request(form.getAttribute("action"), { method: "POST", body: data });
+      if (response.redirected) { loggedOut(); return; }
+      if (response.ok) { form.reset(); Seat.note(Seat.say("reported")); }
+    } catch {
+      Seat.outbox.noticed(false);
+      Seat.note(Seat.say("reportOffline"));
+    }
   }
 
   function listen(comparison) {
     const form = formOf(comparison);
+    const changed = () => { if (!isDone(idOf(comparison))) Seat.drafts.changed(comparison); };
     form.addEventListener("submit", (event) => { event.preventDefault(); submit(comparison); });
-    form.addEventListener("change", () => changed(comparison));
-    form.addEventListener("input", (event) => { if (event.target.matches("textarea")) changed(comparison); });
+    form.addEventListener("change", changed);
+    form.addEventListener("input", (event) => { if (event.target.matches("textarea")) changed(); });
     for (const other of comparison.querySelectorAll(".away form")) {
       other.addEventListener("submit", (event) => { event.preventDefault(); sendAway(other, comparison); });
     }
@@ -329,12 +347,15 @@
     banner.hidden = !since;
     if (since) {
       const time = Seat.clock(since).slice(0, 5);
-      const waiting = stage.hasAttribute("aria-busy") || Seat.outbox.find(idOf(current()));
-      banner.textContent = `${Seat.say("offline", time)} ${Seat.say(waiting ? "offlineWait" : "offlineNext")}`;
+      const words = isStale() ? [Seat.say("offlineWait")] : [Seat.say("offlineNext"), Seat.say("offlineReady", Seat.ahead.ids().length)];
+      banner.textContent = [Seat.say("offline", time), ...words].join(" ");
+      if (Seat.outbox.size) Seat.saved("warn", Seat.say("kept", Seat.outbox.size));
+      return;
     }
-    if (Seat.outbox.size && since) Seat.saved("warn", Seat.say("kept", Seat.outbox.size));
+    if (Seat.outbox.size) return;
+    if (taking) takeBack(); else if (stage.hasAttribute("aria-busy")) look();
   }
-  Seat.outbox.on("changed", status);
+  Seat.outbox.on("changed", () => { status(); Seat.showStuck(); });
 
   function loggedOut() {
     const banner = document.getElementById("offline");
@@ -346,7 +367,7 @@
   }
   Seat.outbox.on("loggedOut", () => setTimeout(loggedOut));
 
-  // ---- keys, leaving ----
+  // ---- keys ----
 
   document.getElementById("keys-open").addEventListener("click", (event) => {
     event.preventDefault();
@@ -361,20 +382,24 @@
     if (event.target.matches(".answer textarea")) stage.querySelector(".answer .submit").focus();
   };
 
-  window.addEventListener("pagehide", () => { if (draftTimer && current()) sendDraft(current(), true); });
-
   // ---- start ----
 
+  const lost = () => look(Seat.say("lost"));
   Seat.root.classList.add("js");
+  Seat.drafts.setUp({ comparison: current, lost, loggedOut, saved: Seat.pace.extend });
+  Seat.pace.setUp({ comparison: current, busy: isStale, lost });
   if (current()) {
     const plain = stage.querySelector(".undo-plain");
     const until = plain ? new Date(plain.dataset.until).getTime() : 0;
     if (until > Date.now()) {
-      last = { assignment: Number(plain.getAttribute("action").match(/assignments\/(\d+)\//)[1]), undo: plain.getAttribute("action"), until, acknowledged: true };
+      const url = plain.getAttribute("action");
+      last = { assignment: Number(url.match(/assignments\/(\d+)\//)[1]), undo: url, until };
       showToast(Seat.say("judgedBefore"), true);
     }
     adopt(current());
     measure();
+    // Answered before a reload and not sent yet: what is next comes with its reply.
+    if (isStale()) stage.setAttribute("aria-busy", "true");
   }
   if (Seat.outbox.size) Seat.outbox.flush();
 })();

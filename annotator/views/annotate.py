@@ -26,7 +26,8 @@ Context of `_comparison.html`
     undo        None, or Undo(assignment_id, until): the last judgment, while it can be taken back
     ahead       True when this is the comparison after the one on screen (leased as prefetched, not opened)
 Context of `_queue_empty.html`: project, reason (words), undo, ahead False.
-Context of `workbench.html`: all of its fragment's, and tab "annotate", fragment (template name), done_today (int).
+Context of `workbench.html`: all of its fragment's, and tab "annotate", fragment (template name), done_today (int),
+    break_after (minutes).
 
 Addresses (all but the first are under /assignments/<assignment_id>/; one that is not mine is 404; POST needs the
 CSRF token; without a session they redirect to the login page, which a script sees as `response.redirected`)
@@ -39,7 +40,8 @@ CSRF token; without a session they redirect to the login page, which a script se
                     the comparison after that one (and after those in `having=<ids, by comma or as a list>`), header
                     `Seat-Fragment: ahead` (204 when there is none: ask `prefetch` later); when the shown one had been
                     taken over meanwhile: its replacement with `Seat-Fragment: current`, to be put on screen; `empty`
-                    when guidelines must be read before anything else. One request a judgment is enough this way.
+                    when guidelines must be read before anything else.
+                    One request a judgment is enough this way. With `alone=true` it is only stored: 204.
     POST draft      the same fields, any missing. 200 {"saved_at": ISO time}; 409 when it was judged or lost meanwhile.
     POST skip       reason (may be empty). 200: next fragment, as `judgment` (takes `showing` too).
     POST opt-out    kind (repeated, of `Harm`; none: those of this comparison). As `skip`; nothing of these kinds is
@@ -84,7 +86,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from annotator import access, protocols
 from annotator.forms import answer, seat
-from annotator.models import Assignment, Harm, Judgment, Project, Protocol, Rater
+from annotator.models import Assignment, Harm, Judgment, Project, Protocol, Rater, Standards
 from annotator.pipeline import admission, assign, judge
 from annotator.readings import screen
 
@@ -123,8 +125,7 @@ def annotate(request: HttpRequest, project_id: int) -> HttpResponse:
     hindrance = context.get("hindrance")
     if hindrance and hindrance.kind in admission.LEARNED:
         return redirect(hindrance.url)
-    page = {**context, "tab": "annotate", "fragment": _template(context), "done_today": _done_today(rater)}
-    return _marked(render(request, "annotate/workbench.html", page), context)
+    return _marked(render(request, "annotate/workbench.html", _page(context, rater)), context)
 
 
 @login_required
@@ -258,6 +259,8 @@ def _mine(request: HttpRequest, assignment_id: int) -> Assignment:
 
 def _following(request: HttpRequest, done: Assignment, page: seat.Sent, undo: Undo | None) -> HttpResponse:
     """What the page needs after `done`: the next comparison, or the one after that when it shows the next already."""
+    if page.alone:
+        return HttpResponse(status=204)
     project, rater = done.project, done.rater
     if page.showing is not None:
         shown = Assignment.objects.filter(pk=page.showing, rater=rater).first()
@@ -342,8 +345,17 @@ def _whole_page(request: HttpRequest, context: dict[str, Any], status: int) -> H
     if status == 200:
         return redirect("annotate", context["project"].pk)
     rater = context["assignment"].rater
-    page = {**context, "tab": "annotate", "fragment": _template(context), "done_today": _done_today(rater)}
-    return _marked(render(request, "annotate/workbench.html", page, status=status), context)
+    return _marked(render(request, "annotate/workbench.html", _page(context, rater), status=status), context)
+
+
+def _page(context: dict[str, Any], rater: Rater) -> dict[str, Any]:
+    return {
+        **context,
+        "tab": "annotate",
+        "fragment": _template(context),
+        "done_today": _done_today(rater),
+        "break_after": Standards.of(context["project"]).break_after_minutes,
+    }
 
 
 def _template(context: dict[str, Any]) -> str:
@@ -382,4 +394,8 @@ def _reason(request: HttpRequest) -> str:
 
 def _page_has(request: HttpRequest) -> seat.Sent:
     showing = seat.ids(request.POST.get("showing"))
-    return seat.Sent(showing=showing[0] if showing else None, having=seat.ids(request.POST.get("having")))
+    return seat.Sent(
+        showing=showing[0] if showing else None,
+        having=seat.ids(request.POST.get("having")),
+        alone=request.POST.get("alone") == "true",
+    )

@@ -51,6 +51,51 @@ Seat.keys = (() => {
     return true;
   }
 
+  // A key of one's own for any command: {command's key: own key}. The printed keys follow.
+  let own = Seat.store.read("remap") || {};
+
+  // The command that a pressed key stands for; "" when its own command has moved to another key.
+  function meant(key) {
+    const command = Object.keys(own).find((each) => own[each] === key);
+    return command || (key in own ? "" : key);
+  }
+
+  function relabel(root = document) {
+    for (const print of root.querySelectorAll("kbd")) {
+      print.dataset.key = print.dataset.key || print.textContent;
+      print.textContent = own[print.dataset.key] || print.dataset.key;
+    }
+  }
+
+  // In the list of keys: press a row's button, then the key it shall have. A key that was taken changes places.
+  function choose(button) {
+    const command = button.dataset.command;
+    button.setAttribute("aria-pressed", "true");
+    button.addEventListener("keydown", function take(event) {
+      if (["Tab", "Shift", "Control", "Alt", "Meta"].includes(event.key)) return;
+      event.preventDefault();
+      event.stopPropagation();
+      button.removeEventListener("keydown", take);
+      button.setAttribute("aria-pressed", "false");
+      if (event.key.length !== 1 || event.key === " " || /[0-9]/.test(event.key)) return;
+      const other = meant(event.key);
+      const former = own[command] || command;
+      if (other && other !== command && document.querySelector(`#keys [data-command="${CSS.escape(other)}"]`)) own[other] = former;
+      own[command] = event.key;
+      for (const [each, key] of Object.entries(own)) if (each === key) delete own[each];
+      remember();
+    });
+  }
+
+  function remember() {
+    Seat.store.write("remap", Object.keys(own).length ? own : null);
+    relabel();
+  }
+
+  for (const button of document.querySelectorAll("#keys [data-command]")) button.addEventListener("click", () => choose(button));
+  document.getElementById("keys-reset")?.addEventListener("click", () => { own = {}; remember(); });
+  if (Object.keys(own).length) relabel();
+
   function write(form) {
     if (!form.elements.justification) return false;
     form.classList.add("explain");
@@ -81,7 +126,7 @@ Seat.keys = (() => {
     if (key === "h") return click(".comparison .find-open");
     if (key === "k") return away(".skip-form");
     if (key === "m") return away(".flag-form");
-    return more.some((handle) => handle(key, form, comparison)) || reason(form, key);
+    return more.some((handle) => handle(key, form, comparison)) || reason(form, key) || (key === "b" && Boolean(Seat.back?.()));
   }
 
   function scroll(event, comparison) {
@@ -99,6 +144,7 @@ Seat.keys = (() => {
     const comparison = document.querySelector("#stage .comparison");
     const form = comparison?.querySelector(".answer");
     if (event.key === "Escape") { Seat.escape(event); return; }
+    if (Seat.cover?.key(event, comparison, box.checked)) return;
     if (event.key === "Enter" && form) {
       const inBox = event.target.matches(".answer textarea");
       if ((inBox && event.shiftKey) || (!inBox && (typing(event.target) || presses(event.target)))) return;
@@ -107,10 +153,10 @@ Seat.keys = (() => {
       return;
     }
     if (typing(event.target)) return;
-    const done = (box.checked && event.key.length === 1 && !event.repeat && event.key !== " " && single(event.key, form, comparison))
+    const done = (box.checked && event.key.length === 1 && !event.repeat && event.key !== " " && single(meant(event.key), form, comparison))
       || (comparison && !presses(event.target) && scroll(event, comparison));
     if (done) event.preventDefault();
   });
 
-  return { extend: (handle) => more.push(handle) };
+  return { extend: (handle) => more.push(handle), relabel: (root) => { if (Object.keys(own).length) relabel(root); } };
 })();

@@ -5,6 +5,7 @@ Seat.time = (() => {
   const IDLE_AFTER = 30000;
   const TICK = 500;
   let counted = 0;
+  let total = 0; // since the page was loaded, whatever is on screen
   let lastInput = performance.now();
   let lastTick = performance.now();
 
@@ -12,7 +13,10 @@ Seat.time = (() => {
     const current = performance.now();
     const until = Math.min(current, lastInput + IDLE_AFTER);
     // A sleeping machine makes one long step: it counts no further than the last input allows.
-    if (document.visibilityState === "visible" && until > lastTick) counted += until - lastTick;
+    if (document.visibilityState === "visible" && until > lastTick) {
+      counted += until - lastTick;
+      total += until - lastTick;
+    }
     lastTick = current;
   }
 
@@ -30,5 +34,7 @@ Seat.time = (() => {
   return {
     start(alreadyCounted) { acted(); counted = alreadyCounted; },
     get milliseconds() { tick(); return Math.round(counted); },
+    get total() { tick(); return total; },
+    get idle() { return performance.now() - lastInput; },
   };
 })();

@@ -45,4 +45,12 @@ Seat.store = {
       return true;
     } catch { return false; }
   },
+  // All values whose name begins so.
+  list(beginning) {
+    const prefix = `switchyard.${Seat.root.dataset.user}.`;
+    try {
+      const names = Object.keys(localStorage).filter((key) => key.startsWith(prefix + beginning));
+      return names.map((key) => Seat.store.read(key.slice(prefix.length)));
+    } catch { return []; }
+  },
 };

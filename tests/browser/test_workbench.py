@@ -34,7 +34,8 @@ def today(page):
 
 def kept(page):
     return page.evaluate(
-        "Object.keys(localStorage).filter(key => key.endsWith('.outbox')).flatMap(key => JSON.parse(localStorage[key]))"
+        "Object.keys(localStorage).filter(key => key.includes('.out.')).map(key => JSON.parse(localStorage[key]))"
+        ".sort((one, other) => one.at - other.at)"
     )
 
 
@@ -54,7 +55,7 @@ def is_acknowledged(page):
     """Nothing waits in this browser any more."""
     until(
         page,
-        "() => !Object.keys(localStorage).some(key => key.endsWith('.outbox') && JSON.parse(localStorage[key]).length)",
+        "() => !Object.keys(localStorage).some(key => key.includes('.out.'))",
     )
 
 
