@@ -45,6 +45,7 @@ DEEPEST = 40
 _OPENERS = re.compile(r"[\[*_~`!$]")
 # A page lays out and paints only the pieces of a long text that are in view; a piece is about this long. Characters.
 PIECE = 4_000
+_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})([^`\n]*)$", re.MULTILINE)
 # Turns before the last question that are folded away: so many at least.
 FEWEST_EARLIER = 2
 # Embeddings, overrides and isolates, opening and closing. Each stands in an isolate of its own and so ends there.
@@ -122,11 +123,31 @@ def to_html(text: str) -> SafeString:
 
 
 def as_it_is(text: str) -> SafeString:
-    """`text` without Markdown, in pieces that end where its lines do."""
-    return mark_safe(  # noqa: S308 - each piece is escaped
-        # A browser drops a line break that comes first in a `pre`; the text's own must stay.
-        "".join(f'<pre class="plain" dir="auto">\n{_shut_in(escape(piece))}</pre>' for piece in _pieces(text))
+    """`text` without Markdown, in pieces that end where its lines do; fenced code stays code."""
+    html = "".join(
+        _code(body, info, coloured=False) if fenced else _plain(body) for fenced, info, body in _fenced(text)
     )
+    return mark_safe(_shut_in(html))  # noqa: S308 - each part is escaped
+
+
+def _plain(text: str) -> str:
+    # A browser drops a line break that comes first in a `pre`; the text's own must stay.
+    return "".join(f'<pre class="plain" dir="auto">\n{escape(piece)}</pre>' for piece in _pieces(text))
+
+
+def _fenced(text: str) -> Iterator[tuple[bool, str, str]]:
+    """The text in order: whether a part is fenced code, its language, the part. Line breaks at cuts are left out."""
+    begin, opening = 0, None
+    for fence in _FENCE.finditer(text):
+        if opening is None:
+            if fence.start() > begin:
+                yield False, "", text[begin : fence.start() - 1]
+            opening, begin = fence, fence.end() + 1
+        elif fence[1].startswith(opening[1]) and not fence[2].strip():
+            yield True, opening[2], text[begin : fence.start()]
+            opening, begin = None, fence.end() + 1
+    if begin < len(text) or opening is not None:
+        yield opening is not None, opening[2] if opening else "", text[begin:]
 
 
 def _pieces(text: str) -> Iterator[str]:
@@ -168,11 +189,11 @@ def _absolute_links_only(tag: str, attribute: str, value: str) -> str | None:
     return value
 
 
-def _code(text: str, info: str) -> str:
+def _code(text: str, info: str, *, coloured: bool = True) -> str:
     words = info.split()
     name = words[0].lower() if words else ""
     body = escape(text)
-    if name in LANGUAGES and len(text) <= LONGEST_CODE:
+    if coloured and name in LANGUAGES and len(text) <= LONGEST_CODE:
         body = highlight(text, get_lexer_by_name(name, stripnl=False), _formatter)
     return (
         f'<div class="code"><p class="code-name">{escape(name[:30]) or "&nbsp;"}</p>'

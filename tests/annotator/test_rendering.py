@@ -103,6 +103,13 @@ def test_a_character_that_turns_the_direction_of_text_stands_in_an_isolate():
     assert 'href="https://e.org/%E2%80%AE"' in html
 
 
+def test_code_in_a_text_too_long_for_markdown_is_still_code():
+    code = "x < 1\n" * 12_000
+    html = rendering.to_html(f"First.\n```python\n{code}```\nLast.")
+    assert re.findall(r'<pre class="plain" dir="auto">\n(.*?)</pre>', html) == ["First.", "Last."]
+    assert html.count("<code>") == 1 and html.count("x &lt; 1") == 12_000
+
+
 def test_a_long_plain_text_is_cut_where_its_lines_end_and_nothing_is_lost():
     text = "\n\n".join(f"{number} " + "x" * 1500 for number in range(100))
     pieces = re.findall(r"<pre[^>]*>\n([^<]*)</pre>", rendering.to_html(text))
