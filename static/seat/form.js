@@ -101,7 +101,7 @@ Seat.form = (() => {
     const needs = missing(form);
     const submit = form.querySelector(".submit");
     submit.classList.toggle("waiting", needs.length > 0);
-    submit.querySelector("span").textContent = needs.length ? needs[0].text : Seat.say("submit");
+    submit.querySelector("span").textContent = needs.length ? needs[0].text : form.dataset.submit || Seat.say("submit");
     const rows = form.querySelectorAll(".rows .scale");
     const done = [...rows].filter((scale) => checked(form, scale.dataset.name)).length;
     const details = form.querySelector(".details");

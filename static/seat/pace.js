@@ -12,8 +12,8 @@ Seat.pace = (() => {
   const lease = document.getElementById("lease");
   const output = document.getElementById("time-worked");
 
-  // Survives a reload: {active, seen (clock time of the last input), told}
-  let worked = Seat.store.read("pace") || { active: 0, seen: 0, told: false };
+  // Of all tabs together, and over a reload: {active, seen (clock time of the last input), told}
+  let worked = { active: 0, seen: 0, told: false };
   let before = Seat.time.total;
   let until = 0;
   let renewing = false;
@@ -23,6 +23,7 @@ Seat.pace = (() => {
   function count() {
     const total = Seat.time.total;
     const seen = Date.now() - Seat.time.idle;
+    worked = Seat.store.read("pace") || worked;
     if (seen - worked.seen > PAUSE) worked = { active: 0, seen, told: false };
     worked = { ...worked, active: worked.active + total - before, seen: Math.max(seen, worked.seen) };
     before = total;

@@ -88,9 +88,7 @@ class Annotator:
         return self.page.evaluate("document.querySelector('#stage').hasAttribute('aria-busy')")
 
     def judge(self) -> None:
-        self.wait(
-            "document.querySelector('#stage .comparison') && !document.querySelector('#stage').hasAttribute('aria-busy')"
-        )
+        self.wait("Boolean(document.querySelector('#stage:not([aria-busy]) .comparison'))")
         self.sent.append(self.page.locator("[name=client_id]").input_value())
         before = self.page.locator(".comparison").get_attribute("data-assignment")
         self.page.keyboard.press("123"[len(self.sent) % 3])

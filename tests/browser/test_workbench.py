@@ -327,3 +327,147 @@ def test_an_empty_queue_says_why(page, login):
     page.goto("/")
     open_seat(page, "Nothing planned yet")
     expect(page.locator(".queue-empty .why")).to_have_text("The lead has not approved a plan yet.")
+
+
+def ready(page, count=3):
+    """So many comparisons lie ready behind the one on screen."""
+    until(page, "count => Seat.ahead.ids().length >= count", count)
+
+
+def test_work_goes_on_without_the_network_and_an_unsent_answer_is_simply_taken_back(seat):
+    ready(seat)
+    before = today(seat)
+    seat.context.set_offline(True)
+    for key in ("1", "2", "3"):
+        answer(seat, key)
+    taken = answer(seat, "4") if seat.evaluate("Seat.ahead.ids().length") else number(seat)
+    expect(seat.locator("#offline")).to_contain_text("Offline since")
+    if len(kept(seat)) == 4:
+        seat.keyboard.press("u")
+        expect(seat.locator(f".comparison[data-assignment='{taken}']")).to_be_visible()
+    assert [entry["attempts"] for entry in kept(seat)] == [0, 0, 0]
+    seat.context.set_offline(False)
+    is_acknowledged(seat)
+    seat.reload()
+    assert today(seat) == before + 3
+
+
+def test_a_second_tab_neither_sends_twice_nor_judges_the_same_again(seat):
+    ready(seat)
+    before = today(seat)
+    other = seat.context.new_page()
+    other.goto(seat.url)
+    expect(other.locator("#seat.js .comparison")).to_be_visible()
+    sent = []
+    for page in (seat, other):
+        page.on("request", lambda request: sent.append(request) if request.url.endswith("/judgment") else None)
+    assert number(other) == number(seat)
+    judged = answer(seat)
+    shows_another(other, judged)
+    is_acknowledged(other)
+    assert len(sent) == 1
+    answer(other)
+    is_acknowledged(seat)
+    other.close()
+    seat.reload()
+    assert today(seat) == before + 2
+
+
+def test_what_the_server_will_not_take_stays_in_sight_with_its_words(seat):
+    ready(seat)
+    seat.keyboard.press("2")
+    seat.keyboard.press("/")
+    seat.keyboard.type("words worth keeping")
+    seat.route("**/judgment", lambda route: route.fulfill(status=404, body="gone"))
+    seat.keyboard.press("Enter")
+    expect(seat.locator("#stuck")).to_be_visible()
+    expect(seat.locator("#stuck")).to_contain_text("words worth keeping")
+    seat.reload()
+    expect(seat.locator("#stuck")).to_contain_text("words worth keeping")
+    with seat.expect_download() as saved:
+        seat.get_by_role("link", name="Download").click()
+    assert "words worth keeping" in saved.value.path().read_text()
+    seat.unroute("**/judgment")
+    seat.get_by_role("button", name="Try again").click()
+    is_acknowledged(seat)
+    expect(seat.locator("#stuck")).to_be_hidden()
+
+
+def test_a_draft_saved_elsewhere_is_loaded_and_told(seat):
+    seat.keyboard.press("/")
+    seat.keyboard.type("from here")
+    is_saved(seat)
+    seat.evaluate(
+        "localStorage[Object.keys(localStorage).find(key => key.includes('.known.'))] = '\"2020-01-01T00:00:00Z\"'"
+    )
+    seat.reload()
+    expect(seat.locator("#toast")).to_contain_text("A newer draft")
+    assert seat.locator("[name=justification]").input_value() == "from here"
+    seat.keyboard.press("/")
+    seat.keyboard.press("Control+a")
+    seat.keyboard.press("Delete")
+    is_saved(seat)
+
+
+def test_texts_that_may_hurt_are_covered_until_their_reader_wants_them(seat):
+    cover = """<section class="cover"><div><h2 id="cover-title" tabindex="-1">Before you read</h2>
+        <button data-cover="show">Show</button><button data-cover="skip">Skip</button></div></section>"""
+    ready(seat)
+    shown = number(seat)
+    seat.evaluate(
+        """html => { const shown = document.querySelector('.comparison');
+            shown.insertAdjacentHTML('afterbegin', html); Seat.cover.setUp(shown, () => {}); }""",
+        cover,
+    )
+    expect(seat.locator(".panes")).to_be_hidden()
+    for key in ("2", "/", "x"):
+        seat.keyboard.press(key)
+    assert seat.locator("input[name=level]:checked").count() == 0
+    seat.keyboard.press("Enter")
+    expect(seat.locator(".panes")).to_be_visible()
+    assert number(seat) == shown and kept(seat) == []
+
+
+def test_a_key_of_ones_own_takes_the_place_of_the_printed_one(seat):
+    seat.keyboard.press("?")
+    seat.locator("#keys [data-command=g]").click()
+    seat.keyboard.press("y")
+    seat.keyboard.press("Escape")
+    expect(seat.locator("#guidelines-open kbd")).to_have_text("y")
+    seat.keyboard.press("g")
+    expect(seat.locator("#guidelines")).to_be_hidden()
+    seat.reload()
+    seat.keyboard.press("y")
+    expect(seat.locator("#guidelines")).to_be_visible()
+    seat.keyboard.press("?")
+    seat.locator("#keys-reset").click()
+    expect(seat.locator("#guidelines-open kbd")).to_have_text("g")
+
+
+def test_an_own_judgment_is_found_again_and_revised(seat):
+    judged = answer(seat, "1")
+    is_acknowledged(seat)
+    seat.goto(seat.locator("#seat").get_attribute("data-history"))
+    expect(seat.locator("tbody tr").first).to_contain_text("A is clearly better")
+    seat.locator("tbody tr a").first.click()
+    expect(seat.locator("input[name=level]:checked")).to_have_value("-2")
+    assert number(seat) == judged
+    seat.keyboard.press("5")
+    seat.keyboard.press("Enter")
+    seat.wait_for_url(lambda address: address.endswith("/mine/"))
+    expect(seat.locator("tbody tr").first).to_contain_text("B is clearly better")
+    expect(seat.locator("tbody tr").first).to_contain_text("revised")
+
+
+def test_a_break_is_suggested_once_and_time_is_told_to_whoever_asks(seat):
+    seat.evaluate(
+        """() => { const name = `switchyard.${document.getElementById('seat').dataset.user}.pace`;
+            localStorage[name] = JSON.stringify({active: 3600000, seen: Date.now(), told: false}); }"""
+    )
+    seat.reload()
+    expect(seat.locator("#break")).to_contain_text("60 minutes without a pause")
+    seat.locator("#break button").click()
+    expect(seat.locator("#break")).to_be_hidden()
+    seat.keyboard.press("?")
+    seat.locator("#time-show").click()
+    expect(seat.locator("#time-worked")).to_contain_text("60 minutes")
