@@ -161,6 +161,18 @@ def test_an_export_says_what_the_one_before_said(upgraded, tmp_path, project, fo
         assert {name: new[name] for name in old} == old
 
 
+def test_a_half_written_answer_is_on_the_page_again(upgraded):
+    """Its lease ran out long ago; nobody took the place since (the visits below do), so its author
+    finds the words."""
+    (draft,) = {
+        row["draft"]["justification"]
+        for row in upgraded.before["annotator_assignment"]
+        if row["draft"].get("level") == 1
+    }
+    page = Visitor(upgraded.stack).login("second").get(upgraded.seat())
+    assert draft in page
+
+
 def test_every_page_of_the_lead_opens(upgraded):
     reached = crawled(Visitor(upgraded.stack).login("lead"))
     assert LEADS_PAGES - set(reached) == set()
@@ -182,14 +194,3 @@ def test_an_annotator_goes_on_where_they_were(upgraded):
     assert upgraded.ask(query) == [(before + 1,)]
     (stored,) = upgraded.ask("SELECT outcome, cost > 0 FROM annotator_judgment WHERE client_id = %s", client_id)
     assert stored == ("cannot_judge", True)
-
-
-def test_a_half_written_answer_is_on_the_page_again(upgraded):
-    """Its lease ran out long ago; nobody took the place since, so its author finds the words."""
-    (draft,) = {
-        row["draft"]["justification"]
-        for row in upgraded.before["annotator_assignment"]
-        if row["draft"].get("level") == 1
-    }
-    page = Visitor(upgraded.stack).login("second").get(upgraded.seat())
-    assert draft in page
