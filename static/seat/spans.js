@@ -192,6 +192,12 @@
     const { chosen } = states.get(form);
     if (!chosen) return;
     if (list === "types") chosen.type = value; else chosen.severity = value;
+    // The same keys make a mark and change it: after a kind comes how bad it is, or Enter where that was said before.
+    const waits = list === "types" && inside(form, ".severities") && (chosen.index >= 0 || !chosen.severity);
+    if (waits) { step(form, "kinds"); Seat.announce(Seat.say("markSeverity")); } else complete(form);
+  }
+
+  function complete(form) {
     if (lacks(form)) {
       step(form, "kinds");
       Seat.announce(Seat.say(lacks(form)));
@@ -320,7 +326,7 @@
     if (!target.matches(".marked")) return false;
     if (event.key === "Delete" || event.key === "Backspace") { remove(form, state.chosen.index); return true; }
     if (event.key === markKey(form)) { leave(form); return true; }
-    if (event.key === "Enter") { if (state.step === "kinds") Seat.announce(Seat.say(lacks(form))); return state.step === "kinds"; }
+    if (event.key === "Enter" && state.step === "kinds") { complete(form); return true; }
     const chip = section(form).querySelector(`.kinds [data-key="${CSS.escape(event.key)}"]`);
     if (chip) answer(form, chip.closest(".types") ? "types" : "severities", chip.dataset.value);
     return Boolean(chip) || ((event.key === "n" || event.key === "N") && jump(form, event.key === "n" ? 1 : -1)) || /^\d$/.test(event.key);

@@ -1,0 +1,105 @@
+"""A project of every preset with twenty comparisons to judge, and what was judged: both asked of the running stack."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.stack import ROOT, Stack
+
+MARK = "presets: "
+COUNT = 20
+RANKED = {"ranking": 5, "best-worst": 4}
+NUMBERS = ("one", "two", "three", "four", "five")
+FIELDS = (
+    *("outcome", "level", "confidence", "aspects", "attributes", "reasons", "justification", "spans", "feedback"),
+    *("edit", "ranking", "flags"),
+)
+# What an offset can go wrong on: pairs of UTF-16, marks that combine, right to left, two characters for one line end.
+TRICKY = (
+    "Prices 🙂🙂 rose by 5 % in 2019.\r\nمرحبا بالعالم الكبير.\r\n"
+    "The cafe\u0301 de\u0301ja\u0300 vu closed 👩‍👩‍👧 early."
+)
+
+
+def make(stack: Stack) -> dict[str, Any]:
+    """{"seats": {preset: address}, "session": key of the annotator's}"""
+    return _inside(stack, "build()")
+
+
+def stored(stack: Stack) -> dict[str, dict[str, Any]]:
+    """Every current judgment of these projects as the database has it, by its comparison's id in the file."""
+    return _inside(stack, "dump()")
+
+
+def _inside(stack: Stack, call: str) -> Any:
+    code = f"from tests.browser import preset_projects; preset_projects.{call}"
+    done = subprocess.run(
+        [sys.executable, "manage.py", "shell", "-v", "0", "-c", code],
+        cwd=ROOT,
+        env={**stack.environment, "LOG_LEVEL": "ERROR"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.partition(MARK)[2])
+
+
+def texts(preset: str, number: int) -> list[str]:
+    """The responses in the comparison's own order. The first words say which they are."""
+    return [
+        f"{preset} {number:02d} {word}. " + (TRICKY if preset == "fine-grained" else f"It holds {number} reasons.")
+        for word in NUMBERS[: RANKED.get(preset, 2)]
+    ]
+
+
+def row(preset: str, number: int) -> dict[str, Any]:
+    return {
+        "id": f"{preset}-{number:02d}",
+        "prompt": f"What should {preset} know of case {number}?",
+        "responses": [{"text": text, "model": f"m{place}"} for place, text in enumerate(texts(preset, number))],
+        **({"rank": True} if preset in RANKED else {}),
+        **({"criterion": f"Criterion {number}: brevity"} if preset == "criterion" else {}),
+        **({"context": [{"title": "Source", "text": "The documents say so."}]} if preset == "rag" else {}),
+    }
+
+
+def build() -> None:
+    from django.test import Client
+    from django.urls import reverse
+
+    from annotator import protocols
+    from annotator.models import Membership, Role, User
+    from annotator.pipeline import ingest, start
+
+    user = User.objects.create_user("keys-alone", password="only-for-tests-7")
+    seats = {}
+    for preset in protocols.PRESETS:
+        project = start.create_project(f"By keys: {preset}", lead=User.objects.get(username="lead"), preset=preset)
+        Membership.objects.create(project=project, user=user, role=Role.ANNOTATOR)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "rows.jsonl"
+            file.write_text("".join(json.dumps(row(preset, number)) + "\n" for number in range(COUNT)))
+            ingest.ingest_file(project, file)
+        project.comparisons.update(places_open=1, votes_wanted=1)
+        seats[preset] = reverse("annotate", args=[project.pk])
+    client = Client()
+    client.force_login(user)
+    print(MARK + json.dumps({"seats": seats, "session": client.cookies["sessionid"].value}))
+
+
+def dump() -> None:
+    from annotator.models import Judgment
+
+    of_people = Judgment.objects.filter(rater__kind="person", project__name__startswith="By keys: ")
+    judgments = list(of_people.select_related("comparison"))
+    assert all(judgment.is_current for judgment in judgments), "no answer was corrected"
+    found = {
+        judgment.comparison.external_id: {name: getattr(judgment, name) for name in FIELDS} for judgment in judgments
+    }
+    assert len(found) == len(judgments), "no comparison was answered twice"
+    print(MARK + json.dumps(found))

@@ -1,0 +1,326 @@
+"""Twenty comparisons under every preset, judged by the keyboard alone: the database holds exactly these answers.
+
+What is answered is on-screen; what is expected is turned into the comparison's own order here, by the words on screen
+that say which response it is, and not by the code under test.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.browser import preset_projects
+from tests.browser.preset_projects import COUNT, NUMBERS, TRICKY, texts
+
+pytestmark = pytest.mark.browser
+
+LETTERS = "abcde"
+NOTHING = {
+    **{"outcome": "level", "level": None, "confidence": None, "aspects": {}, "attributes": {}, "reasons": []},
+    **{"justification": "", "spans": [], "feedback": {}, "edit": {}, "ranking": {}, "flags": []},
+}
+FEEDBACK = "It says what one needs, in words that anybody understands, and leaves out what would only be noise. " * 3
+# (excerpt, keys that choose it from the start of the text, its kind and how bad it is by keys)
+PASSAGES = {
+    "Prices 🙂🙂": (
+        "Home ArrowRight ArrowRight ArrowRight ArrowRight Shift+ArrowRight Shift+ArrowRight",
+        "wrong_fact",
+        "minor",
+        "4 q",
+    ),
+    "مرحبا بالعالم": ("End ArrowUp ArrowUp ArrowLeft ArrowRight Shift+ArrowRight", "incoherent", "major", "3 w"),
+}
+
+
+class Desk:
+    """The seat of one project, and what was answered there so far."""
+
+    def __init__(self, page, preset):
+        self.page = page
+        self.preset = preset
+        self.expected = {}
+
+    def screen(self):
+        """(assignment, comparison's id in the file, own places of the responses on screen)"""
+        assignment, starts = self.page.evaluate(
+            """() => [
+                document.querySelector(".comparison").dataset.assignment,
+                [...document.querySelectorAll(".text .reading")]
+                    .map((reading) => reading.textContent.trim().split(".")[0].split(" ")),
+            ]"""
+        )
+        assert all(start[:2] == starts[0][:2] for start in starts)
+        return assignment, f"{self.preset}-{starts[0][1]}", [NUMBERS.index(start[2]) for start in starts]
+
+    def keys(self, pressed):
+        for key in pressed.split():
+            self.page.keyboard.press(key)
+
+    def write(self, text):
+        """By a keyboard that writes many characters at once; the last ones singly."""
+        self.page.keyboard.insert_text(text[:-2])
+        self.page.keyboard.type(text[-2:])
+
+    def judge(self, number, answer):
+        """Gives the comparison on screen the `number`th of the answers and goes on."""
+        assignment, name, places = self.screen()
+        given = answer(self, number, places)
+        assert name not in self.expected
+        self.expected[name] = own({**NOTHING, **given}, places)
+        self.page.keyboard.press("Enter")
+        deadline = time.monotonic() + 15
+        while self.page.evaluate(
+            "(shown) => document.querySelector('#stage [data-assignment]')?.dataset.assignment === shown"
+            " || document.querySelector('#stage').hasAttribute('aria-busy')",
+            assignment,
+        ):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{name} is still here: {self.page.locator('.answer .submit').inner_text()}")
+
+    def acknowledged(self):
+        deadline = time.monotonic() + 15
+        while self.page.evaluate("Object.keys(localStorage).some(key => key.includes('.out.'))"):
+            assert time.monotonic() < deadline, "answers are still in the browser"
+
+
+def own(given, places):
+    """An answer of what is on screen, in the comparison's own order."""
+    side = {LETTERS[at]: LETTERS[place] for at, place in enumerate(places)}
+    sign = 1 if places[:2] == [0, 1] else -1
+    turned = dict(given)
+    if given["level"] is not None:
+        turned["level"] = sign * given["level"]
+    turned["aspects"] = {key: {**said, "level": sign * said["level"]} for key, said in given["aspects"].items()}
+    turned["attributes"] = {
+        key: {side[letter]: value for letter, value in said.items()} for key, said in given["attributes"].items()
+    }
+    turned["feedback"] = {side[letter]: text for letter, text in given["feedback"].items()}
+    turned["spans"] = sorted(
+        ({**span, "side": side[span["side"]]} for span in given["spans"]),
+        key=lambda span: (span["side"], span["start"]),
+    )
+    if given["edit"]:
+        turned["edit"] = {**given["edit"], "side": side[given["edit"]["side"]]}
+    if "ranks" in given["ranking"]:
+        turned["ranking"] = {
+            "ranks": [rank for _place, rank in sorted(zip(places, given["ranking"]["ranks"], strict=True))]
+        }
+        a, b = turned["ranking"]["ranks"][:2]
+        turned["level"] = (a > b) - (a < b)
+    if "best" in given["ranking"]:
+        best, worst = places[given["ranking"]["best"]], places[given["ranking"]["worst"]]
+        turned["ranking"] = {"best": best, "worst": worst}
+        turned["level"] = {(True, False): -1, (False, True): 1}.get((best == 0 or worst == 1, best == 1 or worst == 0))
+        turned["outcome"] = "ranked" if turned["level"] is None else "level"
+    return turned
+
+
+def neither(desk, number):
+    desk.keys("0")
+    return {"outcome": "neither_valid"}
+
+
+def cannot(desk, number):
+    desk.keys("x")
+    desk.page.keyboard.type(f"case {number} is foreign to me")
+    return {"outcome": "cannot_judge", "justification": f"case {number} is foreign to me"}
+
+
+def plain(desk, number, places):
+    if number % 7 == 5:
+        return neither(desk, number)
+    if number % 7 == 6:
+        return cannot(desk, number)
+    level = number % 3 - 1
+    chosen = [("q", "correct"), ("w", "complete"), ("e", "clear"), ("r", "safe")][: number % 5]
+    desk.keys(" ".join([str(level + 2), *(key for key, _reason in chosen)]))
+    return {"level": level, "reasons": [reason for _key, reason in chosen]}
+
+
+def multipref(desk, number, places):
+    if number == 3:
+        return neither(desk, number)
+    level, helpful, truthful = number % 5 - 2, (number + 1) % 5 - 2, (number + 3) % 5 - 2
+    desk.keys(f"{level + 3} ] Tab {helpful + 3} q e [ Tab {truthful + 3} /")
+    desk.page.keyboard.type(f"reason {number}")
+    aspects = {
+        "helpful": {"level": helpful, "confidence": 1.0, "reasons": ["follows", "clear"]},
+        "truthful": {"level": truthful, "confidence": None, "reasons": []},
+    }
+    return {"level": level, "confidence": 3.0, "aspects": aspects, "justification": f"reason {number}"}
+
+
+ATTRIBUTES = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
+
+
+def helpsteer2(desk, number, places):
+    if number == 4:
+        return cannot(desk, number)
+    level = (-3, -2, -1, 1, 2, 3)[number % 6]
+    ratings = [(number + 2 * at) % 5 for at in range(10)]
+    desk.keys(f"{number % 6 + 1} Tab {' '.join(map(str, ratings))}")
+    pairs = zip(ATTRIBUTES, zip(ratings[::2], ratings[1::2], strict=True), strict=True)
+    return {"level": level, "attributes": {key: {"a": a, "b": b} for key, (a, b) in pairs}}
+
+
+def arena(desk, number, places):
+    if number % 4 == 3:
+        return neither(desk, number)
+    desk.keys(str(number % 4 + 1))
+    return {"level": number % 4 - 1}
+
+
+def summarize9(desk, number, places):
+    if number == 19:
+        return cannot(desk, number)
+    desk.keys(str(number % 9 + 1))
+    return {"level": number % 9 - 4}
+
+
+def helpsteer3(desk, number, places):
+    """Enter goes from one missing text to the next; the edited response is the better one, or the one that is named."""
+    level = number % 7 - 3
+    desk.keys(f"{level + 4}")
+    given = {"level": level, "flags": []}
+    if number % 3 == 0:
+        desk.keys(";" if level else "; 2")
+        desk.keys("Control+End")
+        desk.page.keyboard.type(" Amended.")
+        desk.keys("Escape")
+        side = "a" if level < 0 else "b"
+        given["edit"] = {
+            "side": side,
+            "text": texts(desk.preset, int(desk.screen()[1][-2:]))[places[LETTERS.index(side)]] + " Amended.",
+        }
+    if number % 4 == 0:
+        desk.keys("n z")
+        given["flags"] = ["pii", "unsafe"]
+    desk.keys(",")
+    written = {"a": f"{FEEDBACK}A {number}.", "b": f"{FEEDBACK}B {number}."}
+    desk.write(written["a"])
+    desk.keys("Enter")
+    desk.write(written["b"])
+    desk.keys("Enter")
+    given["justification"] = f"{number}: " + "for it is clearer to anybody who asks such a thing"
+    desk.write(given["justification"])
+    return {**given, "feedback": written}
+
+
+def fine_grained(desk, number, places):
+    level, a, b = number % 3 - 1, number % 4, (number + 1) % 4
+    desk.keys(f"{level + 2} Tab {a} {b} -")
+    marks = []
+    for at, letter in enumerate("ab"):
+        text = texts(desk.preset, int(desk.screen()[1][-2:]))[places[at]]
+        if at:
+            desk.keys("Tab")
+        for excerpt, (moves, kind, severity, said) in list(PASSAGES.items())[: 1 + (number + at) % 2]:
+            desk.keys(f"{moves} {said}")
+            comment = f"mark {number}" if number % 2 else ""
+            desk.page.keyboard.type(comment)
+            desk.keys("Enter")
+            start = text.index(excerpt)
+            marks.append(
+                {
+                    **{"side": letter, "start": start, "end": start + len(excerpt), "type": kind},
+                    **{"severity": severity, "comment": comment, "text": excerpt},
+                }
+            )
+    return {"level": level, "attributes": {"completeness": {"a": a, "b": b}}, "spans": marks}
+
+
+def rag(desk, number, places):
+    """An answer on the scale takes the place of "neither valid"."""
+    level = number % 5 - 2
+    answers = {
+        key: (number + at) % 5 - 2 for at, key in enumerate(("citation", "abstention", "conflict", "completeness"), 1)
+    }
+    before = "0 " if number == 2 else ""
+    desk.keys(f"{before}{level + 3} " + " ".join(f"Tab {value + 3}" for value in answers.values()))
+    aspects = {key: {"level": value, "confidence": None, "reasons": []} for key, value in answers.items()}
+    return {"level": level, "aspects": aspects}
+
+
+def criterion(desk, number, places):
+    shown = desk.page.locator(".criterion b").inner_text()
+    assert shown == f"Criterion {int(desk.screen()[1][-2:])}: brevity"
+    desk.keys(f"{number % 5 + 1} {'[' if number % 2 else ']'}")
+    return {"level": number % 5 - 2, "confidence": 1.0 if number % 2 else 3.0}
+
+
+def ranking(desk, number, places):
+    """A number for each in the order on screen; every third has two that share a place."""
+    count = len(places)
+    ranks = [(number + at) % count + 1 for at in range(count)]
+    if number % 3:
+        desk.keys(" ".join(map(str, ranks)))
+        return {"ranking": {"ranks": ranks}}
+    desk.keys(f"2 = {' '.join(map(str, range(3, count + 1)))}")
+    return {"ranking": {"ranks": [1, 1, *range(2, count)]}}
+
+
+def best_worst(desk, number, places):
+    best, worst = number % 4, (number + 1 + number % 3) % 4
+    desk.keys(f"{best + 1} {worst + 1}")
+    return {"ranking": {"best": best, "worst": worst}}
+
+
+ANSWERS = {
+    **{"plain": plain, "multipref": multipref, "helpsteer2": helpsteer2, "arena": arena, "summarize9": summarize9},
+    **{"helpsteer3": helpsteer3, "fine-grained": fine_grained, "rag": rag, "criterion": criterion},
+    **{"ranking": ranking, "best-worst": best_worst},
+}
+
+
+@pytest.fixture(scope="module")
+def made(stack):
+    return preset_projects.make(stack)
+
+
+@pytest.fixture(scope="module")
+def judged():
+    """What the tests of the presets answered: comparison's id -> answer in its own order."""
+    return {}
+
+
+@pytest.fixture
+def desk(page, stack, made):
+    """desk(preset): its seat, with the annotator in it."""
+    page.context.add_cookies([{"name": "sessionid", "value": made["session"], "url": stack.url}])
+
+    def _desk(preset):
+        page.goto(made["seats"][preset])
+        page.wait_for_selector("#seat.js .comparison")
+        return Desk(page, preset)
+
+    return _desk
+
+
+@pytest.mark.parametrize("preset", ANSWERS)
+def test_twenty_comparisons_are_judged_by_keys_alone(desk, judged, preset):
+    seat = desk(preset)
+    for number in range(COUNT):
+        seat.judge(number, ANSWERS[preset])
+    seat.page.locator(".queue-empty").wait_for()
+    seat.acknowledged()
+    assert len(seat.expected) == COUNT
+    judged.update(seat.expected)
+
+
+def test_every_preset_is_judged_here(made):
+    assert set(made["seats"]) == set(ANSWERS)
+
+
+def test_the_database_holds_exactly_what_was_answered(stack, judged):
+    """After the presets' own tests, whichever of them ran."""
+    assert judged, "no preset was judged before this"
+    stored = preset_projects.stored(stack)
+    assert set(stored) == set(judged)
+    for name, answer in sorted(judged.items()):
+        assert stored[name] == answer, name
+
+
+def test_offsets_are_code_points():
+    """What the presets' test trusts: these excerpts are where UTF-16 and code points part."""
+    assert [TRICKY.index(excerpt) for excerpt in PASSAGES] == [0, 32]
