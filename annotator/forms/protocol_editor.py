@@ -133,7 +133,7 @@ class _Drawing:
         prefix = f"{name}.{place}."
         boxes = self.boxes(row, prefix, table.boxes)
         visible = [box for box in boxes if box.kind != "hidden"]
-        folded = [*visible[1:], *self.grids(row, prefix, table.tables)]
+        faulty = any(box.error for box in visible[1:])
         has_grids = bool(table.tables)
         written = any(box.value for box in visible[1:] if box.kind == "area")
         return Row(
@@ -146,7 +146,7 @@ class _Drawing:
             is_first=place == 0,
             is_last=place == count - 1,
             focus=self.button(prefix, place == 0, place == count - 1),
-            is_open=has_grids or written or any(each.error for each in folded),
+            is_open=has_grids or written or faulty,
         )
 
     def button(self, prefix: str, is_first: bool, is_last: bool) -> str:

@@ -117,9 +117,8 @@ def _others(definition: Definition) -> Iterator[Line]:
 def _levels(levels: Sequence[Level], key: tuple[str, ...], name: str, of: str) -> Iterator[Line]:
     for level in levels:
         words = [words for words in (level.label, level.meaning, level.example) if words]
-        yield Line(
-            (*key, str(level.value)), f"{name} {level.value:+d}" if level.value else f"{name} 0", "\n".join(words)
-        )
+        number = f"{level.value:+d}".replace("-", "−") if level.value else "0"
+        yield Line((*key, str(level.value)), f"{name} {number}", "\n".join(words), of)
 
 
 def _choices(choices: Sequence[Choice], key: tuple[str, ...], name: str, of: str) -> Iterator[Line]:
