@@ -14,6 +14,14 @@ PRESET_WORDS = {
     "plain": _("Plain: A, tie or B, as in chat arenas"),
     "multipref": _("MultiPref: helpful, truthful, harmless and overall on five levels"),
     "helpsteer2": _("HelpSteer2: five ratings of each response, then six levels without a tie"),
+    "arena": _("Arena: one question, four answers, fast"),
+    "summarize9": _("Learning to summarize: nine points"),
+    "helpsteer3": _("HelpSteer3: seven levels, feedback on each response, the better one edited"),
+    "fine-grained": _("Fine-Grained: errors are marked where they stand"),
+    "rag": _("Answers from documents: citation, abstention, conflict, completeness"),
+    "criterion": _("Criterion: each comparison says by what to judge"),
+    "ranking": _("Ranking: three to eight responses in order"),
+    "best-worst": _("Best and worst of three to eight responses"),
 }
 
 
