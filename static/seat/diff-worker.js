@@ -141,13 +141,14 @@ function cut(text, side, first) {
   }
 }
 
-function runs(side, indices, joined = Infinity) {
+// Words that follow each other are one run, so that the space between them is marked too; `across` pieces as well where
+// they belong to one sentence.
+function runs(side, indices, across = false) {
   const made = [];
   let last = -2;
   for (const index of indices) {
     const [piece, offset] = side.to[index];
-    // Words of one piece that follow each other are one run, so that the space between them is marked too.
-    if (index === last + 1 && made.length && (joined !== Infinity || made.at(-1)[2] === side.from[index][0])) {
+    if (index === last + 1 && (across || made.at(-1)[2] === side.from[index][0])) {
       made.at(-1)[2] = piece;
       made.at(-1)[3] = offset;
     } else made.push([...side.from[index], piece, offset]);
@@ -186,10 +187,10 @@ function bySentences(sides) {
       const words = [];
       if (near) {
         for (const word of difference(sentence.words, near.words).a) words.push(sentence.from + word);
-        found.changed.push(...runs(side, words));
+        found.changed.push(...runs(side, words, true));
       } else {
         all(sentence.from, sentence.to, words);
-        found.only.push(...runs(side, words));
+        found.only.push(...runs(side, words, true));
       }
     }
     return found;
@@ -220,8 +221,8 @@ function nearest(sentence, others, { having }) {
   let most = ALIKE;
   for (const [number, count] of shared) {
     const other = others[number];
-    // Not worth a closer look when even all shared words would not do.
-    if (2 * count < most * Math.min(sentence.words.length, other.words.length)) continue;
+    // Not worth a closer look when few of its different words are shared.
+    if (4 * count < most * new Set(other.words).size) continue;
     const share = alike(sentence.words, other.words);
     if (share >= most) [best, most] = [other, share];
   }

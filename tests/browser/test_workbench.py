@@ -241,29 +241,6 @@ def test_a_problem_is_reported_and_the_comparison_stays(seat):
     assert number(seat) == shown
 
 
-def test_differences_are_marked_and_unmarked_by_one_key(seat):
-    seat.keyboard.press("d")
-    until(seat, "() => CSS.highlights.size === 2 && CSS.highlights.get('only-a').size > 0")
-    seat.keyboard.press("d")
-    assert seat.evaluate("CSS.highlights.size") == 0
-
-
-def test_differences_of_two_long_texts_are_exact_and_quick(seat):
-    found = seat.evaluate(
-        """() => new Promise((done) => {
-            const worker = new Worker(document.getElementById("seat").dataset.worker);
-            const a = Array.from({length: 8000}, (_, i) => i % 97 ? `w${i % 1999}` : `a${i}`);
-            const b = a.map((word, i) => i % 500 === 7 ? "other" : word);
-            const started = performance.now();
-            worker.onmessage = ({data}) => done({a: data.a, b: data.b, ms: performance.now() - started});
-            worker.postMessage({id: 1, a, b});
-        })"""
-    )
-    changed = list(range(7, 8000, 500))
-    assert found["a"] == found["b"] == changed
-    assert found["ms"] < 2000
-
-
 def test_guidelines_keys_and_prompt_open_and_close_by_keys(seat):
     seat.keyboard.press("g")
     expect(seat.locator("#guidelines")).to_be_visible()
