@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils.timezone import now
 
-from annotator.models import Assignment, Comparison, Project, Rater
+from annotator.models import Assignment, Comparison, Project, Rater, Standing
 from annotator.pipeline import assign, judge
 from tests.builders import make_comparison, make_judgment, make_labeler, make_person, make_plan, make_project, make_user
 
@@ -269,6 +269,56 @@ def test_the_search_starts_behind_my_own_last_comparison():
     touched = int(re.search(r"shared hit=(\d+)", plan)[1])
     assert touched < 60, plan
     assert assign.next_assignment(project, rater).comparison.external_id == "many2000"
+
+
+def test_whoever_has_been_through_the_queue_does_not_walk_it_again():
+    """Near the end all that is open wants somebody else: the cost of asking again must not grow with it."""
+    touched = []
+    for count in (50, 1500):
+        project = make_project()
+        rater = person(project)
+        template = make_comparison(project)
+        Comparison.objects.bulk_create(
+            Comparison(
+                project=project, external_id=f"many{number}", prompt=template.prompt, response_a=template.response_a,
+                response_b=template.response_b, votes_wanted=2, places_open=1, queue_order=number,
+            )
+            for number in range(count)
+        )  # fmt: skip
+        Assignment.objects.bulk_create(
+            Assignment(project=project, comparison=each, rater=rater, state="judged", leased_until=now(), a_first=True)
+            for each in project.comparisons.filter(places_open=1)
+        )
+        assert assign.next_assignment(project, rater) is None
+        asked = {
+            "project": project.pk, "rater": rater.pk, "opted_out": [],
+            "nothing_left_at": Standing.objects.get(rater=rater).nothing_left_at,
+        }  # fmt: skip
+        plan = explained(assign._OPEN_FOR_ME + assign._REOPENED + assign._UNLOCKED, asked)
+        touched.append(int(re.search(r"shared hit=(\d+)", plan)[1]))
+        with CaptureQueriesContext(connection) as queries:
+            assert assign.next_assignment(project, rater) is None
+        searches = [query["sql"] for query in queries if "places_open > 0" in query["sql"]]
+        assert searches and all("reopened_at" in sql for sql in searches)
+    assert "comparison_reopened" in plan
+    assert touched[1] <= touched[0] + 5
+
+
+def test_what_opens_after_they_went_through_the_queue_is_found():
+    project = make_project()
+    first, second = wanted(project, 2)
+    rater, other = person(project), person(project)
+    held = assign.next_assignment(project, other)
+    assert answered(project, rater) == second
+    assert assign.next_assignment(project, rater) is None
+    assert Standing.objects.get(rater=rater).nothing_left_at
+    assign.skip(held)
+    assert answered(project, rater) == first
+    assert Standing.objects.get(rater=rater).nothing_left_at is None
+    third, fourth = (make_comparison(project, votes_wanted=1, queue_order=number) for number in (5, 6))
+    assert assign.next_assignment(project, rater) is None
+    assign.open_places(project.pk, [third.pk, fourth.pk])
+    assert [answered(project, rater), answered(project, rater)] == [third, fourth]
 
 
 @pytest.mark.parametrize("count", [2, 200])
