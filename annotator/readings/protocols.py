@@ -65,11 +65,26 @@ def changes(old: Definition, new: Definition) -> list[Change]:
     """In the order of the new version; what is gone comes last."""
     before, after = ({line.key: line for line in lines(each)} for each in (old, new))
     changed = [
-        Change(line.name, before[key].words if key in before else "", line.words)
+        (line.of, Change(line.name, before[key].words if key in before else "", line.words))
         for key, line in after.items()
         if key not in before or (before[key].name, before[key].words) != (line.name, line.words)
     ]
-    return changed + [Change(line.name, line.words, "") for key, line in before.items() if key not in after]
+    gone = [(line.of, Change(line.name, line.words, "")) for key, line in before.items() if key not in after]
+    return _together([*changed, *gone])
+
+
+def _together(changed: Sequence[tuple[str, Change]]) -> list[Change]:
+    """Rows of one list that all came or all went are one change."""
+    found: list[tuple[str, Change]] = []
+    for of, change in changed:
+        last_of, last = found[-1] if found else ("", change)
+        came, went = not (last.before or change.before), not (last.after or change.after)
+        if found and of and of == last_of and (came or went):
+            before, after = (last.before, change.before), (last.after, change.after)
+            found[-1] = (of, Change(of, *("\n".join(filter(None, words)) for words in (before, after))))
+        else:
+            found.append((of, change))
+    return [change for _of, change in found]
 
 
 def summary(definition: Definition) -> list[tuple[str, list[str]]]:

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from annotator import access
 from annotator import protocols as rules
 from annotator.forms import protocol_editor, protocol_tree
+from annotator.forms.imports import PRESET_WORDS
 from annotator.models import Project, Protocol
 from annotator.pipeline import publish
 from annotator.protocols import PRESETS, Fault
@@ -173,7 +174,7 @@ def _shown(project: Project, edited: Edited) -> dict[str, Any]:
         "project": project,
         "tab": "protocol",
         "edited": edited,
-        "presets": PRESETS,
+        "presets": [(name, PRESET_WORDS.get(name, name)) for name in PRESETS],
         "newest": newest,
         "sections": protocol_editor.sections(edited.tree, edited.faults, edited.focus) if edited.tree else [],
         "faults": [(fault, protocol_editor.identifier(fault.path) if fault.path else "") for fault in edited.faults],
