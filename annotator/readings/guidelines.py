@@ -99,7 +99,7 @@ def topics(definition: protocols.Definition, text: str) -> list[Topic]:
             label=one.label,
             anchor=_first_of(there, one.label, one.key.replace("_", " ")),
             help=one.help,
-            examples=_examples(one.anchors if isinstance(one, protocols.Attribute) else one.levels),
+            examples=_of_all(one.anchors) if isinstance(one, protocols.Attribute) else _examples(one.levels),
         )
         for one in asked
     ]
@@ -112,8 +112,10 @@ def _first_of(there: frozenset[str], *names: str) -> str:
 
 def _examples(levels: Sequence[protocols.Level]) -> tuple[Example, ...]:
     """The levels, when the protocol says of one of them more than its name."""
-    if not any(level.meaning or level.example for level in levels):
-        return ()
+    return _of_all(levels) if any(level.meaning or level.example for level in levels) else ()
+
+
+def _of_all(levels: Sequence[protocols.Level]) -> tuple[Example, ...]:
     return tuple(
         Example(level.value, level.label, level.meaning, to_html(level.example) if level.example else "")
         for level in levels

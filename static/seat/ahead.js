@@ -20,6 +20,7 @@ Seat.ahead = (() => {
 
   // `known(id)` says whether the page has it already, on screen, waiting or judged.
   function accept(element, known) {
+    if (element) Seat.guidelines?.told(element);
     if (!element?.matches(".comparison") || known(idOf(element)) || ids().includes(idOf(element))) return false;
     ready.push(element);
     return true;

@@ -54,14 +54,21 @@ Seat.guidelines = (() => {
 
   const notice = () => { unread.hidden = !drawer.querySelector(".news"); };
 
-  async function look() {
+  // A comparison says under which version it came, even one that only lies ready.
+  let asking = false;
+  async function told(comparison) {
+    if (asking || !(Number(comparison.dataset.guidelines) > Number(drawer.dataset.version))) return;
+    asking = true;
+    await refresh();
+    asking = false;
+    if (!unread.hidden) Seat.announce(drawer.dataset.news);
+  }
+
+  function look() {
     const comparison = stage.querySelector(".comparison");
     if (!comparison) return;
     link(comparison);
-    if (Number(comparison.dataset.guidelines) > Number(drawer.dataset.version)) {
-      await refresh();
-      if (!unread.hidden) Seat.announce(drawer.dataset.news);
-    }
+    told(comparison);
   }
 
   drawer.addEventListener("submit", async (event) => {
@@ -106,5 +113,11 @@ Seat.guidelines = (() => {
   look();
 
   // True when there was something to close.
-  return { close() { const was = drawer.classList.contains("open"); if (was) toggle(); return was; } };
+  function close() {
+    const was = drawer.classList.contains("open");
+    if (was) toggle();
+    return was;
+  }
+
+  return { close, told };
 })();

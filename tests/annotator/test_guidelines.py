@@ -187,6 +187,13 @@ def test_levels_with_a_meaning_are_shown_with_their_example():
     assert "<strong>Case</strong>" in topic.examples[1].html
 
 
+def test_the_numbers_of_a_rating_are_explained_in_the_drawer():
+    definition = protocols.read(protocols.PRESETS["helpsteer2"])
+    levels = {topic.key: [each.label for each in topic.examples] for topic in reading.topics(definition, "")}
+    assert set(levels) == {"helpfulness", "correctness", "coherence", "complexity", "verbosity"}
+    assert len(levels["correctness"]) == 5 and all(levels["correctness"])
+
+
 def test_headings_are_no_way_to_write_html():
     html = reading.to_html('## <img src=x onerror=alert(1)> " onclick="x\n\n## Same\n\n## Same\n')
     assert re.findall(r"<[^>]*(?:<|onclick=|src=)[^>]*>", html) == []
