@@ -113,9 +113,9 @@ def _pairs(project, comparisons: int, overlap: int) -> None:
             f"""
             INSERT INTO annotator_comparison
                 (project_id, external_id, prompt_id, response_a_id, response_b_id, metadata, created_at,
-                 votes_wanted, places_open, queue_order)
+                 criterion, harms, candidates_count, votes_wanted, places_open, queue_order)
             SELECT p.project_id, p.external_id || pair.a || pair.b, p.id, a.id, b.id, '{{}}', now(),
-                   %(votes)s, %(votes)s, row_number() OVER (ORDER BY p.id, pair.a, pair.b)
+                   '', '{{}}', 0, %(votes)s, %(votes)s, row_number() OVER (ORDER BY p.id, pair.a, pair.b)
             FROM annotator_prompt p
             CROSS JOIN (VALUES {pairs}) AS pair (a, b)
             JOIN annotator_response a ON a.prompt_id = p.id AND a.external_id = pair.a

@@ -28,12 +28,9 @@ Seat.pace = (() => {
     worked = { ...worked, active: worked.active + total - before, seen: Math.max(seen, worked.seen) };
     before = total;
     Seat.store.write("pace", worked);
-    if (Seat.time.idle > PAUSE) line.hidden = true;
-    if (!after || worked.told || worked.active < after) return;
-    worked.told = true;
-    Seat.store.write("pace", worked);
-    line.querySelector("span").textContent = Seat.say("break", minutes());
-    line.hidden = false;
+    const tell = after && !worked.told && worked.active >= after && Seat.time.idle < PAUSE;
+    if (tell && line.hidden) line.querySelector("span").textContent = Seat.say("break", minutes());
+    line.hidden = !tell;
   }
 
   async function renew(comparison, lost) {
@@ -62,7 +59,11 @@ Seat.pace = (() => {
 
   function setUp(page) {
     setInterval(() => { count(); left(page); }, STEP);
-    line.querySelector("button").addEventListener("click", () => { line.hidden = true; });
+    line.querySelector("button").addEventListener("click", () => {
+      worked.told = true;
+      Seat.store.write("pace", worked);
+      line.hidden = true;
+    });
     document.getElementById("time-show").addEventListener("click", () => {
       count();
       output.textContent = Seat.say("worked", minutes());
