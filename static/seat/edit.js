@@ -152,7 +152,7 @@
     refresh(form) {
       if (!states.has(form)) return;
       const { side } = states.get(form);
-      part(form, ".edited").textContent = isChanged(form) ? Seat.say("edited", side.toUpperCase()) : Seat.say("unedited");
+      part(form, ".edited").textContent = isChanged(form) ? Seat.say("edited", side.toUpperCase()) : "";
     },
   });
 

@@ -3,7 +3,8 @@
 
 (() => {
   const PAUSE = 5000; // a longer one is thinking, not typing
-  const length = (text) => [...text.trim()].length; // code points, as the server counts
+  // As the server counts: code points, any white space between words as one.
+  const length = (text) => [...text.trim().replace(/\s+/gu, " ")].length;
   const boxes = (form) => [...form.querySelectorAll("textarea[name^='feedback.']")];
 
   // How the justification came to be: {keys, pasted, ms}. Unknown where its beginning is (another device).

@@ -12,6 +12,7 @@ from typing import Any
 from tests.stack import ROOT, Stack
 
 MARK = "presets: "
+JUDGES_ALL = "keys-alone"
 COUNT = 20
 RANKED = {"ranking": 5, "best-worst": 4}
 NUMBERS = ("one", "two", "three", "four", "five")
@@ -27,7 +28,7 @@ TRICKY = (
 
 
 def make(stack: Stack) -> dict[str, Any]:
-    """{"seats": {preset: address}, "session": key of the annotator's}"""
+    """{"seats": {preset: address}, "session": key of who judges all, "other": key of somebody who may judge too}"""
     return _inside(stack, "build()")
 
 
@@ -76,27 +77,30 @@ def build() -> None:
     from annotator.models import Membership, Role, User
     from annotator.pipeline import ingest, start
 
-    user = User.objects.create_user("keys-alone", password="only-for-tests-7")
+    users = [User.objects.create_user(name, password="only-for-tests-7") for name in (JUDGES_ALL, "keys-other")]
     seats = {}
     for preset in protocols.PRESETS:
         project = start.create_project(f"By keys: {preset}", lead=User.objects.get(username="lead"), preset=preset)
-        Membership.objects.create(project=project, user=user, role=Role.ANNOTATOR)
+        for user in users:
+            Membership.objects.create(project=project, user=user, role=Role.ANNOTATOR)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "rows.jsonl"
             file.write_text("".join(json.dumps(row(preset, number)) + "\n" for number in range(COUNT)))
             ingest.ingest_file(project, file)
-        project.comparisons.update(places_open=1, votes_wanted=1)
+        project.comparisons.update(places_open=2, votes_wanted=2)
         seats[preset] = reverse("annotate", args=[project.pk])
-    client = Client()
-    client.force_login(user)
-    print(MARK + json.dumps({"seats": seats, "session": client.cookies["sessionid"].value}))
+    sessions = []
+    for user in users:
+        client = Client()
+        client.force_login(user)
+        sessions.append(client.cookies["sessionid"].value)
+    print(MARK + json.dumps({"seats": seats, "session": sessions[0], "other": sessions[1]}))
 
 
 def dump() -> None:
     from annotator.models import Judgment
 
-    of_people = Judgment.objects.filter(rater__kind="person", project__name__startswith="By keys: ")
-    judgments = list(of_people.select_related("comparison"))
+    judgments = list(Judgment.objects.filter(rater__user__username=JUDGES_ALL).select_related("comparison"))
     assert all(judgment.is_current for judgment in judgments), "no answer was corrected"
     found = {
         judgment.comparison.external_id: {name: getattr(judgment, name) for name in FIELDS} for judgment in judgments

@@ -6,9 +6,11 @@ that say which response it is, and not by the code under test.
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser import preset_projects
 from tests.browser.preset_projects import COUNT, NUMBERS, TRICKY, texts
@@ -286,10 +288,10 @@ def judged():
 
 @pytest.fixture
 def desk(page, stack, made):
-    """desk(preset): its seat, with the annotator in it."""
-    page.context.add_cookies([{"name": "sessionid", "value": made["session"], "url": stack.url}])
+    """desk(preset): its seat, with the annotator in it, or with the `other` one."""
 
-    def _desk(preset):
+    def _desk(preset, who="session"):
+        page.context.add_cookies([{"name": "sessionid", "value": made[who], "url": stack.url}])
         page.goto(made["seats"][preset])
         page.wait_for_selector("#seat.js .comparison")
         return Desk(page, preset)
@@ -324,3 +326,100 @@ def test_the_database_holds_exactly_what_was_answered(stack, judged):
 def test_offsets_are_code_points():
     """What the presets' test trusts: these excerpts are where UTF-16 and code points part."""
     assert [TRICKY.index(excerpt) for excerpt in PASSAGES] == [0, 32]
+
+
+# ---- the controls themselves, by somebody who judges little ----
+
+
+def is_saved(page):
+    expect(page.locator("#saved")).to_have_text(re.compile(r"^Saved \d\d:\d\d:\d\d$"))
+
+
+def test_marks_survive_a_reload_and_are_changed_and_taken_away_by_keys(desk):
+    seat = desk("fine-grained", "other")
+    seat.keys("- 4 w Enter Shift+ArrowRight 1 q Enter")
+    expect(seat.page.locator(".spans .count")).to_have_text("2 marked")
+    is_saved(seat.page)
+    seat.page.reload()
+    expect(seat.page.locator(".marks .kind")).to_have_text(["Wrong fact, Major", "Irrelevant, Minor"])
+    seat.keys("- 2 q Enter")
+    expect(seat.page.locator(".marks .kind")).to_have_text(["Repetitive, Minor", "Irrelevant, Minor"])
+    seat.keys("n Delete")
+    expect(seat.page.locator(".marks .excerpt")).to_have_text(["fine"])
+    seat.keys("Escape")
+    expect(seat.page.locator("#pane-a .reading")).to_be_visible()
+
+
+def test_a_passage_is_marked_by_mouse_and_found_again(desk):
+    seat = desk("fine-grained", "other")
+    seat.page.get_by_role("button", name="Mark errors").click()
+    text = seat.page.locator("#pane-b .marked")
+    text.dblclick(position={"x": 20, "y": 16})
+    chosen = seat.page.locator(".spans .passage").inner_text().strip('“”"')
+    assert chosen in text.inner_text()
+    seat.page.get_by_role("button", name="Incoherent").click()
+    seat.page.get_by_role("button", name="Major").click()
+    seat.page.get_by_role("button", name="Keep").click()
+    expect(seat.page.locator(".marks .excerpt").last).to_have_text(chosen)
+    seat.page.get_by_role("button", name="Mark errors").click()
+    seat.page.locator(".marks .jump").last.click()
+    expect(text).to_be_focused()
+
+
+def test_an_edit_shows_what_was_changed_and_survives_a_reload(desk):
+    seat = desk("helpsteer3", "other")
+    seat.keys("7 ; Control+End")
+    seat.page.keyboard.type(" And more.")
+    expect(seat.page.locator(".improve ins").last).to_have_text("And more.")
+    seat.keys("Escape")
+    expect(seat.page.locator(".edited")).to_have_text("B is edited")
+    is_saved(seat.page)
+    seat.page.reload()
+    expect(seat.page.locator(".edited")).to_have_text("B is edited")
+    seat.page.keyboard.press(";")
+    seat.page.get_by_role("button", name="Start over").click()
+    seat.keys("Escape")
+    expect(seat.page.locator(".edited")).to_have_text("")
+
+
+def test_a_required_length_is_counted_as_it_is_written(desk):
+    seat = desk("helpsteer3", "other")
+    seat.page.keyboard.press("/")
+    seat.page.keyboard.type("twelve  🙂 ok")
+    expect(seat.page.locator("#justification-length")).to_have_text("11 of 50 characters")
+
+
+def test_one_key_is_enough_for_whoever_wants_it(desk):
+    seat = desk("arena", "other")
+    seat.page.keyboard.press("?")
+    seat.page.get_by_label("One key is enough").check()
+    seat.keys("Escape")
+    assignment, _name, _places = seat.screen()
+    seat.page.keyboard.press("3")
+    expect(seat.page.locator(f".comparison:not([data-assignment='{assignment}'])")).to_be_visible()
+    seat.page.reload()
+    assignment, _name, _places = seat.screen()
+    seat.page.keyboard.press("0")
+    expect(seat.page.locator(f".comparison:not([data-assignment='{assignment}'])")).to_be_visible()
+
+
+def test_the_list_of_keys_shows_those_of_the_protocol(desk):
+    seat = desk("best-worst", "other")
+    seat.page.keyboard.press("?")
+    expect(seat.page.locator("#keys")).to_contain_text("neither response is valid")
+    for other in ("mark errors", "improve the better response", "feedback on A"):
+        expect(seat.page.locator("#keys").get_by_text(other)).to_be_hidden()
+
+
+@pytest.mark.parametrize("preset", ["summarize9", "helpsteer2", "helpsteer3", "fine-grained", "ranking"])
+def test_on_the_smallest_phone_text_and_answer_are_both_in_reach(desk, preset):
+    seat = desk(preset, "other")
+    seat.page.set_viewport_size({"width": 320, "height": 568})
+    assert seat.page.evaluate("document.documentElement.scrollWidth") <= 320
+    text, submit = seat.page.locator("#pane-a").bounding_box(), seat.page.locator(".submit").bounding_box()
+    bar = seat.page.locator(".answer").bounding_box()
+    assert bar["y"] - text["y"] >= 60, "lines of the response are in view"
+    assert submit["y"] + submit["height"] <= 568 and submit["x"] + submit["width"] <= 320
+    if preset == "summarize9":
+        tops = seat.page.locator(".level").evaluate_all("all => all.map((one) => one.getBoundingClientRect().top)")
+        assert len(tops) == 9 and len(set(tops)) == 1, "nine levels stand in one row"
