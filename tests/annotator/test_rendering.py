@@ -4,7 +4,8 @@ import time
 import pytest
 
 from annotator import rendering
-from annotator.models import Prompt, Response
+from annotator.management.commands import prepare
+from annotator.models import Job, Prompt, Response
 from tests import builders
 
 HOSTILE = {
@@ -228,3 +229,14 @@ def test_each_batch_of_rendering_ahead_begins_behind_the_one_before():
     Response.objects.filter(pk__in=keys[:2]).update(html_version=0)
     assert list(rendered) == [2, 2]
     assert set(Response.objects.filter(html_version=0).values_list("pk", flat=True)) == set(keys[:2])
+
+
+@pytest.mark.django_db
+def test_an_upgrade_asks_for_texts_to_be_rendered_anew_and_only_where_they_are_outdated():
+    outdated, current = (builders.make_comparison(builders.make_project()) for _ in range(2))
+    Response.objects.filter(pk=outdated.response_b_id).update(html_version=rendering.VERSION - 1)
+    Response.objects.filter(pk=current.response_b_id).update(html_version=rendering.VERSION)
+    builders.make_project()
+    for _again in range(2):
+        prepare.render_anew()
+    assert [job.project for job in Job.objects.filter(kind="featurise")] == [outdated.project]

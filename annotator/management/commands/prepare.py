@@ -8,8 +8,10 @@ from django.conf import settings
 from django.core.management import CommandParser, call_command
 from django.core.management.base import BaseCommand
 
+from annotator import rendering
 from annotator.celery import app
 from annotator.embedded import WORKERS
+from annotator.models import Job, Project
 
 
 class Command(BaseCommand):
@@ -23,8 +25,20 @@ class Command(BaseCommand):
         call_command("createcachetable")
         call_command("collectstatic", interactive=False, verbosity=0)
         declare_queues()
+        render_anew()
         if demo:
             call_command("load_demo")
+
+
+def render_anew() -> None:
+    """Ask the worker to render what an earlier release rendered otherwise, before somebody waits for it.
+
+    Texts are rendered in the order of their ids, so the newest comparison tells for the whole project.
+    """
+    for project in Project.objects.order_by("pk"):
+        newest = project.comparisons.select_related("response_b").order_by("-pk").first()
+        if newest and newest.response_b.html_version != rendering.VERSION:
+            Job.objects.request(project, Job.Kind.FEATURISE)
 
 
 def declare_queues() -> None:
