@@ -50,6 +50,11 @@ class StandardsForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Standards
         fields = [name for _title, names in STANDARDS for name in names]
+        labels = {
+            "gold_feedback": _("Annotators may see the known answers they missed"),
+            "accuracy_window": _("Known answers looked at"),
+            "accuracy_least": _("Known answers before anything is concluded"),
+        }
         help_texts = {
             "gold_feedback": _("On their own statistics page, after the answer can no longer be undone."),
             "reading_rate": _("Faster answers are shown to you, never punished."),
@@ -101,7 +106,11 @@ class GoldForm(forms.ModelForm):  # type: ignore[type-arg]
         fields = ["use", "better", "explanation"]
         labels = {"use": _("Used for"), "explanation": _("Why")}
         widgets = {"explanation": forms.Textarea(attrs={"rows": 4})}
-        help_texts = {"explanation": _("Markdown. Shown where it teaches, and to annotators who missed it.")}
+        help_texts = {
+            "explanation": _(
+                "Markdown. Name the responses by what they say, not as A and B: people see them in either order."
+            )
+        }
 
     def __init__(self, data: Any = None, *, instance: Gold, **options: Any) -> None:
         super().__init__(data, instance=instance, **options)

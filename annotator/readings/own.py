@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import Count, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Sign
 
-from annotator.models import Judgment, Purpose, Rater, Standards
+from annotator.models import Gold, Judgment, Purpose, Rater, Standards
 from annotator.models.standards import gold_answers, is_right
 from annotator.readings.board import start_of_today
 from annotator.readings.shares import Share
@@ -55,6 +55,15 @@ def numbers(rater: Rater, standards: Standards) -> Own:
     return Own(
         **periods, cost=found["cost"] or Decimal(0), repeats=repeats(rater), gold=gold, missed=missed[:MISSED_SHOWN]
     )
+
+
+def known_answer(judgment: Judgment) -> str:
+    """What is right, in the letters that were on this person's screen."""
+    swapped = {Gold.Better.A: Gold.Better.B, Gold.Better.B: Gold.Better.A}
+    better = [Gold.Better(key) for key in judgment.comparison.gold.better]
+    if judgment.a_first is False:
+        better = sorted(swapped.get(key, key) for key in better)
+    return ", ".join(str(key.label) for key in better)
 
 
 def repeats(rater: Rater) -> Share:

@@ -25,7 +25,10 @@ def my_statistics(request: HttpRequest, project_id: int) -> HttpResponse:
         "project": project,
         "tab": "annotate",
         "own": own,
-        "missed": [(judgment, rendering.to_html(judgment.comparison.gold.explanation)) for judgment in own.missed],
+        "missed": [
+            (each, readings.own.known_answer(each), rendering.to_html(each.comparison.gold.explanation))
+            for each in own.missed
+        ],
         "hindrance": admission.hindrance(project, rater),
         "opt_outs": OptOutForm(initial={"kinds": rater.opted_out}),
     }

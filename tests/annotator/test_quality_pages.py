@@ -198,11 +198,17 @@ def test_own_statistics_tell_what_was_missed_and_why_where_the_project_shows_it(
     on_gold(rater, True)
     client = logged_in(rater.user)
     mine = page(client, "my_statistics", project.pk)
+    assert "on your screen: B is better" in mine
     assert "1 of 2" in mine and "<em>second</em> one invents a source" in mine
     assert reverse("contest_gold", args=[project.pk, missed.comparison.gold.pk]) in mine
     Standards.objects.create(project=project, gold_feedback=False)
     mine = page(client, "my_statistics", project.pk)
     assert "1 of 2" not in mine and "invents a source" not in mine
+
+
+def test_a_known_answer_is_told_in_the_letters_that_were_on_the_screen(rater):
+    turned = on_gold(rater, False, a_first=False)
+    assert own.known_answer(turned) == "A is better"
 
 
 def test_a_gold_answer_is_not_told_while_it_can_be_taken_back(project, rater):
