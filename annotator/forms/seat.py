@@ -126,7 +126,8 @@ def _nested(sent: QueryDict) -> dict[str, Any]:
         elif group == "ranking" and key == "rank":
             ranks[part] = str(sent[name])
         elif group in ("feedback", "edit", "ranking", "typed") and rest and not key:
-            body[group][part] = sent[name]
+            # A browser's own form sends every line end as CRLF, whatever the text had.
+            body[group][part] = str(sent[name]).replace("\r\n", "\n")
         elif name == "spans":
             body["spans"] = _json_list("spans", str(sent[name]))
         elif not rest and name not in body:

@@ -121,6 +121,11 @@
       part(form, ".finish").addEventListener("click", () => part(form, "dialog").close());
       part(form, ".reset").addEventListener("click", () => { box(form).value = original(form, states.get(form).side); compare(form); box(form).focus(); });
       box(form).addEventListener("input", () => compare(form));
+      // Pages that send the form itself: an editor that was only looked into has said nothing.
+      form.addEventListener("formdata", ({ formData }) => {
+        formData.delete("edited");
+        if (!isChanged(form)) for (const name of ["edit.side", "edit.text"]) formData.delete(name);
+      });
       box(form).addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) part(form, "dialog").close(); });
       for (const chip of form.querySelectorAll(".edit [name=edited]")) {
         chip.addEventListener("change", () => { take(form, chip.value); box(form).focus(); });
