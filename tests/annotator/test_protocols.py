@@ -3,7 +3,7 @@
 from uuid import uuid4
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from annotator import protocols
@@ -12,6 +12,8 @@ from annotator.pipeline import assign, judge
 from annotator.protocols import AnswerInvalid, check, inverse, mirror, on_screen
 from tests.builders import make_comparison, make_person, make_project, make_user
 
+# How long an example takes says more about the machine than about the code.
+CALM = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SIDES = protocols.SIDES
 READ = {name: protocols.read(stored) for name, stored in protocols.PRESETS.items()}
 RANKED = [name for name, definition in READ.items() if definition.ranks]
@@ -210,6 +212,7 @@ def test_a_mark_that_is_not_in_the_text_or_not_named_is_refused(change):
 
 
 @given(st.data())
+@CALM
 def test_a_mark_keeps_the_passage_that_its_code_points_cut_from_the_stored_text(data):
     text = data.draw(st.text(min_size=1, max_size=30))
     start = data.draw(st.integers(0, len(text) - 1))
@@ -313,11 +316,13 @@ def answers(draw, count=2):
 
 
 @given(answers())
+@CALM
 def test_turning_an_answer_to_a_pair_twice_gives_it_back(answer):
     assert mirror(mirror(answer)) == answer
 
 
 @given(st.data())
+@CALM
 def test_an_answer_to_several_comes_back_through_the_inverse_order(data):
     count = data.draw(COUNTS)
     order = tuple(data.draw(st.permutations(range(count))))
@@ -326,7 +331,7 @@ def test_an_answer_to_several_comes_back_through_the_inverse_order(data):
 
 
 @given(st.data())
-@settings(max_examples=60)
+@CALM
 def test_what_is_said_of_a_response_stays_with_its_text_in_whichever_order_it_is_shown(data):
     count = data.draw(COUNTS)
     order = tuple(data.draw(st.permutations(range(count))))
