@@ -11,7 +11,17 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from annotator import protocols
-from annotator.models import Attempt, Gold, Judgment, LedgerEntry, Standards, Standing
+from annotator.models import (
+    Attempt,
+    Candidate,
+    Comparison,
+    Gold,
+    Judgment,
+    LedgerEntry,
+    Response,
+    Standards,
+    Standing,
+)
 from annotator.pipeline import admission, guidelines, onboarding
 from annotator.pipeline.work import StepRefused
 from annotator.readings import onboarding as reading
@@ -337,3 +347,22 @@ def test_the_texts_exactly_as_stored_come_in_the_order_on_screen(project, rater,
     found = client.get(reverse("onboarding_raw", args=[project.pk, attempt.pk, 1])).json()
     comparison = Gold.objects.get().comparison
     assert found["sides"] == [comparison.response_b.text, comparison.response_a.text]
+
+
+def test_several_responses_keep_their_letters_in_what_is_explained(client):
+    project = make_project("ranking")
+    user = make_member(project, "annotator")
+    client.force_login(user)
+    rater = make_person(project, user)
+    (gold,) = golds(project, count=1, better=["a"])
+    third = Response.objects.create(prompt=gold.comparison.prompt, external_id="c", text="Third.", text_hash="c")
+    Candidate.objects.create(comparison=gold.comparison, response=third, place=2)
+    Comparison.objects.filter(pk=gold.comparison_id).update(candidates_count=1)
+    attempt = start(project, rater)
+    attempt.answers[0] |= {"shown_order": [2, 1, 0], "a_first": False}
+    attempt.save()
+    page = client.get(reverse("onboarding_step", args=[project.pk, attempt.pk, 1]))
+    assert [side.text for side in page.context["sides"]][0] == "Third."
+    attempt = onboarding.answer(attempt, 0, {"ranking": {"ranks": [3, 2, 1]}})
+    (each,) = reading.explained(attempt)
+    assert (each.is_right, each.said, each.accepted) == (True, "C is better", ["C is better"])
