@@ -124,7 +124,7 @@
 
   // By mouse or finger: the browser's own selection is the passage.
   document.addEventListener("selectionchange", () => {
-    const form = document.querySelector("#stage .comparison.marking .answer");
+    const form = document.querySelector(".comparison.marking .answer");
     const selection = getSelection();
     if (!form || selection.isCollapsed || selection.anchorNode !== selection.focusNode) return;
     const state = states.get(form);
