@@ -118,7 +118,7 @@ def _page(
 
 def _own(request: HttpRequest, project: Project, judgment_id: int) -> Judgment:
     """The answer that stands of the showing that `judgment_id`, any of its revisions, belongs to; 404 when not mine."""
-    mine = Judgment.objects.filter(project=project, rater__user=request.user, assignment__isnull=False)
+    mine = Judgment.objects.filter(project=project, rater__user=request.user, assignment__isnull=False)  # type: ignore[misc]
     asked = get_object_or_404(mine.exclude(purpose="review"), pk=judgment_id)
     stands = mine.filter(comparison=asked.comparison_id, rater=asked.rater_id, round=asked.round, is_current=True)
     related = stands.select_related("project", "protocol", "assignment__project", "rater")
