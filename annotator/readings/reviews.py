@@ -22,6 +22,7 @@ from annotator.models import (
     Return,
     Review,
 )
+from annotator.models.votes import UNPOOLED
 from annotator.readings.comparison import Said, excerpt, said_of
 
 PAGE = 50
@@ -113,8 +114,11 @@ def _line(comparison: Any, reviewer: Rater | None) -> Disputed:
 
 
 def votes(review: Review) -> list[Said]:
-    """All current answers of people and AI to the reviewed comparison, on the reviewer's screen sides."""
+    """All current answers of people and of AI that reads, on the reviewer's screen sides."""
     current = Judgment.objects.filter(comparison=review.comparison_id, is_current=True)
+    for pattern in UNPOOLED:
+        kind = pattern.rstrip("%")
+        current = current.exclude(rater__labeler_version__labeler__kind__startswith=kind)
     shown = current.exclude(purpose=Purpose.REVIEW, rater=review.reviewer_id).exclude(outcome=Outcome.ABSTAIN)
     rows = shown.select_related("rater__user", "rater__labeler_version__labeler", "protocol")
     return [said_of(judgment, order_of(review)) for judgment in rows.order_by("-rater__kind", "id")]

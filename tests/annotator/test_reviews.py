@@ -117,10 +117,13 @@ def test_votes_are_in_nobodys_view_before_the_reviewer_has_answered(client):
 def test_the_reviewers_words_about_votes_follow_their_screen():
     case = Case()
     opened = case.open()
+    null = make_labeler(case.project, kind="null_longest")
+    make_judgment(case.comparison, null, p_b=1.0)
     for a_first in (True, False):
         Review.objects.filter(pk=opened.pk).update(a_first=a_first)
         opened.refresh_from_db()
         said = {each.judgment.rater: each.words for each in reading.votes(opened)}
+        assert null not in said, "what reads nothing has nothing to say to a reviewer"
         assert said[case.raters["ann"]] == ("A is clearly better" if a_first else "B is clearly better")
 
 
