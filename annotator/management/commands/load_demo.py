@@ -92,7 +92,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         users = _users()
-        loaded = [*(_written(each, users) for each in PROJECTS), _generated(users)]
+        # The newest project heads the list of projects, and the first one is the one to begin with.
+        loaded = [_generated(users), *(_written(each, users) for each in reversed(PROJECTS))]
         words = ", ".join(f"“{project.name}” with {project.comparisons.count()}" for project in loaded)
         self.stdout.write(f"demo, by comparisons: {words}; logins in {logins_file()}")
 
