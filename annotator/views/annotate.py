@@ -82,6 +82,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.functional import SimpleLazyObject
 from django.utils.timezone import localtime, now
 from django.utils.translation import gettext as _
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_POST, require_safe
 
 from annotator import access, protocols
@@ -113,6 +114,8 @@ class Undo:
     until: datetime
 
 
+# What is loaded before the first judgment is compressed; replies to judgments are not, to keep their server time.
+@gzip_page
 @login_required
 @require_safe
 def annotate(request: HttpRequest, project_id: int) -> HttpResponse:
@@ -226,6 +229,7 @@ def open_ahead(request: HttpRequest, assignment_id: int) -> HttpResponse:
     return _fragment(request, _context(assignment.project, assignment.rater, instead), status=409)
 
 
+@gzip_page
 @login_required
 @require_safe
 def prefetch(request: HttpRequest, assignment_id: int) -> HttpResponse:

@@ -27,7 +27,7 @@ def own_stack():
     with open_folder() as folder:
         running = Stack(folder)
         try:
-            running.start(240)
+            running.start(600)
             ask(running, FILL)
             yield running
         finally:
