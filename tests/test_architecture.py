@@ -25,7 +25,8 @@ KNOWS = {
     "ingest_tables": {"ingest"},
     "start": {"aggregate"},
     "onboarding": {"judge"},  # to check an answer as the seat does
-    "revise": {"judge", "assign"},  # an answer of one's own, given again
+    "revise": {"judge", "assign", "review"},  # an answer given again; it answers what was sent back
+    "review": {"judge", "assign"},  # a settlement is an answer, checked as any
     "handout": {"assign"},  # works for route: places for people
 }
 
