@@ -26,7 +26,8 @@ KNOWS = {
     "start": {"aggregate"},
     "onboarding": {"judge"},  # to check an answer as the seat does
     "revise": {"judge", "assign", "review"},  # an answer given again; it answers what was sent back
-    "review": {"judge", "assign"},  # a settlement is an answer, checked as any
+    # A settlement is an answer, checked as any; a known answer that was wrong counts against nobody.
+    "review": {"judge", "assign", "quality"},
     "handout": {"assign"},  # works for route: places for people
 }
 

@@ -33,7 +33,7 @@ from annotator.models import (
     Review,
     User,
 )
-from annotator.pipeline import assign, judge
+from annotator.pipeline import assign, judge, quality
 
 # An opened review that nobody went on with goes to whoever opens it next.
 IDLE = timedelta(hours=2)
@@ -228,6 +228,7 @@ def decide(contested: Contest, user: User, *, upheld: bool, reply: str) -> Conte
         return contested
     if upheld and found.gold:
         Gold.objects.filter(pk=found.gold_id, retired_at=None).update(retired_at=now())
+        quality.regrade_gold(found.gold)
     if upheld and found.review and found.review.state == Review.State.SETTLED:
         reopen(found.review)
     found.state = Contest.State.UPHELD if upheld else Contest.State.REJECTED

@@ -74,7 +74,8 @@ def first(project: Project, rater: Rater) -> Comparison | None:
     return _queue(project).filter(~at_it).order_by("agreed", "pk").first()
 
 
-def _queue(project: Project) -> QuerySet[Comparison, Any]:
+def _queue(project: Project) -> QuerySet[Any, Any]:
+    """Comparisons with `agreed`, `votes` and why they are here: `is_contested`, `is_disputed`, …"""
     labels = Label.objects.filter(comparison=OuterRef("pk"), recipe__project=project, recipe__is_default=True)
     disagree = labels.filter(votes__gte=2, agreement__lt=1)
     contested = Contest.objects.filter(comparison=OuterRef("pk"), state=Contest.State.OPEN, review__isnull=False)

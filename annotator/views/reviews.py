@@ -155,7 +155,7 @@ def review_answer(request: HttpRequest, project_id: int, review_id: int) -> Http
 
 def _own(request: HttpRequest, project: Project, review_id: int) -> Review:
     """The review that this person has open; another reviewer's is only to be read."""
-    own = project.reviews.filter(reviewer__user=request.user)
+    own = project.reviews.filter(reviewer__user=request.user.pk)
     return get_object_or_404(own.select_related("project", "comparison", "reviewer__user"), pk=review_id)
 
 
@@ -229,7 +229,7 @@ def return_stand(request: HttpRequest, project_id: int, return_id: int) -> HttpR
     """The author stands to an answer that was sent back."""
     project = access.project_or_404(request, project_id, access.ANNOTATORS)
     found = get_object_or_404(
-        Return.objects.select_related("judgment"), pk=return_id, rater__user=request.user, rater__project=project
+        Return.objects.select_related("judgment"), pk=return_id, rater__user=request.user.pk, rater__project=project
     )
     steps.answered(found.judgment)
     messages.success(request, _("Thank you: your answer stays as it is, and the reviewer sees that you looked again."))

@@ -1,11 +1,13 @@
 """Reviewers settle disputes: blind first, one settlement counts, everything can be taken back and contested."""
 
+from datetime import timedelta
+
 import pytest
 from django.utils.timezone import now
 
 from annotator import protocols
-from annotator.models import Comment, Contest, Gold, Judgment, Label, Return, Review, Standards
-from annotator.pipeline import aggregate, review
+from annotator.models import Assignment, Comment, Contest, Gold, Judgment, Label, Return, Review, Standards, Standing
+from annotator.pipeline import aggregate, quality, review
 from annotator.readings import reviews as reading
 from tests.builders import make_comparison, make_judgment, make_labeler, make_member, make_person, make_project
 
@@ -206,10 +208,20 @@ def test_a_contested_settlement_is_opened_again_when_upheld():
 def test_a_contested_gold_answer_is_retired_only_when_upheld(upheld):
     case = Case()
     gold = Gold.objects.create(project=case.project, comparison=case.comparison, better=["a"])
+    lease = {"leased_until": now(), "a_first": True, "state": "judged"}
+    seat = Assignment.objects.create(
+        project=case.project, comparison=case.comparison, rater=case.raters["bob"], **lease
+    )
+    Judgment.objects.filter(pk=case.votes[1].pk).update(assignment=seat, effective_at=now() - timedelta(minutes=1))
+    # The answer was known when it was given.
+    Gold.objects.update(created_at=now() - timedelta(hours=1))
+    quality.regrade_gold(gold)
+    assert Standing.objects.get(rater=case.raters["bob"]).gold_seen == 1
     contested = review.contest(case.raters["bob"], "B is right.", gold=gold)
     review.decide(contested, case.users["rui"], upheld=upheld, reply="")
     gold.refresh_from_db()
     assert bool(gold.retired_at) == upheld
+    assert Standing.objects.get(rater=case.raters["bob"]).gold_seen == (0 if upheld else 1)
 
 
 def test_a_known_answer_is_contested_where_it_was_explained_and_nowhere_else(client):
