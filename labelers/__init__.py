@@ -13,6 +13,12 @@ KINDS = {
     "null_random": "labelers.nulls.Random",
     "llm_judge": "labelers.llm_judge.LLMJudge",
     "proxy": "labelers.proxy.Proxy",
+    # Models of one's own (docs/logprobs.md): built where torch is, and no page offers them yet.
+    "density_ratio": "labelers.density_ratio.DensityRatio",
+    "implicit_reward": "labelers.density_ratio.ImplicitReward",
+    "contrastive_prompts": "labelers.density_ratio.ContrastivePrompts",
+    "follow_up": "labelers.follow_up.FollowUp",
+    "reward_model": "labelers.reward_model.RewardModel",
 }
 
 

@@ -135,7 +135,7 @@ def _by_kernel(
 
     keys, query_ends, key_ends, longest_query, longest_key = spans.flat(query.device)
     of_row = [states[0].transpose(0, 1) for states in (query, key, value)]
-    out = varlen_attn(
+    out: Any = varlen_attn(
         of_row[0].contiguous(),
         of_row[1][keys],
         of_row[2][keys],
