@@ -8,7 +8,7 @@ off-policy it leans to shorter responses with one pair of models and to longer o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from labelers.base import PROMPTS
 from labelers.domains import DOMAINS, Keywords
@@ -21,6 +21,14 @@ Reduction = Literal["sum", "mean", "bytes", "power"]
 Model = Engine | Mapping[str, Any]
 # A response, its tokens on either side, what else went into its score.
 Asked = tuple[str, Tokens, Tokens, dict[str, Any]]
+
+
+class Messages(NamedTuple):
+    """What either side reads before a response, and what of it is worth noting with the score."""
+
+    above: Turns
+    below: Turns
+    notes: dict[str, Any]
 
 
 def engine(model: Model, cache: Cache | None, cut: Literal["refuse", "context"], temperature: float) -> Engine:
@@ -81,26 +89,27 @@ class Ratio(Pointwise):
             "reduction": self.reduction,
         }
 
-    def messages(self, case: Case) -> tuple[Turns, Turns]:
-        """What each side reads before the response: the same, unless a subclass says otherwise."""
-        return case.turns, case.turns
-
-    def notes(self, case: Case) -> dict[str, Any]:
-        """What else went into a case's score."""
-        return {}
+    def messages(self, case: Case) -> Messages:
+        """What each side reads before a response of the case: the same, unless a subclass says otherwise."""
+        return Messages(case.turns, case.turns, {})
 
     def score(self, cases: Sequence[Case]) -> list[list[Scored]]:
-        asked = [[self._tokens(case, text) for text in case.responses] for case in cases]
-        fit = [both for each in asked for both in each if not isinstance(both, Unscorable)]
+        asked = [self._asked(case) for case in cases]
+        fit = [each for of_case in asked for each in of_case if not isinstance(each, Unscorable)]
         found = iter(self._values(fit))
-        return [[_refused(both) if isinstance(both, Unscorable) else next(found) for both in each] for each in asked]
+        return [
+            [_refused(each) if isinstance(each, Unscorable) else next(found) for each in of_case] for of_case in asked
+        ]
 
-    def _tokens(self, case: Case, text: str) -> Asked | Unscorable:
+    def _asked(self, case: Case) -> list[Asked | Unscorable]:
+        messages = self.messages(case)
+        return [self._tokens(messages, text) for text in case.responses]
+
+    def _tokens(self, messages: Messages, text: str) -> Asked | Unscorable:
         end: Literal["turn", "none"] = "turn" if self.score_end else "none"
         try:
-            turns = self.messages(case)
-            above = self.above.texts.tokens(turns[0], text, end=end)
-            return text, above, self.below.texts.tokens(turns[1], text, end=end), self.notes(case)
+            above = self.above.texts.tokens(messages.above, text, end=end)
+            return text, above, self.below.texts.tokens(messages.below, text, end=end), messages.notes
         except Unscorable as problem:
             return problem
 
@@ -202,24 +211,17 @@ class DensityRatio(Ratio):
                 return said
         return self.keywords(turns)
 
-    def messages(self, case: Case) -> tuple[Turns, Turns]:
+    def messages(self, case: Case) -> Messages:
         turns = _with_system(case.turns, self.system)
-        if self.preset == "cdr" and (domain := self.domain(case.turns)) in self.instructed:
-            turns = self._instructed(turns, domain)
-        return turns, turns
-
-    def notes(self, case: Case) -> dict[str, Any]:
         if self.preset == "plain":
-            return {}
-        domain = self.domain(case.turns)
-        shown = self.exemplars(case.turns, domain) if domain in self.instructed else None
-        return {"domain": domain, "exemplar": None if shown is None else shown.digest}
-
-    def _instructed(self, turns: Turns, domain: str) -> Turns:
-        turns = _with_system(turns, self._instructions[domain])
-        if (shown := self.exemplars(turns, domain)) is not None and turns[-1]["role"] == "user":
+            return Messages(turns, turns, {})
+        domain, shown = self.domain(case.turns), None
+        if domain in self.instructed:
+            turns = _with_system(turns, self._instructions[domain])
+            shown = self.exemplars(case.turns, domain) if turns[-1]["role"] == "user" else None
+        if shown is not None:
             turns[-1]["content"] = shown.before(turns[-1]["content"], self._exemplar)
-        return turns
+        return Messages(turns, turns, {"domain": domain, "exemplar": None if shown is None else shown.digest})
 
 
 class ImplicitReward(Ratio):
@@ -243,8 +245,8 @@ class ContrastivePrompts(Ratio):
             for given, name in zip((good, bad), self.PROMPT_FILES, strict=True)
         )
 
-    def messages(self, case: Case) -> tuple[Turns, Turns]:
-        return _with_system(case.turns, self.good), _with_system(case.turns, self.bad)
+    def messages(self, case: Case) -> Messages:
+        return Messages(_with_system(case.turns, self.good), _with_system(case.turns, self.bad), {})
 
 
 def _with_system(turns: Turns, text: str) -> Turns:

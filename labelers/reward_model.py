@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import isclose
 from typing import Any, Literal
 
-from labelers.logprobs import Source, Texts, Tokens, Unscorable, models
+from labelers.logprobs import Cache, InMemory, Score, Source, Texts, Tokens, Unscorable, models
+from labelers.logprobs.cache import key
 from labelers.logprobs.engine import BUDGET, states
 from labelers.logprobs.packing import Batch, alone, pack
 from labelers.pointwise import Case, Pointwise, Scored
@@ -39,6 +40,7 @@ class RewardModel(Pointwise):
         slope: float = 1.0,
         tie: float = 0.0,
         resident: bool = False,
+        cache: Cache | None = None,
     ) -> None:
         from transformers import AutoConfig
 
@@ -54,7 +56,10 @@ class RewardModel(Pointwise):
         if not self.weights or not set(self.weights) <= set(self.attributes):
             raise ValueError(f"weights are needed for some of {', '.join(self.attributes)}; given: {self.weights}")
         self.budget, self.layout, self.slope, self.tie, self.resident = budget, layout, slope, tie, resident
+        self.cache = InMemory() if cache is None else cache
         self.model: Any = None
+        # Texts that the head has really seen.
+        self.computed = 0
         self._packed: bool | None = None
 
     @property
@@ -64,7 +69,7 @@ class RewardModel(Pointwise):
     def score(self, cases: Sequence[Case]) -> list[list[Scored]]:
         asked = [[self._tokens(case, text) for text in case.responses] for case in cases]
         texts = dict.fromkeys(tokens for each in asked for tokens in each if isinstance(tokens, Tokens))
-        found = dict(self._values(list(texts)))
+        found = self._found(list(texts))
         return [
             [
                 Scored(None, problem=str(tokens)) if isinstance(tokens, Unscorable) else self._scored(found[tokens])
@@ -83,6 +88,18 @@ class RewardModel(Pointwise):
         by_name = dict(zip(self.attributes, values, strict=True))
         value = sum(weight * by_name[name] for name, weight in self.weights.items())
         return Scored(value, attributes=by_name if len(by_name) > 1 else {})
+
+    def _found(self, texts: Sequence[Tokens]) -> dict[Tokens, Sequence[float]]:
+        """The head's numbers, out of the cache where it has them. A `Score` holds them in `per_token`."""
+        options = f"{models.place(self.source)[1]} head"
+        keys = {tokens: key(self.identity, options, tokens) for tokens in texts}
+        known = self.cache.get(list(keys.values()))
+        found = {tokens: known[each].per_token or () for tokens, each in keys.items() if each in known}
+        for tokens, values in self._values([tokens for tokens in texts if tokens not in found]):
+            self.cache.put({keys[tokens]: Score(values[0], len(values), tuple(values))})
+            self.computed += 1
+            found[tokens] = values
+        return found
 
     def _values(self, texts: Sequence[Tokens]) -> Iterator[tuple[Tokens, list[float]]]:
         """The head's numbers for each text."""

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-# What one chunk's logits may take in fp32. On a CPU they should stay in the cache that the next pass reads them from.
-CHUNK_BYTES = {"cpu": 16 * 2**20, "cuda": 512 * 2**20}
+# What one chunk's logits may take in fp32. Few rows make a slow product: on one core 128 rows × 152k tokens ran at 54
+# GFLOP/s and 16 rows at 23, while the log-sum-exp after it is a tenth to a fifth of the time at any size.
+CHUNK_BYTES = {"cpu": 64 * 2**20, "cuda": 512 * 2**20}
+FEWEST_ROWS = 64
 
 
 def logprobs(model: Any, hidden: Tensor, targets: Tensor, *, temperature: float = 1.0) -> Tensor:
@@ -16,7 +18,7 @@ def logprobs(model: Any, hidden: Tensor, targets: Tensor, *, temperature: float 
     import torch
 
     head, config = model.get_output_embeddings(), model.config.get_text_config()
-    chunk = max(16, CHUNK_BYTES.get(hidden.device.type, CHUNK_BYTES["cpu"]) // (4 * config.vocab_size))
+    chunk = max(FEWEST_ROWS, CHUNK_BYTES.get(hidden.device.type, CHUNK_BYTES["cpu"]) // (4 * config.vocab_size))
     out = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
     for start in range(0, len(targets), chunk):
         part = slice(start, start + chunk)

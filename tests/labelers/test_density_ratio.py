@@ -156,7 +156,8 @@ def test_chat_is_scored_plainly_and_other_domains_get_their_instruction():
     )
     assert labeler.messages(chat)[0] == chat.turns
     for case, begins in ((reasoning, "You are an exact"), (safety, "You are a careful")):
-        above, below = labeler.messages(case)
+        above, below, notes = labeler.messages(case)
+        assert notes == {"domain": "reasoning" if case is reasoning else "safety", "exemplar": None}
         assert above == below and above[0]["role"] == "system" and above[0]["content"].startswith(begins)
         assert above[1:] == case.turns
     ((scored,),) = labeler.score([reasoning])
@@ -189,6 +190,9 @@ def test_a_router_is_asked_and_keywords_stand_in_for_it():
     turns = [{"role": "user", "content": "write python code"}]
     assert DensityRatio(*sides(), router=lambda _turns: " Safety\n").domain(turns) == "safety"
     assert DensityRatio(*sides(), router=lambda _turns: "I think it is safety").domain(turns) == "reasoning"
+    calls = []
+    DensityRatio(*sides(), preset="cdr", router=lambda _turns: calls.append(1) or "chat").judge([pair(GOOD, BAD)] * 3)
+    assert len(calls) == 3, "once a prompt, not once a response"
 
 
 # Its relatives

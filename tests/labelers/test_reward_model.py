@@ -8,6 +8,7 @@ import torch  # noqa: E402
 import transformers  # noqa: E402
 
 from labelers.base import Outcome  # noqa: E402
+from labelers.logprobs import SQLite  # noqa: E402
 from labelers.pointwise import Case  # noqa: E402
 from labelers.reward_model import RewardModel  # noqa: E402
 from tests.labelers import tiny_models as tiny  # noqa: E402
@@ -73,6 +74,15 @@ def test_equal_scores_are_a_tie_and_the_verdict_mirrors(scalar):
     assert [v.outcome for v in (straight[0], turned[0], straight[2])] == [Outcome.TIE] * 3
     assert straight[1].p_b == pytest.approx(1 - turned[1].p_b)
     assert straight[1].outcome != Outcome.TIE
+
+
+def test_nothing_is_scored_twice(scalar, tmp_path):
+    source = {"name": str(scalar[0]), "device": "cpu"}
+    first = RewardModel(source, cache=SQLite(tmp_path / "scores.sqlite"))
+    verdicts = first.judge([pair("yes.", "42"), pair("42", "yes.")])
+    again = RewardModel(source, cache=SQLite(tmp_path / "scores.sqlite"))
+    assert again.judge([pair("yes.", "42")]) == verdicts[:1]
+    assert (first.computed, again.computed, again.model) == (2, 0, None)
 
 
 def test_several_numbers_are_attributes(tmp_path):

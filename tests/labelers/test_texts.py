@@ -63,6 +63,21 @@ def test_a_template_without_a_mark_of_the_end_gets_the_tokenizers():
     assert read("mistral", tokens.context).endswith("assistant:")
 
 
+def test_a_thought_block_that_a_template_puts_in_is_no_part_of_the_response():
+    """As Qwen 3's: an empty block before the answer; of an answer that thinks, only what comes after is kept."""
+    said = "message['content'].split('</think>')[-1]"
+    template = CHATML.replace(
+        "+ message['content'] +",
+        "+ ('<think></think>\\n' if message['role'] == 'assistant' else '') + " + said + " +",
+    )
+    texts = Texts(tiny.tokenizer("chatml"), template)
+    tokens = texts.tokens(ASK, "yes.")
+    assert read("chatml", tokens.context).endswith("assistant\n<think></think>\n")
+    assert read("chatml", tokens.response) == "yes.<|im_end|>"
+    thinking = texts.tokens(ASK, "no</think>yes.")
+    assert read("chatml", thinking.response) == "no</think>yes.<|im_end|>", "scored as it is, not as it is rewritten"
+
+
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_what_follows_the_response_is_a_choice(family):
     texts = Texts(tiny.tokenizer(family))
