@@ -94,7 +94,9 @@ class RewardModel(Pointwise):
         options = f"{models.place(self.source)[1]} head"
         keys = {tokens: key(self.identity, options, tokens) for tokens in texts}
         known = self.cache.get(list(keys.values()))
-        found = {tokens: known[each].per_token or () for tokens, each in keys.items() if each in known}
+        found: dict[Tokens, Sequence[float]] = {
+            tokens: known[each].per_token or () for tokens, each in keys.items() if each in known
+        }
         for tokens, values in self._values([tokens for tokens in texts if tokens not in found]):
             self.cache.put({keys[tokens]: Score(values[0], len(values), tuple(values))})
             self.computed += 1
