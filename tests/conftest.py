@@ -1,4 +1,5 @@
 import pytest
+from django.utils import translation
 
 
 @pytest.fixture(autouse=True)
@@ -8,6 +9,13 @@ def plain_static_files(settings):
         **settings.STORAGES,
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
     }
+
+
+@pytest.fixture(autouse=True)
+def language():
+    """A page in another language leaves it set in the thread that served it, here the one of all tests."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture(autouse=True)

@@ -113,7 +113,7 @@ def settle(review: Review, given: Mapping[str, Any], *, note: str = "") -> Judgm
     review.judgment = _judgment(review, protocol, answer)
     review.state, review.closed_at = Review.State.SETTLED, now()
     review.save(update_fields=["judgment", "state", "closed_at"])
-    if note:
+    if note and review.reviewer.user:
         comment(review.project, review.reviewer.user, review.comparison, note)
     return review.judgment
 
@@ -145,7 +145,7 @@ def reopen(review: Review) -> Review:
     if Review.objects.filter(comparison=review.comparison_id, state=Review.State.OPEN).exists():
         raise ReviewRefused(_("The comparison is under review again already."))
     if review.judgment:
-        Judgment.objects.filter(pk=review.judgment_id).update(
+        Judgment.objects.filter(pk=review.judgment.pk).update(
             is_current=False, aggregated=False, provenance={**review.judgment.provenance, "withdrawn": True}
         )
     review.judgment, review.state, review.closed_at, review.touched_at = None, Review.State.OPEN, None, now()
@@ -180,7 +180,7 @@ def answered(judgment: Judgment) -> int:
     return waiting.update(answered_at=now())
 
 
-def comment(project: Project, author: User | None, comparison: Comparison, words: str) -> Comment:
+def comment(project: Project, author: User, comparison: Comparison, words: str) -> Comment:
     """Add a remark to the thread. The same words by the same person within a minute are one remark sent twice."""
     recent = comparison.comments.filter(author=author, text=words, created_at__gt=now() - timedelta(minutes=1))
     return recent.first() or Comment.objects.create(project=project, author=author, comparison=comparison, text=words)
@@ -227,7 +227,7 @@ def decide(contested: Contest, user: User, *, upheld: bool, reply: str) -> Conte
         contested.refresh_from_db()
         return contested
     if upheld and found.gold:
-        Gold.objects.filter(pk=found.gold_id, retired_at=None).update(retired_at=now())
+        Gold.objects.filter(pk=found.gold.pk, retired_at=None).update(retired_at=now())
         quality.regrade_gold(found.gold)
     if upheld and found.review and found.review.state == Review.State.SETTLED:
         reopen(found.review)

@@ -122,11 +122,11 @@ def _answer(
 
 
 def _ranking(ranking: dict[str, Any]) -> str:
-    """ "B > A = C", or best and worst."""
+    """The order as in B > A = C, or best and worst."""
     letters = protocols.SIDES.upper()
     if "ranks" not in ranking:
         return _("best %(best)s, worst %(worst)s") % {end: letters[ranking[end]] for end in ("best", "worst")}
-    places = {rank: [] for rank in sorted(ranking["ranks"])}
+    places: dict[int, list[str]] = {rank: [] for rank in sorted(ranking["ranks"])}
     for letter, rank in zip(letters, ranking["ranks"], strict=False):
         places[rank].append(letter)
     return " > ".join(" = ".join(shared) for shared in places.values())

@@ -207,7 +207,7 @@ def thread(request: HttpRequest, project_id: int, comparison_id: int) -> HttpRes
         return render(request, "404.html", status=404)
     form = Words(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        steps.comment(project, rater.user, comparison, form.cleaned_data["words"])
+        steps.comment(project, request.user, comparison, form.cleaned_data["words"])  # type: ignore[arg-type]
         return redirect("thread", project.pk, comparison.pk)
     context = {
         "project": project,
