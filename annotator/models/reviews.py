@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Self
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils.timezone import now
@@ -11,6 +14,15 @@ from annotator.models.labelers import Rater
 from annotator.models.people import User
 from annotator.models.projects import Project
 from annotator.models.standards import Gold
+
+# An opened review that nobody went on with goes to whoever opens it next.
+IDLE = timedelta(hours=2)
+
+
+class ReviewQuerySet(models.QuerySet["Review"]):
+    def at_work(self) -> Self:
+        """Open ones that somebody is at now."""
+        return self.filter(state=Review.State.OPEN, touched_at__gt=now() - IDLE)
 
 
 class Review(models.Model):
@@ -36,6 +48,8 @@ class Review(models.Model):
     judgment = models.ForeignKey(Judgment, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     closed_at = models.DateTimeField(null=True)
+
+    objects = ReviewQuerySet.as_manager()
 
     class Meta:
         constraints = [

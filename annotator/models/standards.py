@@ -113,6 +113,11 @@ class Gold(models.Model):
     def __str__(self) -> str:
         return f"{self.use}: {self.comparison_id}"
 
+    @property
+    def words(self) -> str:
+        """The right answers, in the comparison's own order."""
+        return ", ".join(str(self.Better(better).label) for better in self.better)
+
     def accepts(self, outcome: str, level: int | None, attributes: dict[str, Any]) -> bool:
         """Whether an answer in the comparison's own order is right."""
         if outcome == self.Better.NEITHER:

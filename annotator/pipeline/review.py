@@ -33,10 +33,8 @@ from annotator.models import (
     Review,
     User,
 )
+from annotator.models.reviews import IDLE
 from annotator.pipeline import assign, judge, quality
-
-# An opened review that nobody went on with goes to whoever opens it next.
-IDLE = timedelta(hours=2)
 
 
 class ReviewRefused(Exception):
@@ -142,14 +140,16 @@ def reopen(review: Review) -> Review:
     review = Review.objects.select_for_update(of=("self",)).get(pk=review.pk)
     if review.state == Review.State.OPEN:
         return review
-    if Review.objects.filter(comparison=review.comparison_id, state=Review.State.OPEN).exists():
-        raise ReviewRefused(_("The comparison is under review again already."))
     if review.judgment:
         Judgment.objects.filter(pk=review.judgment.pk).update(
             is_current=False, aggregated=False, provenance={**review.judgment.provenance, "withdrawn": True}
         )
     review.judgment, review.state, review.closed_at, review.touched_at = None, Review.State.OPEN, None, now()
-    review.save(update_fields=["judgment", "state", "closed_at", "touched_at"])
+    try:
+        with transaction.atomic():
+            review.save(update_fields=["judgment", "state", "closed_at", "touched_at"])
+    except IntegrityError:
+        raise ReviewRefused(_("The comparison is under review again already.")) from None
     return review
 
 
@@ -206,8 +206,11 @@ def contest(rater: Rater, words: str, *, gold: Gold | None = None, review: Revie
 
 
 def has_judged(rater: Rater, comparison: Comparison) -> bool:
-    """What opens a comparison's thread to an annotator: their own answer to it, or to its place in onboarding."""
-    judged = Judgment.objects.filter(rater=rater, comparison=comparison).exists()
+    """What opens a comparison's thread to an annotator: their own answer to it, or to its place in onboarding.
+
+    An answer that can still be taken back opens nothing: it could be given again with what was read.
+    """
+    judged = Judgment.objects.final().filter(rater=rater, comparison=comparison, is_current=True).exists()
     gold = Gold.objects.filter(comparison=comparison).values_list("pk", flat=True).first()
     if judged or gold is None:
         return judged

@@ -9,6 +9,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
+from annotator import protocols
 from annotator.models import (
     Comparison,
     Contest,
@@ -53,9 +54,7 @@ def disputed(project: Project, after: tuple[float, int] | None = None) -> list[D
     page = list(found.select_related("prompt")[:PAGE])
     reviewers = {
         review.comparison_id: review.reviewer
-        for review in Review.objects.filter(comparison__in=page, state=Review.State.OPEN).select_related(
-            "reviewer__user"
-        )
+        for review in Review.objects.at_work().filter(comparison__in=page).select_related("reviewer__user")
     }
     return [_line(comparison, reviewers.get(comparison.pk)) for comparison in page]
 
@@ -70,8 +69,9 @@ def first(project: Project, rater: Rater) -> Comparison | None:
     own = Review.objects.filter(project=project, reviewer=rater, state=Review.State.OPEN).order_by("pk").first()
     if own:
         return own.comparison
-    at_it = Exists(Review.objects.filter(comparison=OuterRef("pk"), state=Review.State.OPEN))
-    return _queue(project).filter(~at_it).order_by("agreed", "pk").first()
+    at_it = Exists(Review.objects.at_work().filter(comparison=OuterRef("pk")))
+    # What is contested waits for a decision, not for a second settlement.
+    return _queue(project).filter(~at_it, is_contested=False).order_by("agreed", "pk").first()
 
 
 def _queue(project: Project) -> QuerySet[Any, Any]:
@@ -114,15 +114,27 @@ def _line(comparison: Any, reviewer: Rater | None) -> Disputed:
     )
 
 
-def votes(review: Review) -> list[Said]:
-    """All current answers of people and of AI that reads, on the reviewer's screen sides."""
+@dataclass(frozen=True)
+class Vote:
+    """What one rater said, on the reviewer's screen sides; their words may mean the sides as they had them."""
+
+    said: Said
+    had_other_order: bool
+
+
+def votes(review: Review) -> list[Vote]:
+    """All current answers of people and of AI that reads."""
     current = Judgment.objects.filter(comparison=review.comparison_id, is_current=True)
     for pattern in UNPOOLED:
         kind = pattern.rstrip("%")
         current = current.exclude(rater__labeler_version__labeler__kind__startswith=kind)
     shown = current.exclude(purpose=Purpose.REVIEW, rater=review.reviewer_id).exclude(outcome=Outcome.ABSTAIN)
-    rows = shown.select_related("rater__user", "rater__labeler_version__labeler", "protocol")
-    return [said_of(judgment, order_of(review)) for judgment in rows.order_by("-rater__kind", "id")]
+    rows = shown.select_related("rater__user", "rater__labeler_version__labeler", "protocol", "assignment")
+    order = order_of(review)
+    return [
+        Vote(said_of(judgment, order), order_seen(judgment, review.comparison) not in (None, order))
+        for judgment in rows.order_by("-rater__kind", "id")
+    ]
 
 
 def settled(review: Review) -> Said | None:
@@ -131,7 +143,19 @@ def settled(review: Review) -> Said | None:
 
 def order_of(review: Review) -> tuple[int, ...]:
     """Own places of the responses on the reviewer's screen, first on screen first."""
-    return tuple(review.shown_order or ((0, 1) if review.a_first else (1, 0)))
+    definition = protocols.read(review.project.protocol.definition)
+    count = 2 + review.comparison.candidates_count
+    return protocols.on_screen(definition, a_first=review.a_first, shown_order=review.shown_order, count=count)
+
+
+def order_seen(judgment: Judgment, comparison: Comparison) -> tuple[int, ...] | None:
+    """The same of whoever gave `judgment`; None where nobody knows (AI, imported)."""
+    if judgment.a_first is None or judgment.protocol is None:
+        return None
+    definition = protocols.read(judgment.protocol.definition)
+    shown = judgment.assignment.shown_order if judgment.assignment else None
+    count = 2 + comparison.candidates_count
+    return protocols.on_screen(definition, a_first=judgment.a_first, shown_order=shown, count=count)
 
 
 def closed(project: Project) -> list[Review]:
@@ -156,6 +180,7 @@ class Thread:
     comments: list[Any]
     mine: Said | None
     settled: Said | None
+    reviewer_had_other_order: bool
     review: Review | None
     returned: Return | None
     contest: Contest | None
@@ -168,16 +193,17 @@ class Thread:
 def thread(comparison: Comparison, rater: Rater) -> Thread:
     """The remarks, `rater`'s own answer, and how it was settled."""
     own = comparison.judgments.filter(rater=rater, is_current=True).exclude(purpose=Purpose.REVIEW)
-    mine = own.select_related("rater__user", "protocol").order_by("round").first()
+    mine = own.select_related("rater__user", "protocol", "assignment").order_by("round").first()
     review = comparison.reviews.filter(state=Review.State.SETTLED).select_related("judgment__protocol").last()
     settled = review.judgment if review else None
     contested = comparison.contests.filter(rater=rater).order_by("-pk").first()
     # As this person saw it.
-    order = (1, 0) if mine and mine.a_first is False else (0, 1)
+    order = (order_seen(mine, comparison) if mine else None) or (0, 1)
     return Thread(
         list(comparison.comments.select_related("author").order_by("pk")),
         said_of(mine, order) if mine else None,
         said_of(settled, order) if settled else None,
+        review is not None and order_of(review) != order,
         review,
         Return.objects.filter(judgment__comparison=comparison, rater=rater, answered_at=None).first(),
         contested,

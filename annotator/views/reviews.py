@@ -138,9 +138,13 @@ def review_answer(request: HttpRequest, project_id: int, review_id: int) -> Http
     project = access.project_or_404(request, project_id, access.REVIEWERS)
     found = _own(request, project, review_id)
     given: dict[str, Any] = {}
+    # What a second press of Enter sends is the blind answer still: it must not settle what was not seen.
+    stage = "blind" if found.revealed_at is None else "settle"
+    if request.POST.get("stage") != stage:
+        return redirect("review", project.pk, found.pk)
     try:
         given = seat.read(request).given
-        if found.revealed_at is None:
+        if stage == "blind":
             steps.answer_blind(found, given)
             return redirect("review", project.pk, found.pk)
         steps.settle(found, given, note=request.POST.get("note", "").replace("\x00", "").strip()[:5000])

@@ -6,8 +6,21 @@ import pytest
 from django.utils.timezone import now
 
 from annotator import protocols
-from annotator.models import Assignment, Comment, Contest, Gold, Judgment, Label, Return, Review, Standards, Standing
-from annotator.pipeline import aggregate, quality, review
+from annotator.models import (
+    Assignment,
+    Candidate,
+    Comment,
+    Contest,
+    Gold,
+    Judgment,
+    Label,
+    Response,
+    Return,
+    Review,
+    Standards,
+    Standing,
+)
+from annotator.pipeline import aggregate, judge, quality, review
 from annotator.readings import reviews as reading
 from tests.builders import make_comparison, make_judgment, make_labeler, make_member, make_person, make_project
 
@@ -17,13 +30,15 @@ pytestmark = pytest.mark.django_db
 class Case:
     """Two people disagree on a comparison; a reviewer is there."""
 
-    def __init__(self, preset="multipref"):
+    def __init__(self, preset="multipref", levels=(-2, 2)):
         self.project = make_project(preset)
         aggregate.default_recipe(self.project)
         self.comparison = make_comparison(self.project, votes_wanted=2)
         self.users = {name: make_member(self.project, role) for name, role in ROLES.items()}
         self.raters = {name: make_person(self.project, user) for name, user in self.users.items()}
-        self.votes = [make_judgment(self.comparison, self.raters[n], v) for n, v in (("ann", -2), ("bob", 2))]
+        self.votes = [
+            make_judgment(self.comparison, self.raters[n], v) for n, v in zip(("ann", "bob"), levels, strict=True)
+        ]
         aggregate.aggregate()
 
     @property
@@ -33,6 +48,10 @@ class Case:
     def label(self):
         aggregate.aggregate()
         return Label.objects.get(comparison=self.comparison, recipe__is_default=True)
+
+    def seat(self, name, **fields):
+        about = {"project": self.project, "comparison": self.comparison, "rater": self.raters[name]}
+        return Assignment.objects.create(leased_until=now(), a_first=True, state="judged", **about, **fields)
 
     def open(self):
         return review.open_review(self.project, self.reviewer, self.comparison)
@@ -105,12 +124,15 @@ def test_votes_are_in_nobodys_view_before_the_reviewer_has_answered(client):
     address = page.redirect_chain[-1][0]
     assert b"because-of-ann" not in page.content and str(case.users["ann"]).encode() not in page.content
     opened = Review.objects.get()
-    answer = {"level": shown(opened, 1)["level"], "outcome": "level"}
-    refused = client.post(address + "answer", {"outcome": "level"})
+    answer = {"level": shown(opened, 1)["level"], "outcome": "level", "stage": "blind"}
+    refused = client.post(address + "answer", {"outcome": "level", "stage": "blind"})
     assert refused.status_code == 422 and b"because-of-ann" not in refused.content
-    page = client.post(address + "answer", answer, follow=True)
-    assert b"because-of-ann" in page.content
-    client.post(address + "answer", {**answer, "level": -answer["level"]})
+    for _twice in range(2):
+        page = client.post(address + "answer", answer, follow=True)
+        assert b"because-of-ann" in page.content
+    opened.refresh_from_db()
+    assert opened.state == "open", "a second Enter settles nothing that was not seen"
+    client.post(address + "answer", {**answer, "level": -answer["level"], "stage": "settle"})
     opened.refresh_from_db()
     assert (opened.state, opened.judgment.level) == ("settled", -1)
     assert opened.blind["level"] == answer["level"], "what was answered blind is kept"
@@ -124,7 +146,7 @@ def test_the_reviewers_words_about_votes_follow_their_screen():
     for a_first in (True, False):
         Review.objects.filter(pk=opened.pk).update(a_first=a_first)
         opened.refresh_from_db()
-        said = {each.judgment.rater: each.words for each in reading.votes(opened)}
+        said = {each.said.judgment.rater: each.said.words for each in reading.votes(opened)}
         assert null not in said, "what reads nothing has nothing to say to a reviewer"
         assert said[case.raters["ann"]] == ("A is clearly better" if a_first else "B is clearly better")
 
@@ -149,7 +171,11 @@ def test_one_reviewer_at_a_time_until_they_leave_it():
     review.answer_blind(opened, shown(opened, 1))
     with pytest.raises(review.ReviewRefused):
         review.open_review(case.project, case.raters["lea"], case.comparison)
+    assert reading.disputed(case.project)[0].reviewer == case.reviewer
+    assert reading.first(case.project, case.raters["lea"]) is None
     Review.objects.update(touched_at=now() - 2 * review.IDLE)
+    assert reading.disputed(case.project)[0].reviewer is None
+    assert reading.first(case.project, case.raters["lea"]) == case.comparison
     taken = review.open_review(case.project, case.raters["lea"], case.comparison)
     assert (taken.pk, taken.reviewer, taken.blind, taken.revealed_at) == (opened.pk, case.raters["lea"], {}, None)
     assert reading.first(case.project, case.reviewer) is None
@@ -208,10 +234,7 @@ def test_a_contested_settlement_is_opened_again_when_upheld():
 def test_a_contested_gold_answer_is_retired_only_when_upheld(upheld):
     case = Case()
     gold = Gold.objects.create(project=case.project, comparison=case.comparison, better=["a"])
-    lease = {"leased_until": now(), "a_first": True, "state": "judged"}
-    seat = Assignment.objects.create(
-        project=case.project, comparison=case.comparison, rater=case.raters["bob"], **lease
-    )
+    seat = case.seat("bob")
     Judgment.objects.filter(pk=case.votes[1].pk).update(assignment=seat, effective_at=now() - timedelta(minutes=1))
     # The answer was known when it was given.
     Gold.objects.update(created_at=now() - timedelta(hours=1))
@@ -237,3 +260,48 @@ def test_a_known_answer_is_contested_where_it_was_explained_and_nowhere_else(cli
     assert b"It <em>is</em>." in client.get(address).content
     page = client.post(address, {"words": "B is right."}, follow=True)
     assert b"B is right." in page.content and Contest.objects.get().gold == gold
+
+
+def test_an_answer_that_can_be_taken_back_opens_no_thread(client):
+    case = Case()
+    settled = case.settled(1)
+    gold = Gold.objects.create(project=case.project, comparison=case.comparison, better=["a"])
+    lease = {"leased_until": now(), "a_first": True, "state": "judged"}
+    seat = Assignment.objects.create(
+        project=case.project, comparison=case.comparison, rater=case.raters["cem"], **lease
+    )
+    fresh = {"assignment": seat, "effective_at": now() + judge.UNDO}
+    judgment = make_judgment(case.comparison, case.raters["cem"], 1, **fresh)
+    client.force_login(case.users["cem"])
+    pages = [
+        f"/projects/{case.project.pk}/comparisons/{case.comparison.pk}/thread",
+        f"/projects/{case.project.pk}/golds/{gold.pk}/contest",
+    ]
+    assert {client.get(page).status_code for page in pages} == {404}
+    with pytest.raises(review.ReviewRefused):
+        review.contest(case.raters["cem"], "No.", review=settled)
+    Judgment.objects.filter(pk=judgment.pk).update(effective_at=now() - timedelta(minutes=1))
+    assert {client.get(page).status_code for page in pages} == {200}
+    judge_undone = Judgment.objects.filter(pk=judgment.pk)
+    judge_undone.update(is_current=False)
+    assert {client.get(page).status_code for page in pages} == {404}
+
+
+def test_a_rankings_thread_has_the_letters_that_were_on_screen():
+    case = Case("ranking", (-1, 1))
+    for letter in "cde":
+        response = Response.objects.create(
+            prompt=case.comparison.prompt, external_id=letter, text=letter, text_hash=letter
+        )
+        Candidate.objects.create(comparison=case.comparison, response=response, place="abcde".index(letter))
+    case.comparison.candidates_count = 3
+    case.comparison.save()
+    order = [2, 4, 0, 1, 3]
+    lease = {"leased_until": now(), "a_first": True, "state": "judged", "shown_order": order}
+    seat = Assignment.objects.create(
+        project=case.project, comparison=case.comparison, rater=case.raters["cem"], **lease
+    )
+    # On screen A > B > C > D > E.
+    own = [order.index(place) + 1 for place in range(5)]
+    make_judgment(case.comparison, case.raters["cem"], -1, assignment=seat, a_first=True, ranking={"ranks": own})
+    assert reading.thread(case.comparison, case.raters["cem"]).mine.words == "A > B > C > D > E"
