@@ -3,10 +3,12 @@
 
 Seat.cover = (() => {
   const shown = new Set(Seat.store.read("uncovered") || []);
+  // A leased comparison has a number of its own; what is practised or reviewed is told by its address.
+  const name = (comparison) => Number(comparison.dataset.assignment) || comparison.dataset.raw;
   const isCovered = (comparison) => Boolean(comparison?.classList.contains("covered"));
 
   function show(comparison) {
-    shown.add(Number(comparison.dataset.assignment));
+    shown.add(name(comparison));
     Seat.store.write("uncovered", [...shown].slice(-50));
     comparison.classList.remove("covered");
     comparison.querySelector("h1")?.focus({ preventScroll: true });
@@ -15,7 +17,7 @@ Seat.cover = (() => {
   // `leave(url, fields)` gives the comparison away.
   function setUp(comparison, leave) {
     const cover = comparison.querySelector(".cover");
-    if (!cover || shown.has(Number(comparison.dataset.assignment))) return;
+    if (!cover || shown.has(name(comparison))) return;
     comparison.classList.add("covered");
     cover.addEventListener("click", (event) => {
       const button = event.target.closest("[data-cover]");
