@@ -38,13 +38,127 @@ _NINE = [
 ]
 _THREE = [[-1, "A is better"], [0, "Tie"], [1, "B is better"]]
 
-# What may be wrong with a comparison whatever the question is; HelpSteer2's annotators report the first four too.
+# What may be wrong with a comparison whatever the question is.
 FLAGS = [
     ["pii", "Personal data"],
     ["language", "Wrong language"],
     ["unsafe", "Unsafe"],
     ["identity", "Says which model it is"],
     ["expert", "Needs an expert"],
+]
+
+# The attributes of HelpSteer2 (arXiv 2406.08673, appendix on guidelines), its definitions in our words and examples.
+_HELPSTEER2: list[dict[str, Any]] = [
+    {
+        "key": "helpfulness",
+        "label": "Helpfulness",
+        "help": "How far it gives the person what they came for.",
+        "minimum": 0,
+        "maximum": 4,
+        "anchors": [
+            {"label": "not helpful", "meaning": "Misses what was asked; nothing in it is of use."},
+            {
+                "label": "barely",
+                "meaning": "Mostly beside the point; a small part is of use.",
+                "example": "*How do I get red wine out of wool?* It explains tannins and ends: “Rinse early.”",
+            },
+            {"label": "partly", "meaning": "Helps in part and misses the goal in some respect."},
+            {
+                "label": "mostly",
+                "meaning": "Does what was asked; it could be done better.",
+                "example": "It names cold water and vinegar and does not say that wool must not be rubbed.",
+            },
+            {"label": "fully helpful", "meaning": "Does what was asked, as it was meant; nothing is left to wish for."},
+        ],
+    },
+    {
+        "key": "correctness",
+        "label": "Correctness",
+        "help": "Right facts, and everything that was asked for.",
+        "minimum": 0,
+        "maximum": 4,
+        "anchors": [
+            {"label": "wrong", "meaning": "All of it is wrong, made up, or no answer."},
+            {"label": "mostly wrong", "meaning": "Something is right; most is wrong or missing."},
+            {
+                "label": "mixed",
+                "meaning": "Right and wrong side by side, or a key part is missing.",
+                "example": "*Which moons has Mars, and when were they found?* “Phobos, Deimos; in 1977.” It was 1877.",
+            },
+            {
+                "label": "mostly right",
+                "meaning": "Right but for a slip or a small gap.",
+                "example": "“Phobos and Deimos, in August 1877, on one night.” Six days lay between them.",
+            },
+            {"label": "right", "meaning": "Right throughout, and nothing asked for is missing."},
+        ],
+    },
+    {
+        "key": "coherence",
+        "label": "Coherence",
+        "help": "How well it hangs together, right or wrong.",
+        "minimum": 0,
+        "maximum": 4,
+        "anchors": [
+            {"label": "incoherent", "meaning": "Cannot be understood."},
+            {
+                "label": "hard to follow",
+                "meaning": "Jumps or contradicts itself; only parts are clear.",
+                "example": "“First soak the beans. Beans need no soaking. Soak them, as said, after cooking.”",
+            },
+            {"label": "a little unclear", "meaning": "Can be followed, with some effort in places."},
+            {
+                "label": "clear",
+                "meaning": "Clear but for a detail.",
+                "example": "Seven steps in order; the fifth uses a pan that no step has taken out.",
+            },
+            {"label": "very clear", "meaning": "Clear throughout; nothing contradicts itself."},
+        ],
+    },
+    {
+        "key": "complexity",
+        "label": "Complexity",
+        "help": "What a reader must know. More is not better.",
+        "minimum": 0,
+        "maximum": 4,
+        "anchors": [
+            {"label": "basic", "meaning": "Children understand it.", "example": "“Plants make food from light.”"},
+            {"label": "simple", "meaning": "Takes a few years of school."},
+            {
+                "label": "intermediate",
+                "meaning": "Takes a finished school education.",
+                "example": "“With light, chlorophyll turns water and carbon dioxide into sugar.”",
+            },
+            {"label": "advanced", "meaning": "Takes some study of the field."},
+            {
+                "label": "expert",
+                "meaning": "Written as professionals write to each other.",
+                "example": "“The proton gradient across the thylakoid membrane drives ATP synthase.”",
+            },
+        ],
+    },
+    {
+        "key": "verbosity",
+        "label": "Verbosity",
+        "help": "How long it is for what was asked. More is not better.",
+        "minimum": 0,
+        "maximum": 4,
+        "anchors": [
+            {
+                "label": "succinct",
+                "meaning": "As short as can be.",
+                "example": "*What is the capital of Mali?* “Bamako.”",
+            },
+            {"label": "short", "meaning": "Rather short; detail is left out."},
+            {"label": "average", "meaning": "Neither short nor long for the question."},
+            {"label": "long", "meaning": "On the long side, not yet rambling."},
+            {
+                "label": "verbose",
+                "meaning": "Far longer than needed: wordy, repeated, full of asides.",
+                "example": "*What is the capital of Mali?* Three paragraphs on the Niger; Bamako comes last.",
+            },
+        ],
+    },
 ]
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -57,12 +171,14 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Hybrid Preferences (arXiv 2410.19133), Fig. 7: three aspects and overall on five levels, each with confidence.
     "multipref": {
         "question": "Overall, which response is better?",
+        "help": "Clearly: most people would say so. Slightly: there is something in it, and one may differ.",
         "levels": _FIVE,
         "confidence": True,
         "aspects": [
             {
                 "key": "helpful",
                 "label": "Helpfulness",
+                "help": "It does what was asked, as it was meant.",
                 "levels": _FIVE,
                 "confidence": True,
                 "reasons": [
@@ -77,6 +193,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             {
                 "key": "truthful",
                 "label": "Truthfulness",
+                "help": "What it claims is right, and it does not sound surer than it can be.",
                 "levels": _FIVE,
                 "confidence": True,
                 "reasons": [
@@ -88,6 +205,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             {
                 "key": "harmless",
                 "label": "Harmlessness",
+                "help": "It harms nobody, and does not refuse where there is no harm.",
                 "levels": _FIVE,
                 "confidence": True,
                 "reasons": [
@@ -103,16 +221,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "question": "Which response is better overall?",
         "levels": _SIX,
         "justification": "optional",
-        "attributes": [
-            {"key": key, "label": label, "minimum": 0, "maximum": 4, "anchors": anchors}
-            for key, label, anchors in (
-                ("helpfulness", "Helpfulness", ["not helpful", "barely", "partly", "mostly", "fully helpful"]),
-                ("correctness", "Correctness", ["wrong", "mostly wrong", "mixed", "mostly right", "right"]),
-                ("coherence", "Coherence", ["incoherent", "hard to follow", "a little unclear", "clear", "very clear"]),
-                ("complexity", "Complexity", ["basic", "simple", "intermediate", "advanced", "expert"]),
-                ("verbosity", "Verbosity", ["succinct", "short", "average", "long", "verbose"]),
-            )
-        ],
+        "attributes": _HELPSTEER2,
+        "flags": FLAGS,
     },
     # Chatbot Arena (arXiv 2403.04132): one question, four answers, nothing else in the way.
     "arena": {
@@ -133,6 +243,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # response (50 are about 250 characters) that opens with how helpful it is; an edit by those who have one to make.
     "helpsteer3": {
         "question": "Which response is better overall?",
+        "help": "Much: no contest. Slightly: both would do, one a little better.",
         "levels": _SEVEN,
         "justification": "required",
         "justification_min": 50,
@@ -237,12 +348,14 @@ PRESETS: dict[str, dict[str, Any]] = {
     "ranking": {
         "question": "Rank the responses, the best first.",
         "levels": _THREE,
+        "neither_words": "None is valid",
         "ranking": "full",
     },
     # Best-worst scaling (Louviere; arXiv 1712.01765): two choices among several order most of their pairs.
     "best-worst": {
         "question": "Which response is the best, which the worst?",
         "levels": _THREE,
+        "neither_words": "None is valid",
         "ranking": "best_worst",
     },
 }

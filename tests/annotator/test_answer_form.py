@@ -106,7 +106,7 @@ def test_what_is_written_and_marked_is_back_in_a_draft():
 
 def test_a_question_says_whether_there_is_more_to_read_about_it():
     citation = form_of("rag").aspects[0]
-    assert citation.explained and citation.help and not form_of("multipref").aspects[0].explained
+    assert citation.explained and citation.help and not form_of("plain").overall.explained
     (completeness,) = form_of("fine-grained").attributes
     assert completeness.explained and completeness.levels[3].meaning
     assert completeness.anchors[3] == (3, "complete")
