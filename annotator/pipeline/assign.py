@@ -27,7 +27,7 @@ from django.db.models.functions import Greatest
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
-from annotator.models import Assignment, Comparison, Flag, Plan, Project, Purpose, Rater, Standing
+from annotator.models import Assignment, Comparison, Flag, Plan, Project, Purpose, Rater, Review, Standing
 from annotator.pipeline import admission, extra
 from annotator.pipeline.admission import Admission
 from annotator.pipeline.extra import Offer
@@ -44,13 +44,22 @@ _HELD = """
     ORDER BY opened_at DESC NULLS LAST, id LIMIT %s
 """
 
+# Nobody votes who has learned the answer: from a tutorial or a qualification, or from the votes they saw in a review.
+# OFFSET 0 keeps each a look into one index for the row at hand: joined, the planner may read all of either table.
+_UNKNOWN_TO_ME = """
+      AND NOT EXISTS (SELECT FROM annotator_gold known
+                      WHERE known.comparison_id = c.id AND known.use <> 'hidden' AND known.retired_at IS NULL OFFSET 0)
+      AND NOT EXISTS (SELECT FROM annotator_review seen
+                      WHERE seen.comparison_id = c.id AND seen.reviewer_id = %(rater)s OFFSET 0)
+"""
 # A comparison that was skipped or judged by this person is not offered again; one whose lease ran out is.
-_OPEN_FOR_ME = """
+_OPEN_FOR_ME = f"""
     SELECT c.id FROM annotator_comparison c
     WHERE c.project_id = %(project)s AND c.places_open > 0
       AND NOT (c.harms && %(opted_out)s::varchar[])
       AND NOT EXISTS (SELECT FROM annotator_assignment mine
                       WHERE mine.comparison_id = c.id AND mine.rater_id = %(rater)s AND mine.state <> 'expired')
+      {_UNKNOWN_TO_ME}
 """
 # Behind my last comparison; somebody new starts at the head.
 _BEHIND_MY_LAST = """
@@ -75,7 +84,7 @@ _REOPENED = " AND c.reopened_at > %(nothing_left_at)s - interval '10 minutes' OR
 _UNLOCKED = " FOR NO KEY UPDATE OF c SKIP LOCKED"
 
 # Leases that were only fetched ahead, of comparisons I have not had.
-_TO_TAKE_OVER = """
+_TO_TAKE_OVER = f"""
     SELECT theirs.id, theirs.comparison_id
     FROM annotator_assignment theirs JOIN annotator_comparison c ON c.id = theirs.comparison_id
     WHERE theirs.project_id = %(project)s AND theirs.state = 'leased' AND theirs.opened_at IS NULL
@@ -84,6 +93,7 @@ _TO_TAKE_OVER = """
       AND NOT EXISTS (SELECT FROM annotator_assignment mine
                       WHERE mine.comparison_id = theirs.comparison_id AND mine.rater_id = %(rater)s
                         AND mine.state <> 'expired')
+      {_UNKNOWN_TO_ME}
     ORDER BY theirs.id LIMIT 1
 """
 
@@ -294,6 +304,8 @@ def _resumed(project: Project, rater: Rater) -> Assignment | None:
     with transaction.atomic():
         lock([last.comparison_id])
         free = last.purpose != Purpose.JUDGE or _has_place(last.comparison_id)
+        if Review.objects.filter(comparison=last.comparison_id, reviewer=rater).exists():
+            return None
         offer = Offer(last.comparison_id, last.purpose, last.round)
         return _lease(project, rater, offer, ahead=False) if free else None
 

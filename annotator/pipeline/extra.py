@@ -22,7 +22,12 @@ REPEATED_FROM = 200
 
 _draws = random.SystemRandom()
 
-_GOLD = """
+# What they have settled as a reviewer says nothing more about how they judge.
+_NOT_SETTLED_BY_ME = """
+      AND NOT EXISTS (SELECT FROM annotator_review seen
+                      WHERE seen.comparison_id = c.id AND seen.reviewer_id = %(rater)s)
+"""
+_GOLD = f"""
     SELECT gold.comparison_id, 1, NULL, NULL
     FROM annotator_gold gold JOIN annotator_comparison c ON c.id = gold.comparison_id
     WHERE gold.project_id = %(project)s AND gold.use = 'hidden' AND gold.retired_at IS NULL
@@ -31,9 +36,10 @@ _GOLD = """
                       WHERE mine.comparison_id = c.id AND mine.rater_id = %(rater)s AND mine.state <> 'expired')
       AND NOT EXISTS (SELECT FROM annotator_judgment said
                       WHERE said.comparison_id = c.id AND said.rater_id = %(rater)s)
+      {_NOT_SETTLED_BY_ME}
     ORDER BY random() LIMIT 1
 """
-_REPEAT = """
+_REPEAT = f"""
     SELECT earlier.comparison_id, earlier.round + 1, earlier.a_first, shown.shown_order
     FROM (SELECT * FROM annotator_judgment j
           WHERE j.rater_id = %(rater)s AND j.is_current AND j.effective_at <= now() - %(margin)s
@@ -45,6 +51,7 @@ _REPEAT = """
       AND NOT EXISTS (SELECT FROM annotator_assignment mine
                       WHERE mine.comparison_id = c.id AND mine.rater_id = %(rater)s
                         AND mine.round > earlier.round AND mine.state <> 'expired')
+      {_NOT_SETTLED_BY_ME}
     ORDER BY random() LIMIT 1
 """
 

@@ -87,6 +87,8 @@ def finish(plan: Plan, job: Job | None = None) -> None:
 def _open_batch(plan: Plan) -> int:
     """Comparisons that the plan sends to people and that want another number of votes."""
     routes = plan.routes.filter(source=Route.PEOPLE).exclude(comparison__votes_wanted=F("votes"))
+    # What came to teach since the plan was made is sent to nobody.
+    routes = routes.exclude(comparison__in=plan.project.golds.teaching().values("comparison"))
     ids = list(routes.order_by("comparison_id").values_list("comparison_id", flat=True)[:BATCH])
     votes = plan.routes.filter(comparison=OuterRef("pk")).values("votes")[:1]
     return _want(plan, ids, Subquery(votes))

@@ -19,6 +19,7 @@ from annotator.models import (
     Project,
     Rater,
     Response,
+    Review,
     Standards,
     Standing,
 )
@@ -307,3 +308,70 @@ def test_opting_in_again_brings_what_was_left():
     assert Standing.objects.get(rater=rater).nothing_left_at
     assign.set_opt_outs(rater, [])
     assert len(judge_all(project, rater)) == 1
+
+
+# What somebody knows the answer of
+
+
+def test_what_teaches_is_nobodys_vote_any_more_not_even_taken_over():
+    project = project_of(2)
+    first, second = project.comparisons.order_by("queue_order")
+    holder, other = person(project), person(project)
+    assert assign.next_assignment(project, holder).comparison == first
+    assert assign.next_assignment(project, holder, prefetch=True).comparison == second
+    made = Gold.objects.create(project=project, comparison=second, better=["a"], use="qualification")
+    assert assign.next_assignment(project, other) is None
+    Gold.objects.filter(pk=made.pk).update(retired_at=now())
+    assert assign.next_assignment(project, other).comparison == second
+
+
+@pytest.mark.parametrize("use", ["tutorial", "qualification"])
+def test_open_places_of_what_teaches_are_passed_over(use):
+    project = project_of(2)
+    first, second = project.comparisons.order_by("queue_order")
+    Gold.objects.create(project=project, comparison=first, better=["a"], use=use)
+    assert assign.next_assignment(project, person(project)).comparison == second
+
+
+def reviewed(comparison: Comparison, rater: Rater) -> None:
+    Review.objects.create(project=comparison.project, comparison=comparison, reviewer=rater, a_first=True)
+
+
+def test_a_reviewer_does_not_vote_on_what_they_have_reviewed():
+    project = project_of(2)
+    first, second = project.comparisons.order_by("queue_order")
+    rater, other = person(project), person(project)
+    reviewed(first, rater)
+    assert assign.next_assignment(project, rater).comparison == second
+    assert assign.next_assignment(project, other).comparison == first
+
+
+def test_a_reviewer_takes_over_nothing_they_have_reviewed():
+    project = project_of(2)
+    first, second = project.comparisons.order_by("queue_order")
+    holder, rater = person(project), person(project)
+    assign.next_assignment(project, holder)
+    assign.next_assignment(project, holder, prefetch=True)
+    reviewed(second, rater)
+    assert assign.next_assignment(project, rater) is None
+
+
+def test_a_draft_is_not_resumed_after_its_comparison_was_reviewed():
+    project = project_of(2)
+    rater = person(project)
+    held = assign.next_assignment(project, rater)
+    Assignment.objects.filter(pk=held.pk).update(draft={"level": 1}, leased_until=now() - timedelta(hours=1))
+    assign.expire_leases()
+    reviewed(held.comparison, rater)
+    assert assign.next_assignment(project, rater, resume=True).comparison != held.comparison
+
+
+def test_neither_gold_nor_a_repeat_is_what_they_have_reviewed():
+    project = project_of(3, golds=1, gold_share=1.0)
+    rater = person(project)
+    reviewed(Gold.objects.get().comparison, rater)
+    assert extra._gold(rater) is None
+    done = answer(assign.next_assignment(project, rater))
+    assert extra._repeat(rater, 0)
+    reviewed(done.comparison, rater)
+    assert extra._repeat(rater, 0) is None
