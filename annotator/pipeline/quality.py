@@ -20,7 +20,7 @@ from datetime import datetime
 from math import lgamma, log
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Max, QuerySet, Sum
 from django.db.models.functions import Length
 from django.utils.timezone import now
@@ -99,6 +99,7 @@ def regrade(rater_id: int, standards: Standards) -> Standing:
     return standing
 
 
+@transaction.atomic
 def regrade_gold(gold: Gold) -> None:
     """Count everybody anew who answered `gold`, after its answer was changed or it was retired."""
     answered = Judgment.objects.filter(comparison=gold.comparison_id, assignment__isnull=False, is_current=True)

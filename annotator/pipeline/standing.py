@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from django.db import transaction
 from django.utils.timezone import now
 
-from annotator.models import Concern, Gold, Project, Rater, Standing, User
-from annotator.pipeline import quality
+from annotator.models import Attempt, Comparison, Concern, Gold, Plan, Project, Rater, Route, Standing, User
+from annotator.pipeline import assign, quality
 
 
 def of(rater: Rater) -> Standing:
@@ -51,14 +52,45 @@ def reopen(concern: Concern) -> None:
     together.update(resolved_at=None, resolved_by=None)
 
 
+@transaction.atomic
+def make_known(gold: Gold) -> None:
+    """Store a known answer, new or changed: everybody who gave one is counted anew, and the queue follows its use."""
+    gold.save()
+    quality.regrade_gold(gold)
+    _follow_use(gold)
+
+
+@transaction.atomic
 def retire(gold: Gold) -> None:
     """The answer no longer counts, for nobody and from the start; the comparison stays."""
     gold.retired_at = now()
     gold.save(update_fields=["retired_at"])
     quality.regrade_gold(gold)
+    _follow_use(gold)
 
 
+@transaction.atomic
 def restore(gold: Gold) -> None:
     gold.retired_at = None
     gold.save(update_fields=["retired_at"])
     quality.regrade_gold(gold)
+    _follow_use(gold)
+
+
+def _follow_use(gold: Gold) -> None:
+    """What teaches has no places. What no longer does has those of the approved plan, unless somebody has learned it.
+
+    The plan is locked before the comparison, as wherever places are opened.
+    """
+    plan = Plan.objects.filter(project=gold.project_id, status=Plan.Status.APPROVED).select_for_update(no_key=True)
+    routes = Route.objects.filter(plan=plan.first(), source=Route.PEOPLE, comparison=gold.comparison_id)
+    votes = 0
+    if gold.use == Gold.Use.HIDDEN or gold.retired_at:
+        learned = Attempt.objects.filter(rater__project=gold.project_id, answers__contains=[{"gold": gold.pk}])
+        route = None if learned.exists() else routes.first()
+        if route is None:
+            return
+        votes = route.votes
+    assign.lock([gold.comparison_id])
+    Comparison.objects.filter(pk=gold.comparison_id).update(votes_wanted=votes)
+    assign.recount([gold.comparison_id])

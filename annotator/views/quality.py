@@ -14,7 +14,6 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from annotator import access, readings
 from annotator.forms.quality import GoldForm, PauseForm, StandardsForm, new_gold
 from annotator.models import Concern, Gold, Project, Rater, Standards
-from annotator.pipeline import quality as measuring
 from annotator.pipeline import standing
 
 
@@ -185,7 +184,7 @@ def gold(request: HttpRequest, project_id: int, comparison_id: int) -> HttpRespo
     form = GoldForm(request.POST or None, instance=known, initial=initial)
     if request.method == "POST" and form.is_valid():
         form.instance.created_by = form.instance.created_by or request.user
-        measuring.regrade_gold(form.save())
+        standing.make_known(form.save(commit=False))
         messages.success(request, _("The answer is known now."))
         return redirect("golds", project.pk)
     context = {

@@ -9,13 +9,13 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils.timezone import now
 
-from annotator.models import Concern, Gold, Project, Rater, Review, Standards, Standing, User
-from annotator.pipeline import admission, aggregate
+from annotator.models import Attempt, Concern, Gold, Project, Rater, Review, Standards, Standing, User
+from annotator.pipeline import admission, aggregate, handout
 from annotator.readings import own
 from annotator.readings import quality as readings
 from annotator.readings.shares import Share
 from tests.annotator.test_quality import gold, on_gold, said
-from tests.builders import make_comparison, make_member, make_person, make_project
+from tests.builders import make_comparison, make_member, make_person, make_plan, make_project
 
 pytestmark = pytest.mark.django_db
 
@@ -161,6 +161,42 @@ def test_a_comparison_is_made_gold_corrected_retired_and_used_again(project, rat
     assert Standing.objects.get(rater=rater).gold_seen == 0
     acts(lead, "gold_retire", project.pk, made.pk)
     assert Standing.objects.get(rater=rater).gold_seen == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_answer_is_corrected_and_retired_outside_of_a_tests_transaction(project, rater, lead):
+    known = gold(project)
+    said(rater, 1, comparison=known.comparison, purpose="gold")
+    aggregate.aggregate()
+    acts(lead, "gold", project.pk, known.comparison_id, use="hidden", better=["a"])
+    assert Standing.objects.get(rater=rater).gold_right == 0
+    acts(lead, "gold_retire", project.pk, known.pk)
+    assert Standing.objects.get(rater=rater).gold_seen == 0
+
+
+def test_what_becomes_a_tutorial_leaves_the_queue_and_comes_back(project, rater, lead):
+    comparison = make_comparison(project, votes_wanted=2, places_open=2)
+    make_plan(project, {comparison: None})
+
+    def places() -> tuple[int, int]:
+        comparison.refresh_from_db()
+        return comparison.votes_wanted, comparison.places_open
+
+    acts(lead, "gold", project.pk, comparison.pk, use="tutorial", better=["a"])
+    known = Gold.objects.get()
+    assert places() == (0, 0)
+    handout.finish(project.plans.get())
+    assert places() == (0, 0), "the approved plan does not open it again"
+    acts(lead, "gold_retire", project.pk, known.pk)
+    assert places() == (2, 2)
+    acts(lead, "gold_retire", project.pk, known.pk)
+    assert places() == (0, 0)
+    Attempt.objects.create(
+        rater=rater, use="tutorial", number=1, protocol=project.protocol, guidelines_version=1,
+        answers=[{"gold": known.pk, "a_first": True, "given": {"level": 1}, "right": False}],
+    )  # fmt: skip
+    acts(lead, "gold", project.pk, comparison.pk, use="hidden", better=["a"])
+    assert places() == (0, 0), "somebody has learned its answer"
 
 
 def lead_name(project: Project) -> str:
