@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -11,12 +12,21 @@ from django import template
 from django.template.loader import render_to_string
 from django.utils.html import json_script
 from django.utils.safestring import SafeString
-from django.utils.translation import get_language
+from django.utils.translation import get_language, ngettext_lazy
 
 from annotator import protocols, rendering
 from annotator.forms import answer
 
 register = template.Library()
+
+# What a script counts. Each language has its own forms; the script learns which is whose from these numbers.
+COUNTED = {
+    "words": ngettext_lazy("{} word", "{} words"),
+    "same": ngettext_lazy("identical for {} word", "identical for {} words"),
+    "longer": ngettext_lazy("{} more character", "{} more characters"),
+    "worked": ngettext_lazy("{} minute since your last pause", "{} minutes since your last pause"),
+}
+SAMPLES = (0, 1, 2, 3, 5, 11, 100)
 
 
 class Side(Protocol):
@@ -46,6 +56,12 @@ def stored_texts(definition: protocols.Definition, sides: Iterable[Side]) -> Saf
         return SafeString("")
     data = json_script({side.letter.lower(): side.text for side in sides})
     return SafeString(data.replace("<script ", '<script class="stored-texts" ', 1))
+
+
+@register.simple_tag
+def counted(name: str) -> str:
+    """The forms of one of COUNTED as JSON: {a number of each kind that any language tells apart: its form}."""
+    return json.dumps({number: COUNTED[name] % number for number in SAMPLES}, ensure_ascii=False)
 
 
 @register.simple_tag

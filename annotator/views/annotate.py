@@ -27,7 +27,7 @@ Context of `_comparison.html`
     ahead       True when this is the comparison after the one on screen (leased as prefetched, not opened)
 Context of `_queue_empty.html`: project, reason (words), undo, ahead False.
 Context of `workbench.html`: all of its fragment's, and tab "annotate", fragment (template name), done_today (int),
-    break_after (minutes).
+    returns (int: own judgments sent back and not looked at again), break_after (minutes).
 
 Addresses (all but the first are under /assignments/<assignment_id>/; one that is not mine is 404; POST needs the
 CSRF token; without a session they redirect to the login page, which a script sees as `response.redirected`)
@@ -87,7 +87,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from annotator import access, protocols
 from annotator.forms import answer, seat
-from annotator.models import Assignment, Harm, Judgment, Project, Protocol, Rater, Standards
+from annotator.models import Assignment, Harm, Judgment, Project, Protocol, Rater, Return, Standards
 from annotator.pipeline import admission, assign, judge
 from annotator.readings import screen
 
@@ -358,6 +358,7 @@ def _page(context: dict[str, Any], rater: Rater) -> dict[str, Any]:
         "tab": "annotate",
         "fragment": _template(context),
         "done_today": _done_today(rater),
+        "returns": Return.objects.filter(rater=rater, answered_at=None).count(),
         "break_after": Standards.of(context["project"]).break_after_minutes,
     }
 

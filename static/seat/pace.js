@@ -66,7 +66,7 @@ Seat.pace = (() => {
     });
     document.getElementById("time-show").addEventListener("click", () => {
       count();
-      output.textContent = Seat.say("worked", minutes());
+      output.textContent = Seat.count("worked", minutes());
     });
   }
 

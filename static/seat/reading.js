@@ -140,7 +140,7 @@ Seat.reading = (() => {
     strip.addEventListener("scroll", () => { if (strip.scrollWidth > strip.clientWidth) mark(comparison, current(comparison)); }, { passive: true });
     panes(comparison).forEach((pane, index) => {
       if (pane.textContent.length > LONG) lighten(pane);
-      tabs(comparison)[index].querySelector(".length").textContent = Seat.say("words", countWords(pane.textContent));
+      tabs(comparison)[index].querySelector(".length").textContent = Seat.count("words", countWords(pane.textContent));
     });
   }
 

@@ -45,7 +45,7 @@ Seat.same = (() => {
     const control = document.createElement("button");
     control.type = "button";
     control.className = "btn quiet small";
-    control.textContent = Seat.say("same", Seat.reading.countWords(blocks.map((block) => block.textContent).join("\n")));
+    control.textContent = Seat.count("same", Seat.reading.countWords(blocks.map((block) => block.textContent).join("\n")));
     control.addEventListener("click", () => toggle(comparison, false));
     made.append(control);
     return made;

@@ -6,6 +6,17 @@ Seat.root = document.getElementById("seat");
 
 Seat.say = (name, value) => (document.getElementById("words").dataset[name] || name).replace("{}", value ?? "");
 
+// As many of something: the server gives a form for some numbers, the language says which of them this number is like.
+Seat.count = (() => {
+  const rules = new Intl.PluralRules(document.documentElement.lang);
+  return (name, number) => {
+    const forms = JSON.parse(document.getElementById("words").dataset[name]);
+    const kind = rules.select(number);
+    const like = number in forms ? number : Object.keys(forms).findLast((sample) => rules.select(Number(sample)) === kind);
+    return (forms[like] ?? Object.values(forms).at(-1)).replace("{}", number);
+  };
+})();
+
 // For screen readers: what changed while the eyes were elsewhere.
 Seat.announce = (text) => {
   const region = document.getElementById("announce");

@@ -41,7 +41,7 @@
     const least = Math.max(Number(box.dataset.least) || 0, "required" in box.dataset ? 1 : 0);
     const written = length(box.value);
     if (written >= least || (!written && !("required" in box.dataset))) return [];
-    return [{ text: written ? Seat.say("longer", least - written) : Seat.say(words), field: box }];
+    return [{ text: written ? Seat.count("longer", least - written) : Seat.say(words), field: box }];
   }
 
   Seat.form.extend({
