@@ -3,38 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from tests.annotator.hostile import CASES
-from tests.stack import ROOT, Stack
+from tests.browser import inside
 
-MARK = "hostile: "
 AT_ONCE = 8
-
-
-def make(stack: Stack) -> dict[str, Any]:
-    """{"seat": address, "session": key of the annotator's, "comparisons": how many}"""
-    done = subprocess.run(
-        [
-            sys.executable,
-            "manage.py",
-            "shell",
-            "-v",
-            "0",
-            "-c",
-            "from tests.browser import hostile_project as h; h.build()",
-        ],
-        cwd=ROOT,
-        env={**stack.environment, "LOG_LEVEL": "ERROR"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.partition(MARK)[2])
 
 
 def rows() -> list[dict[str, Any]]:
@@ -54,15 +30,16 @@ def rows() -> list[dict[str, Any]]:
     ]
 
 
-def build() -> None:
-    from django.test import Client
+def build() -> dict[str, Any]:
+    """{"seat": address, "session": key of the annotator's, "comparisons": how many}"""
     from django.urls import reverse
 
     from annotator import rendering
     from annotator.models import Membership, Role, User
     from annotator.pipeline import ingest, start
 
-    user = User.objects.create_user("unafraid", password="only-for-tests-7")
+    [session] = inside.sessions(["unafraid"])
+    user = User.objects.get(username="unafraid")
     project = start.create_project("Hostile", lead=User.objects.get(username="lead"), preset="ranking")
     Membership.objects.create(project=project, user=user, role=Role.ANNOTATOR)
     with tempfile.TemporaryDirectory() as folder:
@@ -71,11 +48,8 @@ def build() -> None:
         ingest.ingest_file(project, file)
     list(rendering.render_missing(project.pk))
     project.comparisons.update(places_open=1, votes_wanted=1)
-    client = Client()
-    client.force_login(user)
-    made = {
+    return {
         "seat": reverse("annotate", args=[project.pk]),
-        "session": client.cookies["sessionid"].value,
+        "session": session,
         "comparisons": project.comparisons.count(),
     }
-    print(MARK + json.dumps(made))

@@ -1,41 +1,15 @@
-"""Projects with a tutorial, a qualification and guidelines, and what came of them: asked of the running stack."""
+"""Projects with a tutorial, a qualification and guidelines, and what came of them: called inside the running stack."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.stack import ROOT, Stack
+from tests.browser import inside
 
-MARK = "onboarding: "
 GUIDELINES = "# Judge\n\nBe fair.\n\n## Truthfulness\n\nWrong facts count more than bad style.\n"
-
-
-def make(stack: Stack) -> dict[str, Any]:
-    """{"learn": number of a project that is learnt first, "work": of one with guidelines, "session": of a worker}"""
-    return _inside(stack, "build()")
-
-
-def stored(stack: Stack, project: int) -> dict[str, Any]:
-    """{"judgments": [guidelines version of each], "attempts": [[use, number, score, passed]], "read": [version]}"""
-    return _inside(stack, f"dump({project})")
-
-
-def _inside(stack: Stack, call: str) -> Any:
-    code = f"from tests.browser import onboarding_project; onboarding_project.{call}"
-    done = subprocess.run(
-        [sys.executable, "manage.py", "shell", "-v", "0", "-c", code],
-        cwd=ROOT,
-        env={**stack.environment, "LOG_LEVEL": "ERROR"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.partition(MARK)[2])
 
 
 def row(name: str, gold: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -49,9 +23,8 @@ def row(name: str, gold: dict[str, Any] | None = None) -> dict[str, Any]:
     }
 
 
-def build() -> None:
-    from django.test import Client
-
+def build() -> dict[str, Any]:
+    """{"learn": number of a project that is learnt first, "work": of one with guidelines, "session": of a worker}"""
     from annotator.models import Membership, Standards, User
 
     lead = User.objects.get(username="lead")
@@ -62,12 +35,9 @@ def build() -> None:
         project=learn, tutorial_required=True, qualification_required=True, pass_mark=0.8, attempts_allowed=3
     )
     work = _project("Guided work", lead, "multipref", [row(f"work {n}") for n in range(12)])
-    worker = User.objects.create_user("guided", password="only-for-tests-7")
-    Membership.objects.create(project=work, user=worker, role="annotator")
-    client = Client()
-    client.force_login(worker)
-    found = {"learn": learn.pk, "work": work.pk, "session": client.cookies["sessionid"].value}
-    print(MARK + json.dumps(found))
+    [session] = inside.sessions(["guided"])
+    Membership.objects.create(project=work, user=User.objects.get(username="guided"), role="annotator")
+    return {"learn": learn.pk, "work": work.pk, "session": session}
 
 
 def _project(name: str, lead: Any, preset: str, rows: list[dict[str, Any]]) -> Any:
@@ -82,15 +52,15 @@ def _project(name: str, lead: Any, preset: str, rows: list[dict[str, Any]]) -> A
     return project
 
 
-def dump(project: int) -> None:
+def dump(project: int) -> dict[str, Any]:
+    """{"judgments": [guidelines version of each], "attempts": [[use, number, score, passed]], "read": [version]}"""
     from annotator.models import Attempt, Judgment, Standing
 
     people = Judgment.objects.filter(project=project, rater__kind="person", is_current=True)
     judgments = people.order_by("created_at")
     attempts = Attempt.objects.filter(rater__project=project).order_by("started_at")
-    found = {
+    return {
         "judgments": list(judgments.values_list("guidelines_version", flat=True)),
         "attempts": [[each.use, each.number, each.score, each.passed] for each in attempts],
         "read": list(Standing.objects.filter(rater__project=project).values_list("acknowledged", flat=True)),
     }
-    print(MARK + json.dumps(found))

@@ -1,17 +1,14 @@
-"""A project of every preset with twenty comparisons to judge, and what was judged: both asked of the running stack."""
+"""A project of every preset with twenty comparisons to judge, and what was judged: called inside the running stack."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.stack import ROOT, Stack
+from tests.browser import inside
 
-MARK = "presets: "
 JUDGES_ALL = "keys-alone"
 COUNT = 20
 RANKED = {"ranking": 5, "best-worst": 4}
@@ -25,29 +22,6 @@ TRICKY = (
     "Prices 🙂🙂 rose by 5 % in 2019.\r\nمرحبا بالعالم الكبير.\r\n"
     "The cafe\u0301 de\u0301ja\u0300 vu closed 👩‍👩‍👧 early."
 )
-
-
-def make(stack: Stack) -> dict[str, Any]:
-    """{"seats": {preset: address}, "session": key of who judges all, "other": key of somebody who may judge too}"""
-    return _inside(stack, "build()")
-
-
-def stored(stack: Stack) -> dict[str, dict[str, Any]]:
-    """Every current judgment of these projects as the database has it, by its comparison's id in the file."""
-    return _inside(stack, "dump()")
-
-
-def _inside(stack: Stack, call: str) -> Any:
-    code = f"from tests.browser import preset_projects; preset_projects.{call}"
-    done = subprocess.run(
-        [sys.executable, "manage.py", "shell", "-v", "0", "-c", code],
-        cwd=ROOT,
-        env={**stack.environment, "LOG_LEVEL": "ERROR"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.partition(MARK)[2])
 
 
 def texts(preset: str, number: int) -> list[str]:
@@ -69,15 +43,17 @@ def row(preset: str, number: int) -> dict[str, Any]:
     }
 
 
-def build() -> None:
-    from django.test import Client
+def build() -> dict[str, Any]:
+    """{"seats": {preset: address}, "session": key of who judges all, "other": key of somebody who may judge too}"""
     from django.urls import reverse
 
-    from annotator import protocols
+    from annotator import protocols, rendering
     from annotator.models import Membership, Role, User
     from annotator.pipeline import ingest, start
 
-    users = [User.objects.create_user(name, password="only-for-tests-7") for name in (JUDGES_ALL, "keys-other")]
+    names = [JUDGES_ALL, "keys-other"]
+    session, other = inside.sessions(names)
+    users = User.objects.filter(username__in=names)
     seats = {}
     for preset in protocols.PRESETS:
         project = start.create_project(f"By keys: {preset}", lead=User.objects.get(username="lead"), preset=preset)
@@ -87,17 +63,14 @@ def build() -> None:
             file = Path(folder) / "rows.jsonl"
             file.write_text("".join(json.dumps(row(preset, number)) + "\n" for number in range(COUNT)))
             ingest.ingest_file(project, file)
+        list(rendering.render_missing(project.pk))
         project.comparisons.update(places_open=2, votes_wanted=2)
         seats[preset] = reverse("annotate", args=[project.pk])
-    sessions = []
-    for user in users:
-        client = Client()
-        client.force_login(user)
-        sessions.append(client.cookies["sessionid"].value)
-    print(MARK + json.dumps({"seats": seats, "session": sessions[0], "other": sessions[1]}))
+    return {"seats": seats, "session": session, "other": other}
 
 
-def dump() -> None:
+def dump() -> dict[str, dict[str, Any]]:
+    """Every current judgment of who judges all as the database has it, by its comparison's id in the file."""
     from annotator.models import Judgment
 
     judgments = list(Judgment.objects.filter(rater__user__username=JUDGES_ALL).select_related("comparison"))
@@ -106,4 +79,4 @@ def dump() -> None:
         judgment.comparison.external_id: {name: getattr(judgment, name) for name in FIELDS} for judgment in judgments
     }
     assert len(found) == len(judgments), "no comparison was answered twice"
-    print(MARK + json.dumps(found))
+    return found

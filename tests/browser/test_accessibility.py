@@ -24,8 +24,8 @@ OWN_ACCOUNT = ["/accounts/password/change/", "/accounts/logout/"]
 
 
 @pytest.fixture(scope="module")
-def built(stack):
-    return world.make(stack)
+def built(inside):
+    return inside(world.build)
 
 
 @pytest.fixture(scope="module")

@@ -17,17 +17,28 @@ SOON, LONG = 20_000, 240_000
 GENERATED = "Generated: routing practice"
 
 
-def enter(browser: Browser, stack, name: str) -> Page:
-    """A page of `name`'s own browser, logged in, that fails on anything the console complains about."""
-    page = browser.new_context(locale="en", accept_downloads=True).new_page()
+@pytest.fixture
+def enter(browser: Browser, stack, login):
+    """enter(name): a page of that person's own browser, logged in; what the console complains about is kept."""
+    opened = []
+
+    def _enter(name: str) -> Page:
+        page = _listened(browser.new_context(base_url=stack.url, locale="en", accept_downloads=True).new_page())
+        opened.append(page)
+        login(page, name)
+        page.goto("/")
+        expect(page.get_by_role("heading", name="You take part in")).to_be_visible(timeout=SOON)
+        return page
+
+    yield _enter
+    for page in opened:
+        page.context.close()
+
+
+def _listened(page: Page) -> Page:
     page.complaints = []
     page.on("console", lambda said: page.complaints.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
-    page.goto(f"{stack.url}/")
-    page.get_by_label("Login").fill(name)
-    page.get_by_label("Password", exact=True).fill(stack.logins[name])
-    page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("heading", name="You take part in")).to_be_visible(timeout=SOON)
     return page
 
 
@@ -54,13 +65,11 @@ def tab(page: Page, name: str) -> None:
 
 
 @pytest.fixture
-def lead(browser: Browser, stack) -> Page:
-    page = enter(browser, stack, "lead")
-    yield page
-    page.context.close()
+def lead(enter) -> Page:
+    return enter("lead")
 
 
-def test_the_lead_plans_and_exports_and_the_annotator_judges(browser: Browser, stack, lead: Page):
+def test_the_lead_plans_and_exports_and_the_annotator_judges(enter, lead: Page):
     lead.get_by_role("link", name=GENERATED, exact=True).click()
     expect(lead.locator("header.top")).to_contain_text("generated")
 
@@ -100,7 +109,7 @@ def test_the_lead_plans_and_exports_and_the_annotator_judges(browser: Browser, s
     expect(lead.get_by_text("is approved")).to_be_visible(timeout=SOON)
 
     # The annotator judges what the plan sent to people, by keys.
-    annotator = enter(browser, stack, "annotator")
+    annotator = enter("annotator")
     annotator.get_by_role("link", name=f"Annotate {GENERATED}").click()
     expect(annotator.get_by_text("Which response is better").first).to_be_visible(timeout=SOON)
     with annotator.expect_response(lambda reply: "/judgment" in reply.url and reply.ok, timeout=SOON):
@@ -130,13 +139,12 @@ def test_the_lead_plans_and_exports_and_the_annotator_judges(browser: Browser, s
     assert any("README" in name for name in names) and len(names) >= 3
 
     assert not lead.complaints and not annotator.complaints
-    annotator.context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390, 320])
-def test_no_page_of_the_lead_is_wider_than_its_screen(browser: Browser, stack, width: int, scheme: str):
-    page = enter(browser, stack, "lead")
+def test_no_page_of_the_lead_is_wider_than_its_screen(enter, width: int, scheme: str):
+    page = enter("lead")
     page.set_viewport_size({"width": width, "height": 800})
     page.emulate_media(color_scheme=scheme)
     page.get_by_role("link", name=GENERATED, exact=True).click()
@@ -146,22 +154,19 @@ def test_no_page_of_the_lead_is_wider_than_its_screen(browser: Browser, stack, w
         beyond = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert beyond <= 0, f"{name} is {beyond} px wider than {width} px"
     assert not page.complaints
-    page.context.close()
 
 
-def test_logging_out_needs_one_click_and_ends_the_session(browser: Browser, stack):
-    page = enter(browser, stack, "viewer")
+def test_logging_out_needs_one_click_and_ends_the_session(enter):
+    page = enter("viewer")
     page.locator("details.menu summary").click()
     page.get_by_role("button", name="Log out").click()
-    page.goto(stack.url)
+    page.goto("/")
     expect(page.get_by_role("button", name="Log in")).to_be_visible()
-    page.context.close()
 
 
-def test_the_keyboard_reaches_the_content_at_once(browser: Browser, stack):
-    page = enter(browser, stack, "lead")
+def test_the_keyboard_reaches_the_content_at_once(enter):
+    page = enter("lead")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator("main")).to_be_focused()
-    page.context.close()

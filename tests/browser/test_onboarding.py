@@ -15,8 +15,8 @@ PASSWORD = "heron-lantern-42"
 
 
 @pytest.fixture(scope="module")
-def projects(stack):
-    return onboarding_project.make(stack)
+def projects(inside):
+    return inside(onboarding_project.build)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_an_invited_annotator_learns_fails_qualifies_and_judges_by_keys_alone(le
     expect(page.locator(f".comparison:not([data-assignment='{judged}'])")).to_be_visible()
     expect(page.locator("#done")).to_have_text("1")
     page.wait_for_load_state("networkidle")
-    found = onboarding_project.stored(stack, project)
+    found = inside(onboarding_project.dump, project)
     assert found["judgments"] == [1]
     assert found["attempts"] == [
         ["tutorial", 1, pytest.approx(2 / 3), True],
@@ -183,5 +183,5 @@ def test_changed_guidelines_are_told_while_somebody_works_and_acknowledged(lead,
     press(page, "Tab", "Tab", "Enter")
     expect(page.locator("#seat.js .comparison")).to_be_visible()
     assert page.locator(".comparison").get_attribute("data-assignment") != before
-    found = onboarding_project.stored(stack, project)
+    found = inside(onboarding_project.dump, project)
     assert (found["judgments"], found["read"]) == ([1, 2, 3], [3])

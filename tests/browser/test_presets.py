@@ -276,8 +276,8 @@ ANSWERS = {
 
 
 @pytest.fixture(scope="module")
-def made(stack):
-    return preset_projects.make(stack)
+def made(inside):
+    return inside(preset_projects.build)
 
 
 @pytest.fixture(scope="module")
@@ -314,10 +314,10 @@ def test_every_preset_is_judged_here(made):
     assert set(made["seats"]) == set(ANSWERS)
 
 
-def test_the_database_holds_exactly_what_was_answered(stack, judged):
+def test_the_database_holds_exactly_what_was_answered(inside, judged):
     """After the presets' own tests, whichever of them ran."""
     assert judged, "no preset was judged before this"
-    stored = preset_projects.stored(stack)
+    stored = inside(preset_projects.dump)
     assert set(stored) == set(judged)
     for name, answer in sorted(judged.items()):
         assert stored[name] == answer, name

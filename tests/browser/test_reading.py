@@ -43,9 +43,9 @@ STATE = """() => {
 
 
 @pytest.fixture
-def hostile(browser, stack):
+def hostile(browser, stack, inside):
     """A page of the hostile project's annotator, with what it asked for and what went wrong."""
-    made = hostile_project.make(stack)
+    made = inside(hostile_project.build)
     context = browser.new_context(base_url=stack.url, viewport={"width": 1280, "height": 900}, locale="en-GB")
     context.add_cookies([{"name": "sessionid", "value": made["session"], "url": stack.url}])
     # A page of eight giants takes its time on a busy machine; how fast it is, is not asked here.
@@ -90,15 +90,6 @@ def test_no_hostile_text_runs_fetches_leaves_its_pane_or_changes_the_page_around
     assert seen == set(CASES.values()), "every text came to the page exactly as it was sent"
     assert {urlsplit(url).netloc for url in page.asked} == {urlsplit(stack.url).netloc}
     assert page.wrong == []
-
-
-@pytest.fixture
-def seat(page, login):
-    login(page, "annotator")
-    page.goto("/")
-    page.get_by_role("link", name="Annotate Written for the demo").click()
-    expect(page.locator("#seat.js .comparison")).to_be_visible()
-    return page
 
 
 def put(page, *texts):

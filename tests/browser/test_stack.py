@@ -7,7 +7,8 @@ pytestmark = pytest.mark.browser
 
 def test_a_lead_logs_in_and_sees_the_demo_projects(page, login):
     login(page, "lead")
-    assert page.get_by_text("Written for the demo").first.is_visible()
+    page.goto("/")
+    assert page.get_by_role("link", name="Written for the demo", exact=True).is_visible()
     assert page.get_by_text(re.compile("Generated: routing practice")).first.is_visible()
 
 

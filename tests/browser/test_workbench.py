@@ -9,21 +9,6 @@ from playwright.sync_api import expect
 pytestmark = pytest.mark.browser
 
 
-def open_seat(page, project):
-    """The annotate page of the project of this name."""
-    page.goto("/")
-    page.get_by_role("link", name=f"Annotate {project}").click()
-
-
-@pytest.fixture
-def seat(page, login):
-    """The annotator's page of the written demo, a comparison on screen."""
-    login(page, "annotator")
-    open_seat(page, "Written for the demo")
-    expect(page.locator("#seat.js .comparison")).to_be_visible()
-    return page
-
-
 def number(page):
     return int(page.locator(".comparison").get_attribute("data-assignment"))
 
@@ -254,10 +239,13 @@ def test_guidelines_keys_and_prompt_open_and_close_by_keys(seat):
     expect(seat.locator(".fold")).to_have_attribute("aria-expanded", "false")
 
 
-def test_no_model_is_named_and_the_page_says_that_the_texts_were_written_for_the_demo(seat):
-    html = seat.content()
-    assert not re.search(r"gpt|claude|llama|data-model", html, re.IGNORECASE)
-    assert "written for the demo" in seat.locator("header.top").inner_text().lower()
+def test_no_model_is_named_and_the_page_says_that_the_texts_were_written_for_the_demo(page, login):
+    login(page, "annotator")
+    page.goto("/")
+    page.get_by_role("link", name="Annotate Written for the demo", exact=True).click()
+    expect(page.locator("#seat.js .comparison")).to_be_visible()
+    assert not re.search(r"gpt|claude|llama|data-model", page.content(), re.IGNORECASE)
+    assert "written for the demo" in page.locator("header.top").inner_text().lower()
 
 
 @pytest.mark.parametrize("width", [390, 320])
@@ -279,11 +267,11 @@ def test_on_a_phone_everything_is_reachable_without_scrolling_sideways(seat, wid
     is_acknowledged(seat)
 
 
-def test_without_scripts_the_form_still_judges(browser, stack, login):
+def test_without_scripts_the_form_still_judges(browser, stack, seats):
     context = browser.new_context(base_url=stack.url, java_script_enabled=False)
+    context.add_cookies([{"name": "sessionid", "value": seats["sessions"].pop(), "url": stack.url}])
     page = context.new_page()
-    login(page, "reviewer")
-    open_seat(page, "Written for the demo")
+    page.goto(seats["seat"])
     judged = number(page)
     before = today(page)
     page.get_by_title("A is clearly better").first.click()
@@ -302,7 +290,7 @@ def test_an_empty_queue_says_why(page, login):
     page.locator("main form [type=submit]").first.click()
     page.wait_for_url(lambda address: "/projects/new" not in address)
     page.goto("/")
-    open_seat(page, "Nothing planned yet")
+    page.get_by_role("link", name="Annotate Nothing planned yet").click()
     expect(page.locator(".queue-empty .why")).to_have_text("The lead has not approved a plan yet.")
 
 
@@ -386,23 +374,31 @@ def test_a_draft_saved_elsewhere_is_loaded_and_told(seat):
     is_saved(seat)
 
 
-def test_texts_that_may_hurt_are_covered_until_their_reader_wants_them(seat):
-    cover = """<section class="cover"><div><h2 id="cover-title" tabindex="-1">Before you read</h2>
-        <button data-cover="show">Show</button><button data-cover="skip">Skip</button></div></section>"""
-    ready(seat)
-    shown = number(seat)
-    seat.evaluate(
-        """html => { const shown = document.querySelector('.comparison');
-            shown.insertAdjacentHTML('afterbegin', html); Seat.cover.setUp(shown, () => {}); }""",
-        cover,
-    )
-    expect(seat.locator(".panes")).to_be_hidden()
+def test_texts_that_may_hurt_are_covered_until_their_reader_wants_them(newcomer, seats):
+    page = newcomer
+    page.goto(seats["harmful"])
+    expect(page.locator("#seat.js .comparison")).to_be_visible()
+    expect(page.locator(".cover")).to_contain_text("violence")
+    expect(page.locator(".panes")).to_be_hidden()
+    shown = number(page)
     for key in ("2", "/", "x"):
-        seat.keyboard.press(key)
-    assert seat.locator("input[name=level]:checked").count() == 0
-    seat.keyboard.press("Enter")
-    expect(seat.locator(".panes")).to_be_visible()
-    assert number(seat) == shown and kept(seat) == []
+        page.keyboard.press(key)
+    assert page.locator(".answer input:checked").count() == 0
+    page.keyboard.press("Enter")
+    expect(page.locator(".panes")).to_be_visible()
+    assert number(page) == shown and kept(page) == []
+    page.reload()
+    expect(page.locator(".panes")).to_be_visible()
+
+
+def test_who_does_not_want_texts_of_a_kind_is_given_no_more_of_them(newcomer, seats):
+    page = newcomer
+    page.goto(seats["harmful"])
+    expect(page.locator("#seat.js .cover")).to_be_visible()
+    page.keyboard.press("o")
+    expect(page.locator(".queue-empty")).to_be_visible()
+    page.reload()
+    expect(page.locator(".queue-empty")).to_be_visible()
 
 
 def test_a_key_of_ones_own_takes_the_place_of_the_printed_one(seat):

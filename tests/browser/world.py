@@ -6,27 +6,14 @@ Addresses come from the role matrix, so a page that the matrix knows is visited 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any
 
-from tests.stack import ROOT, Stack
-
-MARK = "the world: "
+from tests.browser import inside
 
 
-def make(stack: Stack) -> dict[str, Any]:
-    """Runs `build` inside the stack. Gives {"pages": {name: [address, roles]}, "seats": {preset: address},
-    "empty": address, "sessions": {role: key}}; addresses of all GETs, whether they answer with a page or not."""
-    command = [sys.executable, "manage.py", "shell", "-v", "0", "-c", "from tests.browser import world; world.build()"]
-    environment = {**stack.environment, "LOG_LEVEL": "ERROR"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.partition(MARK)[2])
-
-
-def build() -> None:
-    from django.test import Client
+def build() -> dict[str, Any]:
+    """{"pages": {name: [address, roles]}, "seats": {preset: address}, "empty": address, "sessions": {role: key}};
+    addresses of all GETs, whether they answer with a page or not."""
     from django.urls import reverse
 
     from annotator import protocols
@@ -39,14 +26,12 @@ def build() -> None:
         for name, url in MATRIX.items()
         if url.get
     }
-    sessions = {}
-    for role in sorted(MEMBERS):
-        client = Client()
-        client.force_login(world.users[role])
-        sessions[role] = client.cookies["sessionid"].value
+    roles = sorted(MEMBERS)
+    keys = inside.sessions([world.users[role].username for role in roles])
+    sessions = dict(zip(roles, keys, strict=True))
     seats = {preset: reverse("annotate", args=[_seat(preset, world.users)]) for preset in protocols.PRESETS}
     empty = reverse("annotate", args=[_project("plain", world.users).pk])
-    print(MARK + json.dumps({"pages": pages, "seats": seats, "empty": empty, "sessions": sessions}))
+    return {"pages": pages, "seats": seats, "empty": empty, "sessions": sessions}
 
 
 def _upload(project: Any) -> str:
