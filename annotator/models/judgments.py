@@ -100,15 +100,40 @@ class Flag(models.Model):
 UNDO_MARGIN = timedelta(seconds=1)
 
 
+# Marks in `provenance` of revisions that are no answer of their own: corrected later, taken back, sent a second time.
+NOT_FIRST = ["revises", "undone", "second_answer_to"]
+
+
 class JudgmentQuerySet(models.QuerySet["Judgment"]):
     def effective(self) -> Self:
         """Current revisions whose undo window is over: what labels and exports may see."""
         return self.filter(is_current=True, effective_at__lte=now())
 
-    def levels_of_people(self) -> Self:
-        """Answers of people on the scale, one a person: what routing and the proxy learn from."""
-        levels = self.filter(rater__kind=Rater.Kind.PERSON, outcome=Outcome.LEVEL)
-        return levels.exclude(purpose=Purpose.REPEAT)
+    def given_in_seat(self) -> Self:
+        """Answers of annotators, each once: what came with a file or was written by a command is no work done here.
+
+        The first revision that was meant stands for its answer: what was thought over later is no further work.
+        """
+        here = self.filter(assignment__isnull=False).exclude(purpose=Purpose.REVIEW)
+        return here.exclude(provenance__has_any_keys=NOT_FIRST)
+
+    def levels_of_people(self, last_judgment: int | None = None) -> Self:
+        """Answers of people on the scale, one a person: what routing and the proxy learn from, up to a judgment.
+
+        As in labels, the newest settlement of a reviewer stands alone.
+        """
+        until = models.Q() if last_judgment is None else models.Q(pk__lte=last_judgment)
+        levels = self.filter(until, rater__kind=Rater.Kind.PERSON, outcome=Outcome.LEVEL)
+        levels = levels.exclude(purpose=Purpose.REPEAT)
+        settling = Judgment.objects.effective().filter(
+            until,
+            comparison=models.OuterRef("comparison"),
+            purpose=Purpose.REVIEW,
+            outcome__in=(Outcome.LEVEL, Outcome.NEITHER_VALID),
+        )
+        newer = settling.filter(pk__gt=models.OuterRef("pk"))
+        is_review = models.Q(purpose=Purpose.REVIEW)
+        return levels.filter(is_review & ~models.Exists(newer) | ~is_review & ~models.Exists(settling))
 
     def votes_by_comparison(self) -> models.QuerySet[Judgment, tuple[int, float, int]]:
         """(comparison id, mean vote for B in [0, 1], votes) of levels; a tie is half a vote for B."""
@@ -225,6 +250,8 @@ class Judgment(models.Model):
             ),
             models.Index(fields=["project", "id"], name="judgment_keyset"),
             models.Index(fields=["rater", "-created_at"], name="judgment_own_history"),
+            # Few among many, asked for beside all others.
+            models.Index(fields=["comparison"], name="judgment_settling", condition=models.Q(purpose="review")),
         ]
 
     def __str__(self) -> str:

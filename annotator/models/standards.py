@@ -8,7 +8,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from annotator.models.comparisons import Comparison
-from annotator.models.judgments import Judgment, Purpose
+from annotator.models.judgments import Judgment, Outcome, Purpose
 from annotator.models.labelers import Rater
 from annotator.models.people import User
 from annotator.models.projects import Project, Protocol
@@ -137,7 +137,8 @@ def gold_answers(**of: Any) -> models.QuerySet[Judgment]:
 
     What was said first counts, unless it was undone: a correction made after the answer is known says nothing. A gold
     comparison that reached somebody through the queue counts too, when its answer was known by then. Retired gold
-    counts no more. Whether one is right says `is_right`.
+    counts no more, nor does an order of several responses that says nothing of A and B. Whether one is right says
+    `is_right`.
     """
     meant = Judgment.objects.exclude(provenance__has_key="undone").exclude(provenance__has_key="second_answer_to")
     earlier = meant.filter(
@@ -146,14 +147,18 @@ def gold_answers(**of: Any) -> models.QuerySet[Judgment]:
         round=models.OuterRef("round"),
         revision__lt=models.OuterRef("revision"),
     )
-    asked = meant.final().filter(
-        ~models.Exists(earlier),
-        assignment__isnull=False,
-        purpose__in=(Purpose.JUDGE, Purpose.GOLD),
-        comparison__gold__use=Gold.Use.HIDDEN,
-        comparison__gold__retired_at=None,
-        created_at__gte=models.F("comparison__gold__created_at"),
-        **of,
+    asked = (
+        meant.final()
+        .filter(
+            ~models.Exists(earlier),
+            assignment__isnull=False,
+            purpose__in=(Purpose.JUDGE, Purpose.GOLD),
+            comparison__gold__use=Gold.Use.HIDDEN,
+            comparison__gold__retired_at=None,
+            created_at__gte=models.F("comparison__gold__created_at"),
+            **of,
+        )
+        .exclude(outcome=Outcome.RANKED)
     )
     return asked.select_related("comparison__gold").order_by("-created_at", "-id")
 

@@ -16,6 +16,7 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 from annotator.models import Project, Rater, Standards
+from annotator.models.judgments import NOT_FIRST
 
 # Where the person goes from here, by kind of hindrance; what only time ends has no page.
 PAGES = {
@@ -66,13 +67,14 @@ _ASKED = """
            standards.qualification_required, standards.recertify, standards.daily_cap,
            CASE WHEN standards.daily_cap IS NULL THEN 0 ELSE (
                SELECT count(*) FROM annotator_judgment j
-               WHERE j.rater_id = rater.id AND j.created_at >= %(midnight)s AND j.is_current
-                 AND j.purpose <> 'review') END,
+               WHERE j.rater_id = rater.id AND j.created_at >= %(midnight)s AND j.assignment_id IS NOT NULL
+                 AND j.purpose <> 'review' AND NOT j.provenance ?| %(not_first)s::text[]) END,
            CASE WHEN EXISTS (
                SELECT FROM annotator_gold gold WHERE gold.project_id = rater.project_id
                AND gold.use = 'hidden' AND gold.retired_at IS NULL)
            THEN coalesce(standards.gold_share, %(gold_share)s) ELSE 0.0 END,
-           standards.repeat_share, standards.repeat_after, standing.nothing_left_at
+           standards.repeat_share, standards.repeat_after, standing.nothing_left_at,
+           coalesce(standards.gold_feedback, true)
     FROM annotator_rater rater
     LEFT JOIN annotator_standards standards ON standards.project_id = rater.project_id
     LEFT JOIN annotator_standing standing ON standing.rater_id = rater.id
@@ -100,13 +102,15 @@ class _Found:
     repeat_share: float | None
     repeat_after: int | None
     nothing_left_at: datetime | None
+    gold_feedback: bool
 
 
 def ask(rater: Rater) -> Admission:
     """Everything about handing work to `rater`, in one query."""
     midnight = localtime().replace(hour=0, minute=0, second=0, microsecond=0)
     with connection.cursor() as cursor:
-        cursor.execute(_ASKED, {"rater": rater.pk, "midnight": midnight, "gold_share": _DEFAULTS.gold_share})
+        asked = {"rater": rater.pk, "midnight": midnight, "gold_share": _DEFAULTS.gold_share, "not_first": NOT_FIRST}
+        cursor.execute(_ASKED, asked)
         found = _Found(*cursor.fetchone())
     kind = _kind(found)
     left = None if found.daily_cap is None else max(found.daily_cap - found.done_today, 0)
@@ -144,7 +148,7 @@ def _hindrance(project_id: int, kind: str, found: _Found) -> Hindrance:
 
 def _words(kind: str, found: _Found) -> str:
     if kind == "paused":
-        return found.pause_reason or paused_by_gold()
+        return found.pause_reason or paused_by_gold(told=found.gold_feedback)
     if kind == "guidelines":
         return _("The guidelines have changed. Read what is new before you go on.")
     if kind == "tutorial":
@@ -157,10 +161,16 @@ def _words(kind: str, found: _Found) -> str:
     return said % {"n": found.daily_cap}
 
 
-def paused_by_gold() -> str:
-    """What a person reads whom their answers to gold comparisons have paused."""
+def paused_by_gold(*, told: bool) -> str:
+    """What a person reads whom their answers to gold comparisons have paused; `told`: they may see which these were."""
+    if told:
+        return _(
+            "Several of your answers differ from the ones this project is sure of, so your work here rests for now. "
+            "What you have judged is kept. Look at those comparisons, read the guidelines again, and ask the lead to "
+            "let you go on."
+        )
     return _(
         "Several of your answers differ from the ones this project is sure of, so your work here rests for now. "
-        "What you have judged is kept. Look at those comparisons, read the guidelines again, and ask the lead to let "
-        "you go on."
+        "What you have judged is kept. Read the guidelines again, and ask the lead to look at your answers with you "
+        "and to let you go on."
     )

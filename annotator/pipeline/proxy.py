@@ -89,11 +89,10 @@ def cross_fitted(X: np.ndarray, people: np.ndarray, votes: np.ndarray, groups: n
     return p_b
 
 
-def _people(project: Project) -> JudgmentQuerySet:
-    return Judgment.objects.effective().levels_of_people().filter(project=project)
+def _people(project: Project, last_judgment: int | None = None) -> JudgmentQuerySet:
+    return Judgment.objects.effective().levels_of_people(last_judgment).filter(project=project)
 
 
 def _votes(project: Project, last_judgment: int | None = None) -> QuerySet[Any, Any]:
     """(comparison, mean vote for B, votes) of every comparison people judged, up to a judgment."""
-    known = _people(project) if last_judgment is None else _people(project).filter(pk__lte=last_judgment)
-    return known.votes_by_comparison()
+    return _people(project, last_judgment).votes_by_comparison()

@@ -19,10 +19,12 @@ from annotator.models import (
     LedgerEntry,
     Plan,
     Project,
+    Purpose,
     Rater,
     Reservation,
     Route,
 )
+from annotator.models.judgments import NOT_FIRST
 
 # The board names the most productive people; an import may bring thousands.
 PEOPLE_SHOWN = 50
@@ -124,14 +126,15 @@ def judged_without_label(project: Project) -> QuerySet[Comparison]:
 def people(project: Project) -> tuple[list[Any], int]:
     """Raters who are people, with `total`, `today`, `median_ms` and `latest`; and how many more there are."""
     current = Q(judgments__is_current=True)
+    given = ~Q(judgments__provenance__has_any_keys=NOT_FIRST) & ~Q(judgments__purpose=Purpose.REVIEW)
     today = start_of_today()
     judging = (
         project.raters.people()  # type: ignore[attr-defined]
         .select_related("user")
         .annotate(
             total=Count("judgments", filter=current),
-            # Imported judgments came with the file, not today.
-            today=Count("judgments", filter=current & Q(user__isnull=False, judgments__created_at__gte=today)),
+            # Imported judgments came with the file, not today, and thinking again is no further work.
+            today=Count("judgments", filter=given & Q(user__isnull=False, judgments__created_at__gte=today)),
             median_ms=Median("judgments__active_ms", filter=current),
             latest=Max("judgments__created_at", filter=current),
         )

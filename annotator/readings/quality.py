@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -92,6 +92,7 @@ _LATELY = """
     CROSS JOIN LATERAL (
         SELECT * FROM annotator_judgment j
         WHERE j.rater_id = asked.rater AND j.is_current AND j.effective_at <= now() AND j.purpose <> 'review'
+          AND j.assignment_id IS NOT NULL
         ORDER BY j.created_at DESC LIMIT %(looked_at)s
     ) AS said
     LEFT JOIN LATERAL (
@@ -109,17 +110,25 @@ _REPEATED = """
     JOIN annotator_judgment first ON first.comparison_id = again.comparison_id AND first.rater_id = again.rater_id
                                  AND first.round = again.round - 1 AND first.is_current
     WHERE again.rater_id = ANY(%(raters)s) AND again.purpose = 'repeat' AND again.is_current
+      AND again.assignment_id IS NOT NULL
       AND again.effective_at <= now() AND again.preference IS NOT NULL AND first.preference IS NOT NULL
     GROUP BY again.rater_id
 """
 
 
-def people(project: Project) -> list[Person]:
-    """Everybody with an account who has judged here or stands somewhere; whom a lead should look at comes first."""
+def people(project: Project) -> tuple[list[Person], int]:
+    """Everybody with an account who has judged in the seat or stands somewhere, and how many more there are.
+
+    Whom a lead should look at comes first; those who stand paused are among the shown in any case.
+    """
     judging = project.raters.people().filter(user__isnull=False).select_related("user", "standing")  # type: ignore[attr-defined]
-    known = judging.filter(Q(standing__isnull=False) | Exists(Judgment.objects.filter(rater=OuterRef("pk"))))
-    found = _people(project, list(known.order_by("id")[:PEOPLE_SHOWN]))
-    return sorted(found, key=lambda each: (not each.standing.paused_at, -len(each.concerns), -each.judgments))
+    in_seat = Judgment.objects.filter(rater=OuterRef("pk"), assignment__isnull=False)
+    known = judging.filter(Q(standing__isnull=False) | Exists(in_seat))
+    worrying = Exists(Concern.objects.filter(rater=OuterRef("pk"), resolved_at=None))
+    shown = list(known.order_by(F("standing__paused_at").desc(nulls_last=True), worrying.desc(), "id")[:PEOPLE_SHOWN])
+    more = known.count() - PEOPLE_SHOWN if len(shown) == PEOPLE_SHOWN else 0
+    found = _people(project, shown)
+    return sorted(found, key=lambda each: (not each.standing.paused_at, -len(each.concerns), -each.judgments)), more
 
 
 def person(project: Project, rater: Rater) -> Person:
@@ -182,7 +191,7 @@ def _concerns(rater_ids: Sequence[int]) -> tuple[dict[int, list[str]], dict[int,
 def over_time(rater: Rater, standards: Standards) -> list[Block]:
     """Their newest judgments in blocks, oldest first; the last block may be short."""
     newest = list(_given([rater.pk]).order_by("-created_at", "-id")[: POINTS * EACH_POINT])[::-1]
-    answers = [(judgment.created_at, is_right(judgment)) for judgment in gold_answers(rater=rater)][::-1]
+    answers = [(judgment.created_at, is_right(judgment)) for judgment in gold_answers(rater=rater)[:LOOKED_AT]][::-1]
     blocks = []
     for start in range(0, len(newest), EACH_POINT):
         some = newest[start : start + EACH_POINT]

@@ -21,11 +21,12 @@ from annotator.pipeline import standing
 @require_safe
 def quality(request: HttpRequest, project_id: int) -> HttpResponse:
     project = access.project_or_404(request, project_id, access.LEADS)
-    rows = readings.quality.people(project)
+    rows, more = readings.quality.people(project)
     context = {
         "project": project,
         "tab": "quality",
         "rows": rows,
+        "more": more,
         "paused": sum(bool(row.standing.paused_at) for row in rows),
         "worrying": sum(bool(row.concerns) for row in rows),
         "standards": Standards.of(project),

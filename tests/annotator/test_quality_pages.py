@@ -9,13 +9,26 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils.timezone import now
 
-from annotator.models import Attempt, Concern, Gold, Project, Rater, Review, Standards, Standing, User
+from annotator.models import (
+    Assignment,
+    Attempt,
+    Comparison,
+    Concern,
+    Gold,
+    Judgment,
+    Project,
+    Rater,
+    Review,
+    Standards,
+    Standing,
+    User,
+)
 from annotator.pipeline import admission, aggregate, handout
-from annotator.readings import own
+from annotator.readings import board, own
 from annotator.readings import quality as readings
 from annotator.readings.shares import Share
 from tests.annotator.test_quality import gold, on_gold, said
-from tests.builders import make_comparison, make_member, make_person, make_plan, make_project
+from tests.builders import make_comparison, make_judgment, make_member, make_person, make_plan, make_project
 
 pytestmark = pytest.mark.django_db
 
@@ -61,7 +74,7 @@ def test_everybody_is_measured_on_what_they_said(project, rater):
     on_gold(rater, True)
     on_gold(rater, False)
     aggregate.aggregate()
-    row = next(each for each in readings.people(project) if each.rater == rater)
+    row = next(each for each in readings.people(project)[0] if each.rater == rater)
     assert (row.judgments, row.gold, row.repeats) == (7, Share(1, 2), Share(0, 1))
     assert row.agreement == Share(3, 4)
     # Of four for B, two had B on the left; the repeat chose A on the left, one gold A and one gold B of A first.
@@ -256,8 +269,6 @@ def test_correcting_an_answer_after_its_gold_was_shown_earns_nothing(project, ra
     first = on_gold(rater, False)
     type(first).objects.filter(pk=first.pk).update(is_current=False)
     fields = {"purpose": "gold", "assignment": first.assignment, "effective_at": first.effective_at}
-    from tests.builders import make_judgment
-
     make_judgment(first.comparison, rater, 1, revision=2, created_at=first.created_at, **fields)
     assert own.numbers(rater, Standards.of(project)).gold == Share(0, 1)
 
@@ -290,3 +301,80 @@ def test_the_page_of_everybody_takes_the_same_queries_however_many_there_are(pro
 def test_a_share_of_few_is_not_sure():
     assert (Share(3, 3).low, Share(3, 3).high) == (pytest.approx(0.4385, abs=1e-3), 1.0)
     assert (Share(0, 0).low, Share(0, 0).high, Share(0, 0).mean) == (0.0, 1.0, None)
+
+
+def test_thinking_again_is_no_further_work_and_costs_nobody_what_they_earned(project, rater):
+    Standards.objects.create(project=project, daily_cap=2)
+    first = said(rater, 1, minutes=0, cost=2)
+    Judgment.objects.filter(pk=first.pk).update(is_current=False)
+    seat = {"assignment": first.assignment, "a_first": True}
+    make_judgment(first.comparison, rater, -1, revision=2, provenance={"revises": first.pk}, **seat)
+    second = said(rater, 1, minutes=0, cost=0, is_current=False, provenance={"undone": True})
+    make_judgment(second.comparison, rater, 1, revision=2, assignment=second.assignment, cost=2)
+    numbers = own.numbers(rater, Standards.of(project))
+    assert (numbers.today.judgments, numbers.total.judgments, numbers.cost) == (2, 2, 4)
+    assert admission.ask(rater).left_today == 0
+    (shown,), _more = board.people(project)
+    assert shown.today == 2
+    Judgment.objects.filter(pk=first.pk).update(created_at=now() - timedelta(days=3))
+    assert (own.numbers(rater, Standards.of(project)).today.judgments, admission.ask(rater).left_today) == (1, 1)
+
+
+def test_what_was_recorded_is_no_judgment_of_the_seat_anywhere(project, rater):
+    other = make_person(project, make_member(project, "annotator"))
+    comparison = make_comparison(project)
+    for each in (rater, other):
+        make_judgment(comparison, each, 1)
+    assert own.numbers(rater, Standards.of(project)).total.judgments == 0
+    assert readings.people(project) == ([], 0)
+    Standing.objects.create(rater=rater)
+    ((row,), _more) = readings.people(project)
+    assert (row.judgments, row.agreement, row.median_ms) == (0, Share(0, 0), None)
+
+
+def test_an_order_that_says_nothing_of_a_and_b_is_no_wrong_answer(project, rater):
+    Standards.objects.create(project=project, accuracy_least=1, pause_below=1.0)
+    known = gold(project)
+    said(rater, None, comparison=known.comparison, purpose="gold", outcome="ranked")
+    aggregate.aggregate()
+    assert own.numbers(rater, Standards.of(project)).gold == Share(0, 0)
+    assert admission.hindrance(project, rater) is None
+
+
+def test_a_known_answer_of_several_is_told_in_the_letters_that_were_on_the_screen():
+    project = make_project("ranking")
+    rater = make_person(project, make_member(project, "annotator"))
+    missed = on_gold(rater, False)
+    Comparison.objects.update(candidates_count=2)
+    Assignment.objects.update(shown_order=[2, 1, 3, 0])
+    missed = own.numbers(rater, Standards.of(project)).missed[0]
+    Gold.objects.update(better=["a", "tie"])
+    missed.comparison.gold.better = ["a", "tie"]
+    assert own.known_answer(missed) == "D is better, Tie"
+
+
+def test_only_the_newest_are_looked_at_and_the_page_says_so(project, rater, monkeypatch):
+    monkeypatch.setattr(own, "LOOKED_AT", 2)
+    for minutes in (1, 2, 3):
+        on_gold(rater, False, minutes=minutes)
+    numbers = own.numbers(rater, Standards.of(project))
+    assert numbers.gold == Share(0, 2) and numbers.is_cut
+    assert "the newest 500 are looked at" in page(logged_in(rater.user), "my_statistics", project.pk)
+
+
+def test_who_does_not_fit_in_the_table_is_counted_and_the_paused_are_in_it(project, lead, monkeypatch):
+    monkeypatch.setattr(readings, "PEOPLE_SHOWN", 1)
+    for _each in range(2):
+        said(make_person(project, make_member(project, "annotator")), 1)
+    paused = make_person(project, make_member(project, "annotator", "zoe"))
+    Standing.objects.create(rater=paused, paused_at=now())
+    (row,), more = readings.people(project)
+    assert (row.rater, more) == (paused, 2)
+    assert "2 more people are not in this table" in page(lead, "quality", project.pk)
+
+
+def test_who_may_not_see_known_answers_is_not_sent_to_look_at_them(project, rater):
+    Standing.objects.create(rater=rater, paused_at=now())
+    assert "Look at those comparisons" in admission.hindrance(project, rater).words
+    Standards.objects.create(project=project, gold_feedback=False)
+    assert "Look at those comparisons" not in admission.hindrance(project, rater).words

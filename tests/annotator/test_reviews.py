@@ -104,6 +104,26 @@ def test_a_settlement_is_the_label_whatever_the_votes_and_the_order_on_screen(le
     assert Judgment.objects.filter(purpose="review").count() == 2
 
 
+def test_routing_and_the_proxy_learn_from_the_settlement_alone_as_labels_do():
+    case = Case()
+    before = Judgment.objects.latest("pk").pk
+
+    def learnt(last=None):
+        return list(Judgment.objects.effective().levels_of_people(last).votes_by_comparison())
+
+    assert learnt() == [(case.comparison.pk, 0.5, 2)]
+    opened = case.settled(1)
+    assert learnt() == [(case.comparison.pk, 1.0, 1)]
+    assert learnt(before) == [(case.comparison.pk, 0.5, 2)]
+    again = make_judgment(case.comparison, case.raters["lea"], -1, purpose="review")
+    assert learnt() == [(case.comparison.pk, 0.0, 1)]
+    Judgment.objects.filter(pk=again.pk).update(outcome="neither_valid", level=None, preference=None)
+    assert learnt() == [], "settled as neither: no vote of anybody says which is better"
+    Judgment.objects.filter(pk=again.pk).update(is_current=False)
+    review.reopen(opened)
+    assert learnt() == [(case.comparison.pk, 0.5, 2)]
+
+
 def test_a_settlement_wins_over_ai_in_every_recipe():
     case = Case()
     judge = make_labeler(case.project)
