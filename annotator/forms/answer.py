@@ -19,8 +19,8 @@ from django.utils.translation import gettext_lazy as _
 from annotator import protocols
 
 # Keys of reasons, in order; the letters left out are commands of the workbench. Flags take from the end what no
-# panel of reasons uses.
-REASON_KEYS = "qwertyioajlzbn"
+# panel of reasons uses. `b` goes back to the last judgment where no chip has it, so few come that far from either end.
+REASON_KEYS = "qwertyiobajzln"
 # Jump to the feedback on A and on B, to the edited response; mark what is selected in a response.
 FEEDBACK_KEYS = ",."
 EDIT_KEY = ";"
