@@ -122,7 +122,7 @@
     const form = formOf(comparison);
     const needs = Seat.form.missing(form);
     if (needs.length) {
-      if (needs[0].field?.closest(".rows, .panels, .feedback")) Seat.form.open(form, true);
+      if (needs[0].field?.closest(".rows, .panels, .feedback, .ranking")) Seat.form.open(form, true);
       if (needs[0].field?.name === "justification") form.classList.add("explain");
       needs[0].field?.focus();
       Seat.announce(needs[0].text);

@@ -56,7 +56,7 @@
       return;
     }
     event.preventDefault();
-    if (need.field?.closest(".rows, .panels")) Seat.form.open(form, true);
+    if (need.field?.closest(".rows, .panels, .feedback, .ranking")) Seat.form.open(form, true);
     if (need.field?.name === "justification") form.classList.add("explain");
     need.field?.focus();
     Seat.announce(need.text);

@@ -27,7 +27,7 @@
     if (Seat.cover.isCovered(comparison)) return;
     const [need] = Seat.form.missing(form);
     if (need) {
-      if (need.field?.closest(".rows, .panels, .feedback")) Seat.form.open(form, true);
+      if (need.field?.closest(".rows, .panels, .feedback, .ranking")) Seat.form.open(form, true);
       if (need.field?.name === "justification") form.classList.add("explain");
       need.field?.focus();
       Seat.announce(need.text);
