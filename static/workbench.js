@@ -32,6 +32,8 @@
   }
 
   function adopt(comparison) {
+    // It may have been fetched ahead while an answer brought it back as well.
+    Seat.ahead.drop(idOf(comparison));
     if (!comparison.dataset.ready) {
       comparison.dataset.ready = "yes";
       Seat.form.setUp(formOf(comparison));
@@ -160,7 +162,7 @@
     if (fields.kind) Seat.ahead.clear(); // others of this kind may lie ready
     Seat.note(Seat.say("skipped"));
     next();
-    Seat.outbox.flush();
+    Seat.ahead.settled().then(Seat.outbox.flush);
   }
 
   Seat.outbox.on("answered", (entry, kind, html, page) => {

@@ -8,6 +8,7 @@ Seat.ahead = (() => {
   let ready = [];
   let fetching = null;
   let later = null;
+  let round = 0; // what was asked for before the last `clear` is not wanted any more
 
   const idOf = (element) => Number(element.dataset.assignment);
   const ids = () => ready.map(idOf);
@@ -28,11 +29,13 @@ Seat.ahead = (() => {
 
   // One after the other, so that each names what came before it.
   async function fill(url, having, known, heard) {
-    while (ready.length < MOST) {
+    const asked = round;
+    while (ready.length < MOST && asked === round) {
       const response = await Seat.request(`${url}?having=${[...having(), ...ids()].join(",")}`);
       heard(response);
       if (response.redirected || response.status !== 200) return;
-      if (!accept(parse(await response.text()), known)) return;
+      const element = parse(await response.text());
+      if (asked !== round || !accept(element, known)) return;
     }
   }
 
@@ -50,6 +53,8 @@ Seat.ahead = (() => {
     take: () => ready.shift(),
     putBack: (element) => { ready = [element, ...ready.filter((other) => idOf(other) !== idOf(element))]; },
     drop: (id) => { ready = ready.filter((element) => idOf(element) !== id); },
-    clear: () => { ready = []; },
+    clear: () => { ready = []; round += 1; },
+    // After this nothing is leased by a request that is still on its way.
+    settled: () => fetching || Promise.resolve(),
   };
 })();

@@ -3,17 +3,11 @@ exactly those."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
 import time
 
 import pytest
 from playwright.sync_api import expect
-
-from tests.stack import ROOT, Stack, open_folder
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -21,53 +15,26 @@ WANTED = 200
 PROJECT = "Two hundred"
 
 
-@pytest.fixture(scope="module")
-def own_stack():
-    """Of its own: it is filled with more than the demo has."""
-    with open_folder() as folder:
-        running = Stack(folder)
-        try:
-            running.start(600)
-            ask(running, FILL)
-            yield running
-        finally:
-            running.stop()
+def fill() -> dict[str, object]:
+    """Called inside the stack: {"seat": address, "session": key}."""
+    from annotator.models import User
+    from tests.browser.inside import sessions
+    from tests.builders import make_comparison, make_project
+
+    project = make_project("plain", name="Two hundred", lease_seconds=3600)
+    [session] = sessions(["judges-two-hundred"])
+    project.memberships.create(user=User.objects.get(username="judges-two-hundred"), role="annotator")
+    for number in range(WANTED + 60):
+        answers = {side: f"Answer {side} to {number}. " * 40 for side in "ab"}
+        make_comparison(project, f"Question {number}?", **answers, votes_wanted=1, places_open=1, queue_order=number)
+    return {"seat": f"/projects/{project.pk}/annotate/", "session": session}
 
 
-FILL = f"""
-from django.contrib.auth import get_user_model
-from annotator import protocols
-from annotator.models import Comparison, Membership, Project, Prompt, Protocol, Response
-from annotator.pipeline import aggregate
-project = Project.objects.create(name="{PROJECT}", lease_seconds=3600)
-Protocol.objects.create(project=project, version=1, preset="plain", definition=protocols.PRESETS["plain"])
-aggregate.default_recipe(project)
-Membership.objects.create(project=project, user=get_user_model().objects.get(username="annotator"), role="annotator")
-for n in range(260):
-    prompt = Prompt.objects.create(project=project, external_id=f"p{{n}}", text_hash=str(n),
-                                   turns=[{{"role": "user", "content": f"Question {{n}}?"}}])
-    a, b = [Response.objects.create(prompt=prompt, external_id=s, text=f"Answer {{s}} to {{n}}. " * 40,
-                                    text_hash=f"{{s}}{{n}}")
-            for s in "ab"]
-    Comparison.objects.create(project=project, external_id=f"c{{n}}", prompt=prompt, response_a=a, response_b=b,
-                              votes_wanted=1, places_open=1, queue_order=n)
-"""
-STORED = f"""
-import json
-from annotator.models import Judgment
-mine = Judgment.objects.filter(project__name="{PROJECT}").order_by("id")
-print(json.dumps([[str(j.client_id), j.comparison_id, j.assignment_id, j.is_current, j.justification] for j in mine]))
-"""
+def stored() -> list[list[object]]:
+    from annotator.models import Judgment
 
-
-def ask(stack: Stack, code: str) -> str:
-    """What `manage.py shell` of this stack says."""
-    environment = {**os.environ, **stack.environment, "DATABASE_URL": stack.database, "HTTPS": "no"}
-    environment["SECRET_KEY"] = (stack.var / "secret_key").read_text().strip()
-    command = [sys.executable, "manage.py", "shell", "-v", "0", "-c", code]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    mine = Judgment.objects.filter(rater__user__username="judges-two-hundred").order_by("id")
+    return [[str(each.client_id), each.comparison_id, each.is_current, each.justification] for each in mine]
 
 
 class Annotator:
@@ -109,23 +76,19 @@ class Annotator:
         self.wait("Seat.outbox.size === 0")
 
 
-def open_seat(page) -> Annotator:
-    page.goto("/")
-    page.get_by_role("link", name=f"Annotate {PROJECT}").click()
+def open_seat(page, address) -> Annotator:
+    page.goto(address)
     expect(page.locator("#seat.js .comparison")).to_be_visible(timeout=60_000)
     return Annotator(page)
 
 
-def test_two_hundred_judgments_with_the_network_away_arrive_once_each(browser, own_stack):
-    context = browser.new_context(base_url=own_stack.url, viewport={"width": 1280, "height": 900}, locale="en-GB")
+def test_two_hundred_judgments_with_the_network_away_arrive_once_each(browser, stack, inside):
+    made = inside(fill)
+    context = browser.new_context(base_url=stack.url, viewport={"width": 1280, "height": 900}, locale="en-GB")
+    context.add_cookies([{"name": "sessionid", "value": made["session"], "url": stack.url}])
     context.set_default_timeout(60_000)
     page = context.new_page()
-    page.goto("/accounts/login/")
-    page.locator("input[name=login]").fill("annotator")
-    page.locator("input[name=password]").fill(own_stack.password)
-    page.locator("main form [type=submit]").first.click()
-    page.wait_for_url(lambda address: "/accounts/login" not in address)
-    annotator = open_seat(page)
+    annotator = open_seat(page, made["seat"])
 
     annotator.judge_until(60)
     annotator.wait("Seat.ahead.ids().length === 3")
@@ -144,7 +107,7 @@ def test_two_hundred_judgments_with_the_network_away_arrive_once_each(browser, o
     # It comes back while a second tab is open, which would like to send them too.
     second = context.new_page()
     context.set_offline(False)
-    other = open_seat(second)
+    other = open_seat(second, made["seat"])
     annotator.is_through()
     page.close()
 
@@ -167,12 +130,11 @@ def test_two_hundred_judgments_with_the_network_away_arrive_once_each(browser, o
     other.judge_until(WANTED)
     other.is_through()
 
-    stored = json.loads(ask(own_stack, STORED))
-    current = [row for row in stored if row[3]]
+    found = inside(stored)
+    current = [row for row in found if row[2]]
     assert sorted(row[0] for row in current) == sorted(other.sent), "each submitted answer stands, and nothing else"
-    assert len({row[1] for row in current}) == WANTED == len(stored), "no comparison twice, no revision too many"
-    assert [row[4] for row in current if row[4]] and all(
-        re.fullmatch(r"words \d+", row[4]) for row in current if row[4]
-    )
+    assert len({row[1] for row in current}) == WANTED == len(found), "no comparison twice, no revision too many"
+    words = [row[3] for row in current if row[3]]
+    assert words and all(re.fullmatch(r"words \d+", each) for each in words)
     assert lost, "an acknowledgement was lost on the way"
     context.close()

@@ -54,7 +54,7 @@ def explained(page):
     return page.locator(".outcome").inner_text()
 
 
-def test_an_invited_annotator_learns_fails_qualifies_and_judges_by_keys_alone(lead, page, stack, projects):
+def test_an_invited_annotator_learns_fails_qualifies_and_judges_by_keys_alone(lead, page, stack, inside, projects):
     project = projects["learn"]
     link = invitation(lead, project)
     page.goto(link)
@@ -143,7 +143,7 @@ def judge(page):
     page.wait_for_load_state("networkidle")
 
 
-def test_changed_guidelines_are_told_while_somebody_works_and_acknowledged(lead, page, stack, projects):
+def test_changed_guidelines_are_told_while_somebody_works_and_acknowledged(lead, page, stack, inside, projects):
     project = projects["work"]
     page.context.add_cookies([{"name": "sessionid", "value": projects["session"], "url": stack.url}])
     page.goto(f"/projects/{project}/annotate/")
