@@ -238,7 +238,7 @@ def changed(tree: Tree, do: str) -> str:
         return _added(tree, path)
     table, _dot, number = path.rpartition(".")
     rows = _at(tree, table)
-    if not isinstance(rows, list) or not number.isdecimal() or int(number) >= len(rows):
+    if not isinstance(rows, list) or not _counts(number, rows):
         return ""
     place = int(number)
     moved = {"up": place - 1, "down": place + 1}.get(verb, place)
@@ -261,10 +261,15 @@ def _added(tree: Tree, path: str) -> str:
     return f"{path}.{len(rows) - 1}.label"
 
 
+def _counts(number: str, rows: list[Any]) -> bool:
+    """Whether `number` is the place of a row."""
+    return number.isdecimal() and len(number) < 5 and int(number) < len(rows)
+
+
 def _at(tree: Tree, path: str) -> Any:
     node: Any = tree
     for step in path.split("."):
-        if isinstance(node, list) and step.isdecimal() and int(step) < len(node):
+        if isinstance(node, list) and _counts(step, node):
             node = node[int(step)]
         elif isinstance(node, dict) and step in node:
             node = node[step]
@@ -387,4 +392,9 @@ def read_json(written: str) -> tuple[Any, list[Fault]]:
 
 
 def as_json(definition: Mapping[str, Any]) -> str:
-    return json.dumps(definition, ensure_ascii=False, indent=2)
+    written = json.dumps(definition, ensure_ascii=False, indent=2)
+    try:
+        written.encode()
+    except UnicodeEncodeError:  # a lone surrogate, which no page can hold
+        return json.dumps(definition, indent=2)
+    return written

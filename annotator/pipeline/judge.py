@@ -37,7 +37,7 @@ from annotator.models import (
     Reservation,
 )
 from annotator.models.routes import vote_price
-from annotator.pipeline import assign, ledger
+from annotator.pipeline import admission, assign, ledger
 
 UNDO = timedelta(seconds=10)
 
@@ -255,12 +255,21 @@ def _store_late(assignment: Assignment, judgment: Judgment, earlier: list[Judgme
             judgment.provenance = {**judgment.provenance, "second_answer_to": first.pk}
             judgment.save(force_insert=True)
             return first
+    if _is_skipped(assignment) and admission.hindrance(assignment.project, assignment.rater):
+        # What they gave back is no way around a pause or a day's limit: kept, but it does not count.
+        judgment.is_current, judgment.provenance = False, {**judgment.provenance, "after_skip": True}
+        judgment.save(force_insert=True)
+        return judgment
     free = Comparison.objects.filter(pk=assignment.comparison_id, places_open__gt=0).exists()
     judgment.is_surplus = judgment.purpose == Purpose.JUDGE and not free
     _close(assignment, judgment, Assignment.State.EXPIRED, Assignment.State.SKIPPED)
     _pay(assignment, judgment, locked=True)
     assign.recount([assignment.comparison_id])
     return judgment
+
+
+def _is_skipped(assignment: Assignment) -> bool:
+    return Assignment.objects.filter(pk=assignment.pk, state=Assignment.State.SKIPPED).exists()
 
 
 def _close(assignment: Assignment, judgment: Judgment, *states: str) -> bool:

@@ -36,6 +36,9 @@ from annotator.models import (
 from annotator.models.reviews import IDLE
 from annotator.pipeline import assign, judge, quality
 
+# Settlements are numbered behind any showing in the seat.
+BEFORE_REVIEWS = 10_000
+
 
 class ReviewRefused(Exception):
     """The step does not fit where the review stands. The message tells the reviewer why."""
@@ -100,6 +103,7 @@ def settle(review: Review, given: Mapping[str, Any], *, note: str = "") -> Judgm
     review = Review.objects.select_for_update(of=("self",)).select_related("project", "comparison").get(pk=review.pk)
     if review.state == Review.State.SETTLED and review.judgment:
         return review.judgment
+    _refuse_when_closed(review.project)
     if review.state != Review.State.OPEN:
         raise ReviewRefused(_("This review was sent back; open the comparison again to settle it."))
     if review.revealed_at is None:
@@ -116,14 +120,20 @@ def settle(review: Review, given: Mapping[str, Any], *, note: str = "") -> Judgm
     return review.judgment
 
 
+def _refuse_when_closed(project: Project) -> None:
+    if project.status == Project.Status.CLOSED:
+        raise ReviewRefused(_("The project is closed: its labels stay as they are. Ask the lead to open it again."))
+
+
 def _judgment(review: Review, protocol: Protocol, answer: protocols.Answer) -> Judgment:
     theirs = Judgment.objects.filter(comparison=review.comparison_id, rater=review.reviewer_id)
     last = theirs.aggregate(last=Max("round"))["last"] or 0
+    # Rounds of their own: the seat counts its showings to the same person from 1.
     return Judgment.objects.create(
         project=review.project,
         comparison=review.comparison,
         rater=review.reviewer,
-        round=last + 1,
+        round=max(last, BEFORE_REVIEWS) + 1,
         purpose=Purpose.REVIEW,
         protocol=protocol,
         guidelines_version=review.project.guidelines_version,
@@ -140,6 +150,7 @@ def reopen(review: Review) -> Review:
     review = Review.objects.select_for_update(of=("self",)).get(pk=review.pk)
     if review.state == Review.State.OPEN:
         return review
+    _refuse_when_closed(review.project)
     if review.judgment:
         Judgment.objects.filter(pk=review.judgment.pk).update(
             is_current=False, aggregated=False, provenance={**review.judgment.provenance, "withdrawn": True}
@@ -162,6 +173,8 @@ def send_back(review: Review, judgment: Judgment, words: str) -> Return:
         return waiting
     if review.revealed_at is None:
         raise ReviewRefused(_("Answer it yourself first; then the votes are shown."))
+    if judgment.purpose == Purpose.REVIEW:
+        raise ReviewRefused(_("A settlement is not sent back: withdraw it instead."))
     if judgment.comparison_id != review.comparison_id or not judgment.is_current or judgment.rater.user_id is None:
         raise ReviewRefused(_("Only the present answer of somebody with an account here can be sent back."))
     if not words:

@@ -203,11 +203,16 @@ def _edit(
 ) -> dict[str, str]:
     """The edited response; a text that was not changed is no edit."""
     side, text = given.get("side"), str(given.get("text") or "")
-    edited = text.strip() and (texts is None or text != texts.get(str(side)))
+    edited = text.strip() and (texts is None or _lines(text) != _lines(texts.get(str(side)) or ""))
     if edited and definition.edit == "none":
         raise AnswerInvalid("edit", _("this protocol asks for no edited response"))
-    if edited and (not isinstance(side, str) or side not in sides):
+    if edited and side not in tuple(sides):
         raise AnswerInvalid("edit", _("say which response was edited"))
     if not edited and definition.edit == "required":
         raise AnswerInvalid("edit", _("improve the better response: nothing in it is changed yet"))
     return {"side": str(side), "text": text} if edited else {}
+
+
+def _lines(text: str) -> list[str]:
+    """A form sends other line ends than the text has; that is no edit."""
+    return text.replace("\r\n", "\n").split("\n")

@@ -103,7 +103,9 @@ def _levels(rows: Any, path: str, place: str) -> Iterator[Fault]:
         ):
             yield from _text(words, f"{path}.{number}.{name}", at, most, needed=name == "label")
     values = [row[0] for row in rows]
-    if values != sorted(set(values)) or values != [-value for value in reversed(values)]:
+    if max(map(abs, values)) > LEVELS_MAX:
+        yield Fault(path, place, _("levels are numbered from -%(n)d to %(n)d at most") % {"n": LEVELS_MAX})
+    elif values != sorted(set(values)) or values != [-value for value in reversed(values)]:
         yield Fault(path, place, _("levels rise from A to B and mirror each other, e.g. -1, 0, 1"))
 
 

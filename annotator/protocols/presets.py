@@ -171,7 +171,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Hybrid Preferences (arXiv 2410.19133), Fig. 7: three aspects and overall on five levels, each with confidence.
     "multipref": {
         "question": "Overall, which response is better?",
-        "help": "Clearly: most people would say so. Slightly: there is something in it, and one may differ.",
+        "help": "Clearly: most would agree. Slightly: one may differ.",
         "levels": _FIVE,
         "confidence": True,
         "aspects": [

@@ -18,6 +18,8 @@ from annotator.models import Comment, Flag, Judgment, Outcome, Purpose, Rater, R
 from annotator.readings.comparison import excerpt, said_of
 
 PAGE = 30
+# A day later must still be a date, in any time zone.
+LAST_DAY = date(9000, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,9 @@ def own(rater: Rater) -> QuerySet[Judgment]:
 
 def _filtered(found: QuerySet[Judgment], asked: Mapping[str, Any]) -> QuerySet[Judgment]:
     if asked.get("since"):
-        found = found.filter(created_at__gte=_midnight(asked["since"]))
+        found = found.filter(created_at__gte=_midnight(min(asked["since"], LAST_DAY)))
     if asked.get("until"):
-        found = found.filter(created_at__lt=_midnight(asked["until"] + timedelta(days=1)))
+        found = found.filter(created_at__lt=_midnight(min(asked["until"], LAST_DAY) + timedelta(days=1)))
     if asked.get("answer"):
         found = found.filter(_ANSWERS[asked["answer"]])
     for name, condition in (("flagged", _flagged()), ("returned", _returned()), ("comments", Q(_comments()))):

@@ -142,7 +142,7 @@ def judgment(request: HttpRequest, assignment_id: int) -> HttpResponse:
         if sent.client_id is None:
             raise protocols.AnswerInvalid("client_id", _("is missing; load the page again"))
         if sent.protocol_id not in (None, current.pk):
-            protocol = _protocol(assignment.project, sent.protocol_id) or current
+            protocol = _protocol(assignment, sent.protocol_id) or current
         stored = judge.submit_judgment(
             assignment,
             sent.given,
@@ -223,6 +223,8 @@ def undo(request: HttpRequest, assignment_id: int) -> HttpResponse:
 @require_POST
 def open_ahead(request: HttpRequest, assignment_id: int) -> HttpResponse:
     assignment = _mine(request, assignment_id)
+    if assignment.opened_at is None and _is_held_back(assignment):
+        return _fragment(request, _context(assignment.project, assignment.rater, None), status=409)
     if assign.open_now(assignment, assignment.project):
         return HttpResponse(status=204)
     instead = assign.next_assignment(assignment.project, assignment.rater)
@@ -243,11 +245,14 @@ def _version(protocol_id: int) -> Protocol:
     return Protocol.objects.get(pk=protocol_id)
 
 
-def _protocol(project: Project, protocol_id: int | None) -> Protocol | None:
-    """The version that was on screen, when the page says which."""
-    if protocol_id is None or not project.protocols.filter(pk=protocol_id).exists():
+def _protocol(assignment: Assignment, protocol_id: int | None) -> Protocol | None:
+    """The version that was on screen, when the page says which: one that was in force since the lease was made."""
+    versions = assignment.project.protocols
+    asked = versions.filter(pk=protocol_id).first() if protocol_id is not None else None
+    if asked is None:
         return None
-    return _version(protocol_id)
+    successor = versions.filter(version__gt=asked.version).order_by("version").first()
+    return asked if successor is None or successor.created_at >= assignment.created_at else None
 
 
 def _mine(request: HttpRequest, assignment_id: int) -> Assignment:
@@ -275,11 +280,16 @@ def _following(request: HttpRequest, done: Assignment, page: seat.Sent, undo: Un
 
 
 def _to_be_read_first(request: HttpRequest, done: Assignment, undo: Undo | None) -> HttpResponse | None:
-    """Guidelines that must be acknowledged come even before the comparison that the page has put on screen already."""
-    hindrance = admission.hindrance(done.project, done.rater)
-    if hindrance is None or hindrance.kind != "guidelines":
+    """What must be read or passed, and a pause, come even before the comparison that the page has on screen already."""
+    if not _is_held_back(done):
         return None
     return _fragment(request, _context(done.project, done.rater, None, undo=undo))
+
+
+def _is_held_back(assignment: Assignment) -> bool:
+    """A day's limit counts what was fetched ahead already, so it holds nothing of that back."""
+    hindrance = admission.hindrance(assignment.project, assignment.rater)
+    return hindrance is not None and hindrance.kind != "cap"
 
 
 def _ahead(request: HttpRequest, done: Assignment, having: tuple[int, ...], undo: Undo | None) -> HttpResponse:

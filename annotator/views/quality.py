@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -143,6 +143,8 @@ def quality_certify(request: HttpRequest, project_id: int, rater_id: int) -> Htt
 def concern_settle(request: HttpRequest, project_id: int, rater_id: int, kind: str) -> HttpResponse:
     project = access.project_or_404(request, project_id, access.LEADS)
     rater = _rater_or_404(project, rater_id)
+    if kind not in Concern.Kind.values:
+        raise Http404
     standing.settle(project, rater, kind, request.user)  # type: ignore[arg-type]
     messages.success(request, _("Settled. Only what comes from now on is reported again."))
     return redirect("quality_person", project.pk, rater.pk)

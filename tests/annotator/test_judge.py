@@ -8,7 +8,7 @@ import pytest
 from django.utils.timezone import now
 
 from annotator import protocols
-from annotator.models import Assignment, Comparison, Judgment, LedgerEntry, Plan, Project, Rater
+from annotator.models import Assignment, Comparison, Judgment, LedgerEntry, Plan, Project, Rater, Standing
 from annotator.models.judgments import UNDO_MARGIN
 from annotator.pipeline import assign, judge, ledger, route
 from tests.builders import make_comparison, make_person, make_plan, make_project, make_user
@@ -275,3 +275,12 @@ def test_a_plan_is_replaced_while_people_work_and_what_is_undone_then_is_paid_by
     ledger.settle()
     account = ledger.account_of(project)
     assert (account.spent, account.reserved) == (6, 0)
+
+
+def test_skipping_is_no_way_around_a_pause():
+    assignment = leased(make_project())
+    assign.skip(assignment)
+    Standing.objects.create(rater=assignment.rater, paused_at=now())
+    kept = submit(assignment)
+    assert not kept.is_current and kept.cost == 0 and kept.provenance["after_skip"]
+    assert places(assignment.comparison) == 1

@@ -1,6 +1,7 @@
 """Reviewers settle disputes: blind first, one settlement counts, everything can be taken back and contested."""
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.utils.timezone import now
@@ -325,3 +326,30 @@ def test_a_rankings_thread_has_the_letters_that_were_on_screen():
     own = [order.index(place) + 1 for place in range(5)]
     make_judgment(case.comparison, case.raters["cem"], -1, assignment=seat, a_first=True, ranking={"ranks": own})
     assert reading.thread(case.comparison, case.raters["cem"]).mine.words == "A > B > C > D > E"
+
+
+def test_whoever_settled_a_comparison_may_still_answer_what_they_had_in_the_seat():
+    case = Case()
+    held = Assignment.objects.create(
+        project=case.project, comparison=case.comparison, rater=case.reviewer, leased_until=now(), a_first=True
+    )
+    case.settled(1)
+    stored = judge.submit_judgment(held, {"outcome": "level", "level": -1}, client_id=uuid4())
+    assert stored.is_current and stored.round == 1
+    settlement = Judgment.objects.get(purpose="review")
+    assert settlement.is_current and settlement.round > 10_000
+
+
+def test_a_settlement_is_withdrawn_not_sent_back_and_a_closed_project_stays_as_it_is():
+    case = Case()
+    settled = case.settled(1)
+    case.project.status = "closed"
+    case.project.save()
+    with pytest.raises(review.ReviewRefused):
+        review.reopen(settled)
+    case.project.status = "active"
+    case.project.save()
+    again = review.open_review(case.project, case.raters["lea"], case.comparison)
+    review.answer_blind(again, shown(again, 1))
+    with pytest.raises(review.ReviewRefused):
+        review.send_back(again, settled.judgment, "Look again.")
