@@ -72,10 +72,11 @@ _BEHIND_MY_LAST = """
           ) AS place ORDER BY known DESC LIMIT 1)
 """
 # Fetched ahead only while there is room; read under a lock, so that of two fetches at once one sees the other's lease.
-_ROOM = """
-      AND (SELECT count(*) FROM annotator_assignment held
-           WHERE held.rater_id = %(rater)s AND held.state = 'leased') < %(most)s
+_HAS_ROOM = """
+    (SELECT count(*) FROM annotator_assignment held
+     WHERE held.rater_id = %(rater)s AND held.state = 'leased') < %(most)s
 """
+_ROOM = f" AND {_HAS_ROOM} "
 _LOCK = 0x5317C5
 _FIRST = " ORDER BY c.queue_order, c.id LIMIT 1 "
 # Somebody who has been through the whole queue looks only at what has opened since. A transaction that opened places
@@ -218,13 +219,21 @@ def skip(assignment: Assignment, reason: str = "") -> bool:
 
 def opt_out(rater: Rater, kinds: Iterable[str]) -> None:
     """From now on `rater` is offered nothing with these kinds of harm either."""
-    set_opt_outs(rater, {*rater.opted_out, *kinds})
+    with transaction.atomic():
+        known = Rater.objects.select_for_update(of=("self",), no_key=True).get(pk=rater.pk).opted_out
+        rater.opted_out = sorted({*known, *kinds})
+        rater.save(update_fields=["opted_out"])
+    _give_back_unwanted(rater)
 
 
 def set_opt_outs(rater: Rater, kinds: Iterable[str]) -> None:
     """`rater` is offered nothing with these kinds of harm; what they hold of it goes to others."""
     rater.opted_out = sorted(set(kinds))
     rater.save(update_fields=["opted_out"])
+    _give_back_unwanted(rater)
+
+
+def _give_back_unwanted(rater: Rater) -> None:
     # What they did not want before may be left for them.
     Standing.objects.filter(rater=rater).update(nothing_left_at=None)
     held = Assignment.objects.filter(rater=rater, state=Assignment.State.LEASED)
@@ -301,6 +310,8 @@ def _resumed(project: Project, rater: Rater) -> Assignment | None:
     last = Assignment.objects.filter(rater=rater).order_by("-pk").first()
     if last is None or last.state != Assignment.State.EXPIRED or not last.draft:
         return None
+    if set(last.comparison.harms) & set(rater.opted_out):
+        return None
     with transaction.atomic():
         lock([last.comparison_id])
         free = last.purpose != Purpose.JUDGE or _has_place(last.comparison_id)
@@ -323,12 +334,16 @@ def _new_lease(project: Project, rater: Rater, admitted: Admission, *, ahead: bo
     if (offer := extra.draw(rater, admitted)) and (assignment := _extra(project, rater, offer, asked, ahead)):
         return assignment
     parts = (_REOPENED,) if admitted.nothing_left_at else (_BEHIND_MY_LAST + _FIRST, _FIRST)
-    open_for_me = _OPEN_FOR_ME + _ROOM if ahead else _OPEN_FOR_ME
+    # Windows at once must not pass what a person may hold: ahead of time, or of what the day has left.
+    limited = ahead or admitted.left_today is not None
+    open_for_me = _OPEN_FOR_ME + _ROOM if limited else _OPEN_FOR_ME
     assignment = None
     while assignment is None:
         for search in (open_for_me + part + _UNLOCKED for part in parts):
-            if assignment := _claim(project, rater, search, asked, ahead):
+            if assignment := _claim(project, rater, search, asked, ahead=ahead, limited=limited):
                 return _found(assignment, admitted)
+        if limited and not _one(f"SELECT 1 WHERE {_HAS_ROOM}", asked):
+            return None
         if expire_leases(project.pk):
             continue
         # Everything open, if anything, was locked a moment ago: wait for the first of these.
@@ -376,8 +391,10 @@ def _extra(project: Project, rater: Rater, offer: Offer, asked: dict[str, Any], 
 
 
 @transaction.atomic
-def _claim(project: Project, rater: Rater, search: str, asked: dict[str, Any], ahead: bool) -> Assignment | None:
-    if ahead:
+def _claim(
+    project: Project, rater: Rater, search: str, asked: dict[str, Any], *, ahead: bool, limited: bool
+) -> Assignment | None:
+    if limited:
         _lock_fetching(rater)
     found = _one(search, asked)
     return _lease(project, rater, Offer(found[0]), ahead=ahead) if found else None

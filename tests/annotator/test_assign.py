@@ -349,3 +349,26 @@ def test_opening_what_was_fetched_ahead_again_and_again_does_not_hoard_places():
     assert project.assignments.filter(state="leased").count() == assign.HELD_AT_MOST
     assert assign.next_assignment(project, rater).opened_at, "what they hold is still given"
     assert assign.next_assignment(project, person(project))
+
+
+def test_a_draft_of_what_somebody_opted_out_of_is_not_taken_up_again():
+    project = make_project()
+    comparison = make_comparison(project, votes_wanted=1, places_open=1, harms=["violence"])
+    rater = make_person(project)
+    assignment = assign.next_assignment(project, rater)
+    assign.save_draft(assignment, {"level": 1}, 5)
+    Assignment.objects.update(leased_until=now() - timedelta(minutes=1))
+    assign.expire_leases(project.pk)
+    assign.set_opt_outs(rater, ["violence"])
+    assert assign.next_assignment(project, rater, resume=True) is None
+    assign.set_opt_outs(rater, [])
+    assert assign.next_assignment(project, rater, resume=True).comparison == comparison
+
+
+def test_two_windows_that_opt_out_of_two_kinds_opt_out_of_both():
+    project = make_project()
+    rater = make_person(project)
+    other = Rater.objects.get(pk=rater.pk)
+    assign.opt_out(rater, ["violence"])
+    assign.opt_out(other, ["hate"])
+    assert Rater.objects.get(pk=rater.pk).opted_out == ["hate", "violence"]

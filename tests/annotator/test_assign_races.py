@@ -14,7 +14,7 @@ import pytest
 from django.db import connection, connections
 from django.utils.timezone import now
 
-from annotator.models import Assignment, Comparison, Judgment, LedgerEntry, Project
+from annotator.models import Assignment, Comparison, Judgment, LedgerEntry, Project, Standards
 from annotator.pipeline import assign, judge, ledger, revise
 from tests.builders import make_comparison, make_person, make_plan, make_project, make_user
 
@@ -246,3 +246,12 @@ def test_revisions_and_an_undo_at_once_leave_one_answer_standing_or_none():
     standing = stored.filter(is_current=True).count()
     leased = Assignment.objects.filter(state="leased").count()
     assert standing + leased == 1 and Comparison.objects.get().places_open == 0
+
+
+def test_windows_opened_at_once_do_not_pass_the_days_limit():
+    project = project_with(20, votes=1)
+    Standards.objects.create(project=project, daily_cap=2)
+    rater = make_person(project)
+    at_once(*[partial(assign.next_assignment, project, rater)] * 8)
+    assert Assignment.objects.filter(rater=rater, state="leased").count() in (1, 2)
+    assert assign.queue_state(project, make_person(project))
