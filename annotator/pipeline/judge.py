@@ -30,11 +30,13 @@ from annotator.models import (
     Comparison,
     Judgment,
     Outcome,
+    Plan,
     Project,
     Protocol,
     Purpose,
     Rater,
     Reservation,
+    Route,
 )
 from annotator.models.routes import vote_price
 from annotator.pipeline import admission, assign, ledger
@@ -290,7 +292,7 @@ def _pay(assignment: Assignment, judgment: Judgment, *, locked: bool) -> Judgmen
         if not locked:
             raise _Unusual
         judgment.is_surplus = _held_by_people(assignment.comparison_id).count() >= kept.votes
-    judgment.cost = price = kept.price if kept else assignment.project.price_per_judgment
+    judgment.cost = price = kept.price if kept else _price(judgment, assignment.project)
     judgment.save(force_insert=True)
     if not price:
         return judgment
@@ -302,6 +304,16 @@ def _pay(assignment: Assignment, judgment: Judgment, *, locked: bool) -> Judgmen
         judgment.cost = entry.amount
         judgment.save(update_fields=["cost"])
     return judgment
+
+
+def _price(judgment: Judgment, project: Project) -> Decimal:
+    """What a judgment is worth that no plan counted on. What checks people pays as much as what it lies among: they
+    would tell it by the money."""
+    if judgment.purpose == Purpose.JUDGE:
+        return project.price_per_judgment
+    people = Route.objects.filter(plan__project=project, plan__status=Plan.Status.APPROVED, source=Route.PEOPLE)
+    route = people.order_by("pk").first()
+    return vote_price(route.price, route.votes) if route else project.price_per_judgment
 
 
 class _Kept(NamedTuple):

@@ -284,3 +284,16 @@ def test_skipping_is_no_way_around_a_pause():
     kept = submit(assignment)
     assert not kept.is_current and kept.cost == 0 and kept.provenance["after_skip"]
     assert places(assignment.comparison) == 1
+
+
+def test_what_checks_people_pays_what_the_plan_pays_for_the_others():
+    project = make_project(price_per_judgment=Decimal("1.00"))
+    routed, known = make_comparison(project, votes_wanted=1, places_open=1), make_comparison(project)
+    make_plan(project, {routed: None})
+    Project.objects.filter(pk=project.pk).update(price_per_judgment=Decimal("1.50"))
+    project.refresh_from_db()
+    ledger.set_cap(project, Decimal(10))
+    assignment = Assignment.objects.create(
+        project=project, comparison=known, rater=make_person(project), purpose="gold", leased_until=now(), a_first=True
+    )
+    assert submit(assignment).cost == Decimal("1.00")
