@@ -4,6 +4,7 @@
 (() => {
   const UNDO_MS = 10000;
   const LOOK_AGAIN = 1000;
+  const FAULT_AGAIN = 10000;
   const stage = document.getElementById("stage");
   const done = document.getElementById("done");
   const toast = document.getElementById("toast");
@@ -61,21 +62,20 @@
     if (bar) sizes.observe(bar);
   }
 
-  function next(words = Seat.say("next")) {
+  function next(words = Seat.say("next"), warning = "") {
     const element = Seat.ahead.take();
-    if (!element) {
+    if (element) put(element);
+    else {
       stage.setAttribute("aria-busy", "true");
       status();
-      return;
     }
-    put(element);
-    Seat.announce(words);
+    if (element || warning) Seat.announce([warning, element && words].filter(Boolean).join(" "));
   }
 
   // ---- the next comparison ----
 
   const known = (id) => id === idOf(current()) || isDone(id);
-  const having = () => [idOf(current()), ...Seat.outbox.waiting().map((entry) => entry.assignment)].filter(Number.isInteger);
+  const having = () => [idOf(current()), ...Seat.outbox.pending.map((entry) => entry.assignment)].filter(Number.isInteger);
 
   function fetchAhead() {
     const comparison = current();
@@ -103,15 +103,29 @@
       const response = await Seat.request(Seat.root.dataset.annotate);
       if (response.redirected) { loggedOut(); return; }
       if (!response.ok) { gone(response.status); return; }
-      const element = Seat.ahead.parse(await response.text());
-      // Another tab has answered it and is about to send that.
-      if (element.matches(".comparison") && isDone(idOf(element))) { setTimeout(look, LOOK_AGAIN); return; }
+      let element = Seat.ahead.parse(await response.text());
+      if (element.matches(".comparison") && isDone(idOf(element))) {
+        // The server fails at its answer; or another tab has answered it and is about to send that.
+        const failing = Seat.outbox.find(idOf(element))?.stuck;
+        element = failing && await after(element);
+        if (!element) { setTimeout(look, failing ? FAULT_AGAIN : LOOK_AGAIN); return; }
+      }
       put(element);
       if (announcement) Seat.announce(announcement);
     } catch { Seat.outbox.noticed(false); } finally { looking = false; }
   }
 
+  // What comes after one whose answer has to wait.
+  async function after(comparison) {
+    const response = await Seat.request(`${comparison.dataset.prefetch}?having=${having().join(",")}`);
+    if (response.status !== 200) return null;
+    const element = Seat.ahead.parse(await response.text());
+    const opened = await Seat.request(element.dataset.open, { method: "POST" });
+    return opened.status === 204 ? element : null;
+  }
+
   function gone(code) {
+    if (code >= 500) setTimeout(look, FAULT_AGAIN);
     if (code !== 404 && code !== 403) return;
     stage.setAttribute("aria-busy", "true");
     Seat.note(Seat.say("gone"));
@@ -138,35 +152,46 @@
       protocol: Number(form.elements.protocol.value),
     };
     const words = Seat.form.summary(form);
-    send(comparison, { id, url: form.getAttribute("action"), answer });
+    const warning = send(comparison, { id, url: form.getAttribute("action"), answer });
     count(1);
     last = { element: comparison, assignment: idOf(comparison), id, undo: comparison.dataset.undo, until: Date.now() + UNDO_MS };
     showToast(`${Seat.say("judged")} ${words}`, true);
-    next();
+    next(undefined, warning);
     Seat.outbox.flush();
   }
 
+  // Gives what its author must hear about it.
   function send(comparison, entry) {
     const assignment = idOf(comparison);
     Seat.drafts.stop();
     const kept = Seat.outbox.add({ ...entry, assignment, seat: Seat.root.dataset.annotate });
-    if (kept) Seat.drafts.forget(assignment); else Seat.announce(Seat.say("unkept"));
+    if (kept) Seat.drafts.forget(assignment);
     judged.add(assignment);
     Seat.outbox.tell({ judged: assignment });
+    return kept ? "" : Seat.say("unkept");
   }
 
   // Skipped, or reported and skipped, or a kind of text this person does not want to see.
   function leave(comparison, url, fields) {
     if (isDone(idOf(comparison))) return;
-    send(comparison, { id: crypto.randomUUID?.() || `${Date.now()}.${Math.random()}`, url, fields });
+    const warning = send(comparison, { id: crypto.randomUUID?.() || `${Date.now()}.${Math.random()}`, url, fields });
     if (fields.kind) Seat.ahead.clear(); // others of this kind may lie ready
     Seat.note(Seat.say("skipped"));
-    next();
+    next(undefined, warning);
     Seat.ahead.settled().then(Seat.outbox.flush);
   }
 
-  Seat.outbox.on("answered", (entry, kind, html, page) => {
+  // A second device has sent its own answer to the same comparison. An undo that is still open keeps its place.
+  function tellFirstStands(entry) {
+    const words = Seat.say("firstStands");
+    if (judged.has(entry.assignment)) count(-1);
+    if (!last || last.assignment === entry.assignment) Seat.note(words, UNDO_MS);
+    else document.getElementById("toast-text").prepend(`${words} `);
+  }
+
+  Seat.outbox.on("answered", (entry, kind, html, page, note) => {
     Seat.saved("ok", Seat.say("saved", Seat.clock(new Date())));
+    if (note === "first-answer-stands") tellFirstStands(entry);
     if (taking?.assignment === entry.assignment) { takeBack(); return; }
     if (page.alone) return;
     const element = html && Seat.ahead.parse(html);
@@ -178,6 +203,7 @@
     } else if (kind === "empty" && !Seat.outbox.size) put(element);
     else if (kind === "current" && !Seat.outbox.size) {
       const wasLost = page.showing === shown && !isStale() && idOf(element) !== shown;
+      if (isStale() && isDone(idOf(element))) { look(); return; }
       if (isStale() || wasLost) { put(element); Seat.announce(Seat.say(wasLost ? "lost" : "next")); }
       else Seat.ahead.accept(element, known);
     }
@@ -197,11 +223,16 @@
     return true;
   });
 
-  Seat.outbox.on("stuck", () => {
+  Seat.outbox.on("stuck", (entry) => {
     Seat.showStuck();
-    hideToast();
+    Seat.announce(document.querySelector("#stuck .why").textContent);
+    if (taking?.assignment === entry.assignment) taking = null;
+    if (!last || last.assignment === entry.assignment) hideToast();
     if (isStale()) look();
   });
+
+  // Taken back before it was sent, or discarded: if it is offered again, it can be judged again.
+  Seat.outbox.on("removed", (entry) => judged.delete(entry.assignment));
 
   // What another tab of this person did.
   Seat.outbox.on("elsewhere", (message) => {
@@ -217,12 +248,12 @@
 
   let countdown = null;
 
-  function showToast(text, undoable) {
+  function showToast(text, undoable, milliseconds = 5000) {
     document.getElementById("toast-text").textContent = text;
     document.getElementById("undo").hidden = !undoable;
     toast.hidden = false;
     clearInterval(countdown);
-    const end = undoable ? last.until : Date.now() + 5000;
+    const end = undoable ? last.until : Date.now() + milliseconds;
     const left = () => {
       const seconds = Math.ceil((end - Date.now()) / 1000);
       document.getElementById("undo-left").textContent = undoable ? Seat.say("seconds", Math.max(0, seconds)) : "";
@@ -238,9 +269,9 @@
     last = null;
   }
 
-  Seat.note = (text) => {
+  Seat.note = (text, milliseconds) => {
     last = null;
-    showToast(text, false);
+    showToast(text, false, milliseconds);
   };
 
   function count(step) {
@@ -345,16 +376,14 @@
 
   function status() {
     const banner = document.getElementById("offline");
-    const since = Seat.outbox.offlineSince;
-    banner.hidden = !since;
-    if (since) {
-      const time = Seat.clock(since).slice(0, 5);
-      const words = isStale() ? [Seat.say("offlineWait")] : [Seat.say("offlineNext"), Seat.say("offlineReady", Seat.ahead.ids().length)];
-      banner.textContent = [Seat.say("offline", time), ...words].join(" ");
-      if (Seat.outbox.size) Seat.saved("warn", Seat.say("kept", Seat.outbox.size));
-      return;
-    }
-    if (Seat.outbox.size) return;
+    const whileOffline = isStale() ? ["offlineWait"] : ["offlineNext", "offlineReady"];
+    const words = Seat.trouble(whileOffline.map((name) => Seat.say(name, Seat.ahead.ids().length)));
+    banner.hidden = !words;
+    if (banner.textContent !== words) banner.textContent = words;
+    const { offlineSince, isFaulty, size, unkept } = Seat.outbox;
+    if (unkept) Seat.saved("bad", Seat.say("unkeptCount", unkept));
+    else if (size && (offlineSince || isFaulty)) Seat.saved("warn", Seat.say("kept", size));
+    if (offlineSince || size) return;
     if (taking) takeBack(); else if (stage.hasAttribute("aria-busy")) look();
   }
   Seat.outbox.on("changed", () => { status(); Seat.showStuck(); });
@@ -364,6 +393,7 @@
     const link = document.createElement("a");
     link.href = `${Seat.root.dataset.login}?next=${encodeURIComponent(location.pathname)}`;
     link.textContent = Seat.say("logIn");
+    if (Seat.outbox.unkept) link.target = "_blank"; // what was submitted is lost with this page
     banner.replaceChildren(`${Seat.say("loggedOut")} `, link);
     banner.hidden = false;
   }
@@ -403,5 +433,5 @@
     // Answered before a reload and not sent yet: what is next comes with its reply.
     if (isStale()) stage.setAttribute("aria-busy", "true");
   }
-  if (Seat.outbox.size) Seat.outbox.flush();
+  if (Seat.outbox.size) Seat.outbox.flush(); else status();
 })();

@@ -58,8 +58,8 @@
   Seat.outbox.on("stuck", Seat.showStuck);
   Seat.outbox.on("changed", () => {
     const banner = document.getElementById("offline");
-    banner.hidden = !Seat.outbox.offlineSince;
-    if (Seat.outbox.offlineSince) banner.textContent = `${Seat.say("offline", Seat.clock(Seat.outbox.offlineSince).slice(0, 5))} ${Seat.say("kept", Seat.outbox.size)}`;
+    banner.textContent = Seat.trouble([Seat.say("kept", Seat.outbox.size)]);
+    banner.hidden = !banner.textContent;
   });
   Seat.outbox.on("loggedOut", () => setTimeout(() => say(Seat.say("loggedOut"))));
   if (Seat.outbox.size) Seat.outbox.flush();

@@ -1,4 +1,5 @@
-// Answers the server did not take: shown with their words, to be downloaded, tried again or discarded. Never dropped.
+// Answers the server did not take, or failed at: shown with their words, to be downloaded, tried again or discarded.
+// Never dropped. And what to say while answers cannot be sent or kept.
 "use strict";
 
 (() => {
@@ -10,12 +11,23 @@
     return texts.filter(Boolean).join(" · ") || Seat.say("stuckNoWords");
   }
 
-  function why(entries) {
-    const told = entries.map((entry) => {
-      try { return JSON.parse(entry.stuck.html).error.reason; } catch { return ""; }
-    }).find(Boolean);
-    return told || Seat.say(entries.some((entry) => [403, 404].includes(entry.stuck.status)) ? "stuckGone" : "stuckRefused");
+  function reason({ stuck }) {
+    if (stuck.again) return Seat.say("stuckFault");
+    try { return JSON.parse(stuck.html).error.reason; } catch { /* the server gave no words */ }
+    return Seat.say([403, 404].includes(stuck.status) ? "stuckGone" : "stuckRefused");
   }
+
+  const why = (entries) => [...new Set(entries.map(reason))].join(" ");
+
+  // What is wrong with the network, the server or this browser's storage, and what that means for what was submitted.
+  Seat.trouble = (whileOffline) => {
+    const { offlineSince: since, keepsNothing, isFaulty } = Seat.outbox;
+    const words = since ? [Seat.say("offline", Seat.clock(since).slice(0, 5))] : [];
+    if (keepsNothing) words.push(Seat.say("unkept"));
+    else if (since) words.push(...whileOffline);
+    else if (isFaulty) words.push(Seat.say("fault"));
+    return words.join(" ");
+  };
 
   Seat.showStuck = () => {
     const entries = Seat.outbox.stuck();
