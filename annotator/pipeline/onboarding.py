@@ -17,7 +17,8 @@ from django.db.models.functions import Coalesce, Greatest
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
-from annotator.models import Assignment, Attempt, Gold, Project, Protocol, Rater, Standards, Standing
+from annotator import protocols
+from annotator.models import Assignment, Attempt, Gold, Outcome, Project, Protocol, Rater, Standards, Standing
 from annotator.pipeline import judge
 from annotator.pipeline.work import StepRefused
 
@@ -114,10 +115,16 @@ def asked(attempt: Attempt, step: int, gold: Gold) -> Assignment:
 
 
 def next_step(attempt: Attempt) -> int | None:
-    """The first step without an answer whose comparison still exists; None when all are answered."""
-    there = set(Gold.objects.filter(pk__in=[drawn["gold"] for drawn in attempt.answers]).values_list("pk", flat=True))
+    """The first step without an answer whose comparison is still in use; None when all are answered."""
+    there = _in_use(attempt)
     waiting = (n for n, drawn in enumerate(attempt.answers) if drawn["given"] is None and drawn["gold"] in there)
     return next(waiting, None)
+
+
+def _in_use(attempt: Attempt) -> set[int]:
+    """Golds of the attempt that exist and were not retired meanwhile."""
+    drawn = [each["gold"] for each in attempt.answers]
+    return set(Gold.objects.filter(pk__in=drawn, retired_at=None).values_list("pk", flat=True))
 
 
 @transaction.atomic
@@ -140,7 +147,7 @@ def answer(attempt: Attempt, step: int, given: Mapping[str, Any], *, client_id: 
     checked = judge.check(attempt.protocol, given, asked(attempt, step, gold))
     attempt.answers[step] |= {
         "given": dict(given),
-        "right": gold.accepts(checked.outcome, checked.level, checked.attributes),
+        "right": _right(gold, checked),
         "level": checked.level,
         "client_id": str(client_id or ""),
     }
@@ -150,11 +157,22 @@ def answer(attempt: Attempt, step: int, given: Mapping[str, Any], *, client_id: 
     return attempt
 
 
+def _right(gold: Gold, checked: protocols.Answer) -> bool | None:
+    """None for an order of several responses that says nothing of A and B."""
+    if checked.outcome == Outcome.RANKED:
+        return None
+    return gold.accepts(checked.outcome, checked.level, checked.attributes)
+
+
 def _finish(attempt: Attempt, standing: Standing) -> None:
-    """The tutorial is passed by going through it, the qualification by its share of right answers."""
-    answered = [drawn for drawn in attempt.answers if drawn["given"] is not None]
-    attempt.finished_at = now()
-    attempt.score = sum(drawn["right"] for drawn in answered) / len(answered)
+    """The tutorial is passed by going through it, the qualification by its share of right answers.
+
+    What was retired, or says neither right nor wrong, is left out of the share.
+    """
+    in_use = _in_use(attempt)
+    graded = [each["right"] for each in attempt.answers if each["gold"] in in_use and each["right"] is not None]
+    attempt.finished_at = attempt.finished_at or now()
+    attempt.score = sum(graded) / len(graded) if graded else 0.0
     if attempt.use == Gold.Use.TUTORIAL:
         attempt.passed = True
         Standing.objects.filter(pk=standing.pk, tutorial_done_at=None).update(tutorial_done_at=attempt.finished_at)
@@ -162,6 +180,33 @@ def _finish(attempt: Attempt, standing: Standing) -> None:
     attempt.passed = attempt.score + ROUNDING >= Standards.of(attempt.rater.project).pass_mark
     if attempt.passed:
         _certify(attempt.rater, attempt.guidelines_version)
+
+
+@transaction.atomic
+def regrade(gold: Gold) -> None:
+    """After `gold` was retired or its answer changed: what was not passed with it is graded anew.
+
+    Nobody who has passed fails by it.
+    """
+    asked = Attempt.objects.filter(rater__project=gold.project_id, answers__contains=[{"gold": gold.pk}])
+    open_ones = asked.exclude(passed=True).select_related("rater__project").order_by("rater", "number")
+    for rater in {attempt.rater_id: attempt.rater for attempt in open_ones}.values():
+        standing = _lock(rater)
+        for attempt in open_ones.filter(rater=rater).select_related("protocol", "rater__project"):
+            _regrade(attempt, gold, standing)
+
+
+def _regrade(attempt: Attempt, gold: Gold, standing: Standing) -> None:
+    for step, drawn in enumerate(attempt.answers):
+        if drawn["gold"] == gold.pk and drawn["given"] is not None:
+            checked = judge.check(attempt.protocol, drawn["given"], asked(attempt, step, gold))
+            drawn["right"] = _right(gold, checked)
+    if next_step(attempt) is None:
+        if all(drawn["given"] is None for drawn in attempt.answers):
+            attempt.delete()  # nothing of it is left to be asked, and nothing was said
+            return
+        _finish(attempt, standing)
+    attempt.save()
 
 
 def _certify(rater: Rater, version: int) -> None:

@@ -27,7 +27,7 @@ from django.utils.timezone import now
 
 from annotator.models import Candidate, Comparison, Concern, Gold, Judgment, Purpose, Standards, Standing
 from annotator.models.standards import gold_answers, is_right
-from annotator.pipeline import prose
+from annotator.pipeline import onboarding, prose
 
 # Newest judgments of a person that say something about their habits.
 LOOKED_AT = 200
@@ -106,6 +106,7 @@ def regrade_gold(gold: Gold) -> None:
     standards = Standards.of(gold.project)
     for rater_id in answered.order_by("rater").values_list("rater", flat=True).distinct():
         regrade(rater_id, standards)
+    onboarding.regrade(gold)
 
 
 def _counted(rater_id: int, standing: Standing, standards: Standards) -> list[Judgment]:

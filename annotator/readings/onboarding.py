@@ -37,7 +37,11 @@ class Explained:
 
     number: int
     comparison_id: int
-    is_right: bool
+    gold_id: int
+    # No longer counted: it was retired.
+    is_retired: bool
+    # None where the answer says neither.
+    is_right: bool | None
     said: str
     accepted: list[str]
     ratings: list[Rating]
@@ -72,7 +76,9 @@ def explain(definition: protocols.Definition, number: int, drawn: Mapping[str, A
     return Explained(
         number=number,
         comparison_id=gold.comparison_id,
-        is_right=bool(drawn["right"]),
+        gold_id=gold.pk,
+        is_retired=gold.retired_at is not None,
+        is_right=drawn["right"],
         said=_said(definition, drawn, letters),
         accepted=[_accepted(better, definition, letters) for better in gold.better],
         ratings=_ratings(definition, drawn, gold, letters),

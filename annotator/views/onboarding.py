@@ -165,13 +165,15 @@ def onboarding_result(request: HttpRequest, project_id: int, attempt_id: int) ->
         return redirect("onboarding", project.pk)
     left = pipeline.attempts_left(project, attempt.rater)
     explained = reading.explained(attempt)
+    graded = [each for each in explained if each.is_right is not None and not each.is_retired]
     context = {
         "project": project,
         "tab": "annotate" if is_mine else "people",
         "attempt": attempt,
         "is_mine": is_mine,
         "explained": explained,
-        "right": sum(each.is_right for each in explained),
+        "right": sum(each.is_right for each in graded),  # type: ignore[misc]  # graded: not None
+        "graded": len(graded),
         "left": left,
         "state": reading.state(project, attempt.rater, due_version=pipeline.due_version(project), attempts_left=left),
     }

@@ -15,6 +15,7 @@ from annotator.models import (
     Attempt,
     Candidate,
     Comparison,
+    Contest,
     Gold,
     Judgment,
     LedgerEntry,
@@ -22,7 +23,7 @@ from annotator.models import (
     Standards,
     Standing,
 )
-from annotator.pipeline import admission, guidelines, onboarding
+from annotator.pipeline import admission, guidelines, onboarding, review, standing
 from annotator.pipeline.work import StepRefused
 from annotator.readings import onboarding as reading
 from tests.builders import make_comparison, make_member, make_person, make_project
@@ -224,6 +225,58 @@ def test_the_tutorial_is_done_when_all_of_it_was_seen(project, rater):
     attempt.refresh_from_db()
     assert onboarding.answer(attempt, 1, on_screen(attempt, 1, -1)).passed is True
     assert admission.hindrance(project, rater) is None
+
+
+def test_a_known_answer_that_was_contested_rightly_fails_nobody(project, user, rater, client):
+    standards(project, qualification_required=True, attempts_allowed=1)
+    wrong, *_rest = golds(project)
+    attempt = start(project, rater)
+    run(attempt, [-1 if drawn["gold"] == wrong.pk else 1 for drawn in attempt.answers])
+    assert admission.hindrance(project, rater).kind == "qualification"
+    result = reverse("onboarding_result", args=[project.pk, attempt.pk])
+    contest = reverse("contest_gold", args=[project.pk, wrong.pk])
+    assert client.get(result).content.decode().count("/contest") == 1
+    assert client.get(contest).status_code == 200
+    client.post(contest, {"words": "Both are equally wrong."})
+    review.decide(Contest.objects.get(), make_member(project, "lead"), upheld=True, reply="Indeed.")
+    attempt.refresh_from_db()
+    assert (attempt.score, attempt.passed) == (1.0, True)
+    assert admission.hindrance(project, rater) is None
+    page = client.get(result).content.decode()
+    assert "2 of 2" in page and "no longer counts" in page and contest not in page
+
+
+def test_an_attempt_goes_on_without_what_was_retired_and_a_corrected_answer_counts(project, rater):
+    standards(project, qualification_required=True, pass_mark=1.0)
+    golds(project)
+    attempt = run(start(project, rater), [1, -1])
+    corrected = Gold.objects.get(pk=attempt.answers[1]["gold"])
+    corrected.better = ["a"]
+    standing.make_known(corrected)
+    standing.retire(Gold.objects.get(pk=attempt.answers[2]["gold"]))
+    attempt.refresh_from_db()
+    assert (attempt.score, attempt.passed) == (1.0, True)
+    assert admission.hindrance(project, rater) is None
+
+
+def test_an_order_that_says_nothing_of_a_and_b_is_neither_right_nor_wrong():
+    project = make_project("best-worst")
+    rater = make_person(project, make_member(project, "annotator"))
+    for gold in golds(project, count=2):
+        for place in (2, 3):
+            text = f"{place} of {gold.pk}"
+            more = Response.objects.create(prompt=gold.comparison.prompt, external_id=text, text=text, text_hash=text)
+            Candidate.objects.create(comparison=gold.comparison, response=more, place=place)
+    Comparison.objects.update(candidates_count=2)
+    attempt = start(project, rater)
+    for drawn in attempt.answers:
+        drawn |= {"shown_order": [0, 1, 2, 3], "a_first": True}
+    attempt.save()
+    attempt = onboarding.answer(attempt, 0, {"ranking": {"best": 2, "worst": 3}})
+    attempt = onboarding.answer(attempt, 1, {"ranking": {"best": 1, "worst": 3}})
+    assert [drawn["right"] for drawn in attempt.answers] == [None, True]
+    assert (attempt.score, attempt.passed) == (1.0, True)
+    assert [each.is_right for each in reading.explained(attempt)] == [None, True]
 
 
 # Explaining
