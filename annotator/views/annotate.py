@@ -400,7 +400,7 @@ def _last_undo(rater: Rater) -> Undo | None:
 
 def _done_today(rater: Rater) -> int:
     midnight = localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-    return Judgment.objects.filter(rater=rater, is_current=True, created_at__gte=midnight).count()
+    return Judgment.objects.filter(rater=rater, created_at__gte=midnight).given_in_seat().count()
 
 
 def _reason(request: HttpRequest) -> str:

@@ -378,3 +378,14 @@ def test_who_may_not_see_known_answers_is_not_sent_to_look_at_them(project, rate
     assert "Look at those comparisons" in admission.hindrance(project, rater).words
     Standards.objects.create(project=project, gold_feedback=False)
     assert "Look at those comparisons" not in admission.hindrance(project, rater).words
+
+
+def test_the_count_of_today_leaves_out_what_was_thought_over(client):
+    project = make_project()
+    rater = make_person(project, make_member(project, "annotator"))
+    first = said(rater, 1, minutes=0, is_current=False)
+    make_judgment(first.comparison, rater, -1, revision=2, assignment=first.assignment, provenance={"revises": 1})
+    early = said(rater, 1, minutes=60 * 25, is_current=False)
+    make_judgment(early.comparison, rater, -1, revision=2, assignment=early.assignment, provenance={"revises": 2})
+    client.force_login(rater.user)
+    assert client.get(reverse("annotate", args=[project.pk])).context["done_today"] == 1
