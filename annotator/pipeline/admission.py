@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 from django.urls import reverse
@@ -109,7 +110,12 @@ def ask(rater: Rater) -> Admission:
     """Everything about handing work to `rater`, in one query."""
     midnight = localtime().replace(hour=0, minute=0, second=0, microsecond=0)
     with connection.cursor() as cursor:
-        asked = {"rater": rater.pk, "midnight": midnight, "gold_share": _DEFAULTS.gold_share, "not_first": NOT_FIRST}
+        asked: dict[str, Any] = {
+            "rater": rater.pk,
+            "midnight": midnight,
+            "gold_share": _DEFAULTS.gold_share,
+            "not_first": NOT_FIRST,
+        }
         cursor.execute(_ASKED, asked)
         found = _Found(*cursor.fetchone())
     kind = _kind(found)

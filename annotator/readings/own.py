@@ -41,7 +41,10 @@ class Own:
     # None where the project does not show them.
     gold: Share | None
     missed: list[Judgment]
-    looked_at: int = LOOKED_AT
+
+    @property
+    def looked_at(self) -> int:
+        return LOOKED_AT
 
     @property
     def is_cut(self) -> bool:

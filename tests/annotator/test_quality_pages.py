@@ -359,7 +359,7 @@ def test_only_the_newest_are_looked_at_and_the_page_says_so(project, rater, monk
         on_gold(rater, False, minutes=minutes)
     numbers = own.numbers(rater, Standards.of(project))
     assert numbers.gold == Share(0, 2) and numbers.is_cut
-    assert "the newest 500 are looked at" in page(logged_in(rater.user), "my_statistics", project.pk)
+    assert "the newest 2 are looked at" in page(logged_in(rater.user), "my_statistics", project.pk)
 
 
 def test_who_does_not_fit_in_the_table_is_counted_and_the_paused_are_in_it(project, lead, monkeypatch):
