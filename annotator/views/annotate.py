@@ -42,6 +42,7 @@ CSRF token; without a session they redirect to the login page, which a script se
                     taken over meanwhile: its replacement with `Seat-Fragment: current`, to be put on screen; `empty`
                     when guidelines must be read before anything else.
                     One request a judgment is enough this way. With `alone=true` it is only stored: 204.
+                    Header `Seat-Note: first-answer-stands` when an earlier answer of this person to it counts instead.
     POST draft      the same fields, any missing. 200 {"saved_at": ISO time}; 409 when it was judged or lost meanwhile.
     POST skip       reason (may be empty). 200: next fragment, as `judgment` (takes `showing` too).
     POST opt-out    kind (repeated, of `Harm`; none: those of this comparison). As `skip`; nothing of these kinds is
@@ -157,7 +158,10 @@ def judgment(request: HttpRequest, assignment_id: int) -> HttpResponse:
             assignment.project, assignment.rater, assignment, protocol=protocol, given=sent.given, error=error
         )
         return _fragment(request, context, status=422)
-    return _following(request, assignment, sent, _undo_of(stored))
+    following = _following(request, assignment, sent, _undo_of(stored))
+    if _stands_first(stored, sent):
+        following["Seat-Note"] = "first-answer-stands"
+    return following
 
 
 @login_required
@@ -384,6 +388,11 @@ def _marked(response: HttpResponse, context: dict[str, Any]) -> HttpResponse:
         response["Seat-Assignment"] = str(assignment.pk)
     response["Cache-Control"] = "no-store"
     return response
+
+
+def _stands_first(stored: Judgment, sent: seat.Sent) -> bool:
+    """Another device had answered before: what was sent is kept, and does not count. Sent again it is found itself."""
+    return stored.client_id != sent.client_id or "second_answer_to" in stored.provenance
 
 
 def _undo_of(stored: Judgment) -> Undo | None:

@@ -96,6 +96,17 @@ def test_the_same_submission_sent_again_is_stored_once_and_answered_the_same_way
     assert Judgment.objects.count() == 1
 
 
+def test_a_second_devices_answer_is_told_that_the_first_stands():
+    seat = Seat(project_with(2))
+    lease, second = seat.lease(), uuid4()
+    first = seat.judge(lease, -1)
+    replies = [seat.judge(lease, 0, client_id=second) for _each in range(2)]
+    assert "Seat-Note" not in first.headers
+    assert [reply.headers["Seat-Note"] for reply in replies] == ["first-answer-stands"] * 2, "sent again as well"
+    assert seat.judge(lease, 0, client_id=uuid4(), alone="true").headers["Seat-Note"] == "first-answer-stands"
+    assert Judgment.objects.get(is_current=True).client_id != second
+
+
 def test_an_answer_may_come_as_json():
     seat = Seat(project_with(1, "multipref"))
     lease = seat.lease()

@@ -358,6 +358,80 @@ def test_what_the_server_will_not_take_stays_in_sight_with_its_words(seat):
     expect(seat.locator("#stuck")).to_be_hidden()
 
 
+def fail_at(page, assignment):
+    """The server has a fault that one answer alone meets; gives how often it was met."""
+    met = []
+
+    def fulfil(route):
+        met.append(route)
+        route.fulfill(status=500, body="a fault")
+
+    page.route(f"**/assignments/{assignment}/judgment", fulfil)
+    return met
+
+
+def test_an_answer_the_server_fails_at_lets_the_others_pass_and_is_tried_again(seat):
+    ready(seat)
+    before, failing = today(seat), number(seat)
+    met = fail_at(seat, failing)
+    seat.keyboard.press("2")
+    seat.keyboard.press("/")
+    seat.keyboard.type("words worth keeping")
+    seat.keyboard.press("Enter")
+    shows_another(seat, failing)
+    expect(seat.locator("#offline")).to_contain_text("Something went wrong on the server")
+    expect(seat.locator("#saved")).to_have_text("1 kept in this browser")
+    answer(seat)
+    until(seat, "count => Seat.outbox.size < count", 2)
+    answer(seat)
+    expect(seat.locator("#stuck")).to_contain_text("words worth keeping", timeout=15_000)
+    expect(seat.locator("#stuck .why")).to_contain_text("tried again by itself")
+    expect(seat.locator("#offline")).to_be_hidden()
+    until(seat, "() => Seat.outbox.size === 0")
+    assert len(met) == 3 and [entry["assignment"] for entry in kept(seat)] == [failing]
+    # The server gives the same comparison out again; the seat goes past it.
+    seat.reload()
+    shows_another(seat, failing)
+    answer(seat)
+    until(seat, "() => Seat.outbox.size === 0")
+    assert len(kept(seat)) == 1
+    seat.unroute(f"**/assignments/{failing}/judgment")
+    seat.evaluate(
+        """() => { const key = Object.keys(localStorage).find(key => key.includes('.out.'));
+            const entry = JSON.parse(localStorage[key]);
+            localStorage[key] = JSON.stringify({...entry, stuck: {...entry.stuck, again: Date.now()}}); }"""
+    )
+    seat.reload()
+    is_acknowledged(seat)
+    expect(seat.locator("#stuck")).to_be_hidden()
+    seat.reload()
+    assert today(seat) == before + 4
+
+
+def test_where_the_browser_keeps_nothing_the_page_says_so_and_asks_before_it_is_closed(newcomer, seats):
+    page = newcomer
+    page.add_init_script("Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); }")
+    page.goto(seats["seat"])
+    expect(page.locator("#seat.js .comparison")).to_be_visible()
+    ready(page)
+    asked = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    page.context.set_offline(True)
+    answer(page)
+    expect(page.locator("#saved")).to_have_text("1 only on this page")
+    expect(page.locator("#offline")).to_contain_text("do not close the page before your answer is sent")
+    assert "kept in this browser" not in page.locator("#offline").inner_text()
+    expect(page.locator("#announce")).to_have_text(re.compile("^This browser keeps nothing.* Next comparison.$"))
+    page.close(run_before_unload=True)
+    until(page, "() => Seat.outbox.unkept === 1")
+    assert asked == ["beforeunload"]
+    page.context.set_offline(False)
+    until(page, "() => Seat.outbox.unkept === 0")
+    is_saved(page)
+    page.reload()
+    assert asked == ["beforeunload"] and today(page) == 1
+
+
 def test_a_draft_saved_elsewhere_is_loaded_and_told(seat):
     seat.keyboard.press("/")
     seat.keyboard.type("from here")
