@@ -65,7 +65,7 @@ class Stack:
         """User name -> password of the demo's users."""
         return json.loads((self.var / "demo-logins.json").read_text())
 
-    def start(self, seconds: float = 120) -> Stack:
+    def start(self, seconds: float = 300) -> Stack:
         self.output.parent.mkdir(parents=True, exist_ok=True)
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(

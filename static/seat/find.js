@@ -75,7 +75,8 @@ Seat.find = (() => {
     clearTimeout(timer);
     if (timer) { timer = null; search(comparison); }
     if (!found.length) { Seat.announce(Seat.say("findNone")); return; }
-    here = (here + by + found.length) % found.length;
+    // Nowhere yet: forwards is the first place, backwards the last.
+    here = here < 0 && by < 0 ? found.length - 1 : (here + by + found.length) % found.length;
     const { range, region } = found[here];
     CSS.highlights.set("found-here", new Highlight(range));
     reveal(comparison, range, region);

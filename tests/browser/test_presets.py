@@ -34,6 +34,27 @@ PASSAGES = {
     "مرحبا بالعالم": ("End ArrowUp ArrowUp ArrowLeft ArrowRight Shift+ArrowRight", "incoherent", "major", "3 w"),
 }
 
+SCREEN = """(before) => new Promise((done) => {
+    const stage = document.getElementById("stage");
+    const observer = new MutationObserver(look);
+    const patience = setTimeout(() => settle("still here"), 15000);
+    function settle(found) {
+        observer.disconnect();
+        clearTimeout(patience);
+        done(found);
+    }
+    function look() {
+        if (stage.querySelector(".queue-empty")) return settle(null);
+        const shown = stage.querySelector(".comparison").dataset.assignment;
+        if (shown === before || stage.hasAttribute("aria-busy")) return;
+        const starts = [...stage.querySelectorAll(".text .reading")]
+            .map((reading) => reading.textContent.trim().split(".")[0].split(" "));
+        settle([shown, starts]);
+    }
+    observer.observe(stage, {childList: true, attributes: true});
+    look();
+})"""
+
 
 class Desk:
     """The seat of one project, and what was answered there so far."""
@@ -42,16 +63,16 @@ class Desk:
         self.page = page
         self.preset = preset
         self.expected = {}
+        self.shown = self.screen()
 
-    def screen(self):
-        """(assignment, comparison's id in the file, own places of the responses on screen)"""
-        assignment, starts = self.page.evaluate(
-            """() => [
-                document.querySelector(".comparison").dataset.assignment,
-                [...document.querySelectorAll(".text .reading")]
-                    .map((reading) => reading.textContent.trim().split(".")[0].split(" ")),
-            ]"""
-        )
+    def screen(self, before=None):
+        """(assignment, comparison's id in the file, own places of the responses on screen), as soon as it is another
+        one than `before`; None when the queue is empty. The page waits by itself: asking again and again slows it."""
+        found = self.page.evaluate(SCREEN, before)
+        assert found != "still here", f"{before} is still here: {self.page.locator('.answer .submit').inner_text()}"
+        if found is None:
+            return None
+        assignment, starts = found
         assert all(start[:2] == starts[0][:2] for start in starts)
         return assignment, f"{self.preset}-{starts[0][1]}", [NUMBERS.index(start[2]) for start in starts]
 
@@ -66,24 +87,18 @@ class Desk:
 
     def judge(self, number, answer):
         """Gives the comparison on screen the `number`th of the answers and goes on."""
-        assignment, name, places = self.screen()
+        assignment, name, places = self.shown
         given = answer(self, number, places)
         assert name not in self.expected
         self.expected[name] = own({**NOTHING, **given}, places)
         self.page.keyboard.press("Enter")
-        deadline = time.monotonic() + 15
-        while self.page.evaluate(
-            "(shown) => document.querySelector('#stage [data-assignment]')?.dataset.assignment === shown"
-            " || document.querySelector('#stage').hasAttribute('aria-busy')",
-            assignment,
-        ):
-            if time.monotonic() > deadline:
-                raise AssertionError(f"{name} is still here: {self.page.locator('.answer .submit').inner_text()}")
+        self.shown = self.screen(assignment)
 
     def acknowledged(self):
         deadline = time.monotonic() + 15
         while self.page.evaluate("Object.keys(localStorage).some(key => key.includes('.out.'))"):
             assert time.monotonic() < deadline, "answers are still in the browser"
+            self.page.wait_for_timeout(20)
 
 
 def own(given, places):
@@ -193,7 +208,7 @@ def helpsteer3(desk, number, places):
         side = "a" if level < 0 else "b"
         given["edit"] = {
             "side": side,
-            "text": texts(desk.preset, int(desk.screen()[1][-2:]))[places[LETTERS.index(side)]] + " Amended.",
+            "text": texts(desk.preset, int(desk.shown[1][-2:]))[places[LETTERS.index(side)]] + " Amended.",
         }
     if number % 4 == 0:
         desk.keys("n z")
@@ -214,7 +229,7 @@ def fine_grained(desk, number, places):
     desk.keys(f"{level + 2} Tab {a} {b} -")
     marks = []
     for at, letter in enumerate("ab"):
-        text = texts(desk.preset, int(desk.screen()[1][-2:]))[places[at]]
+        text = texts(desk.preset, int(desk.shown[1][-2:]))[places[at]]
         if at:
             desk.keys("Tab")
         for excerpt, (moves, kind, severity, said) in list(PASSAGES.items())[: 1 + (number + at) % 2]:
@@ -246,7 +261,7 @@ def rag(desk, number, places):
 
 def criterion(desk, number, places):
     shown = desk.page.locator(".criterion b").inner_text()
-    assert shown == f"Criterion {int(desk.screen()[1][-2:])}: brevity"
+    assert shown == f"Criterion {int(desk.shown[1][-2:])}: brevity"
     desk.keys(f"{number % 5 + 1} {'[' if number % 2 else ']'}")
     return {"level": number % 5 - 2, "confidence": 1.0 if number % 2 else 3.0}
 
@@ -304,7 +319,7 @@ def test_twenty_comparisons_are_judged_by_keys_alone(desk, judged, preset):
     seat = desk(preset)
     for number in range(COUNT):
         seat.judge(number, ANSWERS[preset])
-    seat.page.locator(".queue-empty").wait_for()
+    assert seat.shown is None
     seat.acknowledged()
     assert len(seat.expected) == COUNT
     judged.update(seat.expected)
