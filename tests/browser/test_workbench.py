@@ -159,6 +159,7 @@ def test_an_answer_is_taken_back_within_ten_seconds(seat):
 
 
 def test_a_submission_whose_acknowledgement_was_lost_is_stored_once(seat):
+    ready(seat)
     before = today(seat)
     lost = []
 
