@@ -151,7 +151,8 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
         "naive_growth_mb": theirs["growth_mb"],
         "max_difference_nats_per_token": time_["difference"],
         "response_tokens": time_["tokens"],
-        "options": {key: value for key, value in vars(given).items() if key not in ("json", "part")},
+        "options": {key: value for key, value in vars(given).items() if key not in ("json", "part", "seed")},
+        "seed": given.seed,
         "versions": {"python": platform.python_version(), "torch": version("torch")}
         | {"transformers": version("transformers")},
         "machine": here,

@@ -28,6 +28,7 @@ KNOWS = {
     "revise": {"judge", "assign", "review"},  # an answer given again; it answers what was sent back
     # A settlement is an answer, checked as any; a known answer that was wrong counts against nobody.
     "review": {"judge", "assign", "quality"},
+    "standing": {"assign"},  # a comparison that comes to teach gives its places back
     "handout": {"assign"},  # works for route: places for people
 }
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -83,7 +84,10 @@ class World:
     def _reviewed(self) -> None:
         """A comparison that the annotator has judged, with all that can come of it."""
         self.judged = make_comparison(self.project)
-        self.judgment = make_judgment(self.judged, self.assignment.rater, 1, assignment=self.assignment)
+        final = now() - timedelta(minutes=1)
+        self.judgment = make_judgment(
+            self.judged, self.assignment.rater, 1, assignment=self.assignment, effective_at=final
+        )
         reviewer = make_person(self.project, self.users[REVIEWER])
         common = {"project": self.project, "comparison": self.judged}
         self.review = Review.objects.create(**common, reviewer=reviewer, a_first=True, revealed_at=now())
