@@ -8,6 +8,7 @@ Raising `VERSION` renders everything anew, in the background or at first sight.
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +39,8 @@ LONGEST_MARKDOWN = 60_000
 LONGEST_CODE = 20_000
 LONGEST_FORMULA = 2_000
 MOST_FORMULAS = 400
+# Browsers measure what is inside a fraction again for each fraction around it: 250 of them freeze a page. Elements.
+DEEPEST_FORMULA = 40
 # Brackets and stars that never close make parsers slow long before they make prose.
 MOST_OPENERS = 4_000
 # Deeper quotes and lists are shown as they are: the parser would leave their text out.
@@ -207,9 +210,16 @@ def _formula(source: str, display: str, env: dict[str, Any]) -> str:
     if len(source) > LONGEST_FORMULA or env["formulas"] > MOST_FORMULAS:
         return f'<code class="formula-source">{escape(source)}</code>'
     try:
-        return convert(source, display=display)
+        made = convert(source, display=display)
     except Exception:  # latex2mathml raises whatever its stacks run into, IndexError and RecursionError included
-        return f'<code class="formula-source">{escape(source)}</code>'
+        made = ""
+    return made if made and _depth(made) <= DEEPEST_FORMULA else f'<code class="formula-source">{escape(source)}</code>'
+
+
+def _depth(markup: str) -> int:
+    """How many elements stand in each other at most."""
+    steps = (-1 if tag[1] == "/" else 0 if tag[-2] == "/" else 1 for tag in re.findall(r"<[^>]*>", markup))
+    return max(itertools.accumulate(steps), default=0)
 
 
 # Render rules below are bound to the renderer by `add_render_rule`.

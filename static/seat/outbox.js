@@ -180,6 +180,8 @@ Seat.outbox = (() => {
 
   // Nothing to send, but something else noticed that the network is away or back.
   function noticed(reachable) {
+    // A reply that was on its way already says nothing about a network that has just gone.
+    if (reachable && !navigator.onLine) return;
     if (reachable) {
       if (waiting().length) { if (offlineSince) flush(); } else if (offlineSince) { offlineSince = null; handlers.changed?.(); }
     } else if (!offlineSince) {
