@@ -66,6 +66,7 @@ def ordinary(project: Project) -> list[int]:
     return list(project.comparisons.filter(votes_wanted__gt=0).order_by("queue_order").values_list("pk", flat=True))
 
 
+@pytest.mark.slow
 def test_gold_is_mixed_in_at_its_share_and_each_reaches_a_person_once():
     project = project_of(200, golds=60, gold_share=0.2)
     done = judge_all(project, person(project))

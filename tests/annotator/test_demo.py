@@ -32,6 +32,7 @@ def var(tmp_path, settings, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_the_demo_loads_and_loading_it_again_changes_nothing(var):
     call_command("load_demo")

@@ -14,7 +14,7 @@ from annotator.pipeline import aggregate, assign, featurise, handout, judge, led
 from routing import performance
 from tests.builders import make_comparison, make_judgment, make_labeler, make_person, make_user
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 @pytest.fixture
