@@ -151,6 +151,7 @@ def rich_pages(page):
     return addresses
 
 
+@pytest.mark.slow
 def test_every_page_passes_reflows_and_has_a_focus_that_is_seen(visit, pages):
     wrong = []
     for name, address, roles in pages:
@@ -226,6 +227,7 @@ def test_the_workbench_passes_in_every_state(visit, built, look):
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.slow
 def test_every_preset_passes(visit, built):
     page, wrong = visit("annotator"), []
     for preset, address in built["seats"].items():
@@ -265,6 +267,7 @@ def test_the_demos_pages_pass(page, login, stack, browser, look):
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.slow
 def test_nothing_moves_for_those_who_asked_for_stillness(visit, built):
     page = visit("annotator", LOOKS[0], reduced_motion="reduce")
     page.goto(built["seats"]["multipref"])
@@ -276,6 +279,7 @@ def test_nothing_moves_for_those_who_asked_for_stillness(visit, built):
     assert page.evaluate(moving) == []
 
 
+@pytest.mark.slow
 def test_in_forced_colours_what_is_chosen_and_focused_differs_from_what_is_not(visit, built):
     page = visit("annotator", LOOKS[0], forced_colors="active")
     page.goto(built["seats"]["plain"])
@@ -290,6 +294,7 @@ def test_in_forced_colours_what_is_chosen_and_focused_differs_from_what_is_not(v
     assert page.evaluate(UNSEEN) == []
 
 
+@pytest.mark.slow
 def test_lines_stay_readable_on_4k(visit, built):
     """Running text stays within 62 rem, whatever the width of the screen."""
     page, wide = visit("lead", ("light", (3840, 2160))), []

@@ -141,6 +141,7 @@ def test_the_lead_plans_and_exports_and_the_annotator_judges(enter, lead: Page):
     assert not lead.complaints and not annotator.complaints
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("width", [1440, 390, 320])
 def test_no_page_of_the_lead_is_wider_than_its_screen(enter, width: int, scheme: str):

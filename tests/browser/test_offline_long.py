@@ -38,6 +38,15 @@ def stored(project: int) -> list[list[object]]:
     return [[str(each.client_id), each.comparison_id, each.is_current, each.justification] for each in mine]
 
 
+# What the page puts into its outbox, as it does so.
+LISTEN = """(() => {
+  const ids = [];
+  const add = Seat.outbox.add;
+  Seat.outbox.add = (entry) => { if (entry.answer) ids.push(entry.id); return add(entry); };
+  return ids;
+})()"""
+
+
 class Annotator:
     """Judges whatever is on screen; remembers each client id it has submitted."""
 
@@ -56,18 +65,31 @@ class Annotator:
         return self.page.evaluate("document.querySelector('#stage').hasAttribute('aria-busy')")
 
     def judge(self) -> None:
-        self.wait("Boolean(document.querySelector('#stage:not([aria-busy]) .comparison'))")
-        self.sent.append(self.page.locator("[name=client_id]").input_value())
-        before = self.page.locator(".comparison").get_attribute("data-assignment")
-        self.page.keyboard.press("123"[len(self.sent) % 3])
-        if len(self.sent) % 10 == 0:
+        """One submission. Another comparison may come on screen between two keys: then Enter submits nothing."""
+        submitted = None
+        while submitted is None:
+            self.wait("Boolean(document.querySelector('#stage:not([aria-busy]) .comparison'))")
+            submitted = self.press()
+        self.sent.append(submitted)
+
+    def press(self) -> str | None:
+        """Answer what is on screen; the client id that went to the outbox, None when none did."""
+        number = len(self.sent) + 1
+        before, known = self.page.evaluate(
+            "[document.querySelector('.comparison').dataset.assignment, (window.submitted ||= listen()).length]"
+            .replace("listen()", LISTEN)
+        )  # fmt: skip
+        self.page.keyboard.press("123"[number % 3])
+        if number % 10 == 0:
             self.page.keyboard.press("/")
-            self.page.keyboard.type(f"words {len(self.sent)}")
+            self.page.keyboard.type(f"words {number}")
         self.page.keyboard.press("Enter")
+        went = f"window.submitted.length > {known}"
         self.wait(
-            f"document.querySelector('#stage').hasAttribute('aria-busy') || "
+            f"{went} || document.querySelector('#stage').hasAttribute('aria-busy') || "
             f"document.querySelector('.comparison')?.dataset.assignment !== '{before}'"
         )
+        return self.page.evaluate(f"{went} ? window.submitted.at(-1) : null")
 
     def judge_until(self, count: int) -> None:
         while len(self.sent) < count:

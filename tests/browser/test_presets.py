@@ -365,6 +365,7 @@ def test_marks_survive_a_reload_and_are_changed_and_taken_away_by_keys(desk):
     expect(seat.page.locator("#pane-a .reading")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_passage_is_marked_by_mouse_and_found_again(desk):
     seat = desk("fine-grained", "other")
     seat.page.get_by_role("button", name="Mark errors").click()
@@ -381,6 +382,7 @@ def test_a_passage_is_marked_by_mouse_and_found_again(desk):
     expect(text).to_be_focused()
 
 
+@pytest.mark.slow
 def test_an_edit_shows_what_was_changed_and_survives_a_reload(desk):
     seat = desk("helpsteer3", "other")
     seat.keys("7 ; Control+End")
@@ -397,6 +399,7 @@ def test_an_edit_shows_what_was_changed_and_survives_a_reload(desk):
     expect(seat.page.locator(".edited")).to_have_text("")
 
 
+@pytest.mark.slow
 def test_a_required_length_is_counted_as_it_is_written(desk):
     seat = desk("helpsteer3", "other")
     seat.page.keyboard.press("/")
@@ -404,6 +407,7 @@ def test_a_required_length_is_counted_as_it_is_written(desk):
     expect(seat.page.locator("#justification-length")).to_have_text("11 of 50 characters")
 
 
+@pytest.mark.slow
 def test_one_key_is_enough_for_whoever_wants_it(desk):
     seat = desk("arena", "other")
     seat.page.keyboard.press("?")
@@ -418,6 +422,7 @@ def test_one_key_is_enough_for_whoever_wants_it(desk):
     expect(seat.page.locator(f".comparison:not([data-assignment='{assignment}'])")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_the_list_of_keys_shows_those_of_the_protocol(desk):
     seat = desk("best-worst", "other")
     seat.page.keyboard.press("?")
@@ -426,6 +431,7 @@ def test_the_list_of_keys_shows_those_of_the_protocol(desk):
         expect(seat.page.locator("#keys").get_by_text(other)).to_be_hidden()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["summarize9", "helpsteer2", "helpsteer3", "fine-grained", "ranking"])
 def test_on_the_smallest_phone_text_and_answer_are_both_in_reach(desk, preset):
     seat = desk(preset, "other")

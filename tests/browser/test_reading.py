@@ -131,6 +131,7 @@ def test_differences_are_marked_by_words_then_by_sentences_then_not_at_all(seat)
     expect(seat.locator(".legend")).to_be_hidden()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["words", "sentences"])
 def test_differences_of_two_long_texts_are_exact_and_quick(seat, mode):
     found = seat.evaluate(
@@ -150,6 +151,7 @@ def test_differences_of_two_long_texts_are_exact_and_quick(seat, mode):
     assert found["ms"] < 2000
 
 
+@pytest.mark.slow
 def test_what_is_identical_collapses_and_comes_back(seat):
     same = "<h2>Rain</h2><p>The same words in both.</p>"
     put(seat, f"{same}<p>Only A.</p>", f"{same}<p>Only B.</p>")
@@ -174,6 +176,7 @@ def test_the_raw_text_is_what_is_stored_with_invisible_characters_written_out(se
     expect(seat.locator(".raw")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_without_the_network_the_raw_text_is_honestly_away(seat):
     seat.route("**/raw", lambda route: route.abort())
     seat.keyboard.press("v")
@@ -181,6 +184,7 @@ def test_without_the_network_the_raw_text_is_honestly_away(seat):
     expect(seat.locator("#pane-a .reading")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_response_with_invisible_characters_says_so(seat):
     put(seat, "<p>pass\u200bword</p>", "<p>می\u200cخواهم 👩\u200d🚀</p>")
     expect(seat.locator("#pane-a .pane-note")).to_contain_text("invisible characters: 1")
@@ -201,6 +205,7 @@ def test_finding_counts_in_every_part_and_goes_from_place_to_place(seat):
     assert seat.evaluate("CSS.highlights.has('found')") is False
 
 
+@pytest.mark.slow
 def test_one_response_fills_the_stage_and_no_answer_is_given_by_accident(seat):
     seat.keyboard.press("f")
     expect(seat.locator("#pane-a")).to_be_visible()
@@ -217,6 +222,7 @@ def test_one_response_fills_the_stage_and_no_answer_is_given_by_accident(seat):
     assert seat.locator(".answer input:checked").count() == 0
 
 
+@pytest.mark.slow
 def test_scrolling_together_goes_from_heading_to_heading(seat):
     short, long = "<p>words</p>" * 5, "<p>words</p>" * 60
     put(
@@ -238,6 +244,7 @@ def test_scrolling_together_goes_from_heading_to_heading(seat):
     assert seat.evaluate(top, ["#pane-b", 1]) == before
 
 
+@pytest.mark.slow
 def test_what_was_never_on_screen_is_said_beside_the_answer_and_stops_nobody(seat):
     put(seat, "<p>words</p>" * 400, "<p>short</p>")
     expect(seat.locator(".unseen")).to_be_hidden()

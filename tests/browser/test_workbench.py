@@ -218,6 +218,7 @@ def test_a_comparison_is_skipped_with_a_reason_by_keys(seat):
     assert today(seat) == before
 
 
+@pytest.mark.slow
 def test_a_problem_is_reported_and_the_comparison_stays(seat):
     shown = number(seat)
     seat.keyboard.press("m")
@@ -227,6 +228,7 @@ def test_a_problem_is_reported_and_the_comparison_stays(seat):
     assert number(seat) == shown
 
 
+@pytest.mark.slow
 def test_guidelines_keys_and_prompt_open_and_close_by_keys(seat):
     seat.keyboard.press("g")
     expect(seat.locator("#guidelines")).to_be_visible()
@@ -249,6 +251,7 @@ def test_no_model_is_named_and_the_page_says_that_the_texts_were_written_for_the
     assert "written for the demo" in page.locator("header.top").inner_text().lower()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 320])
 def test_on_a_phone_everything_is_reachable_without_scrolling_sideways(seat, width):
     seat.set_viewport_size({"width": width, "height": 740})
@@ -268,6 +271,7 @@ def test_on_a_phone_everything_is_reachable_without_scrolling_sideways(seat, wid
     is_acknowledged(seat)
 
 
+@pytest.mark.slow
 def test_without_scripts_the_form_still_judges(browser, stack, seats):
     context = browser.new_context(base_url=stack.url, java_script_enabled=False)
     context.add_cookies([{"name": "sessionid", "value": seats["sessions"].pop(), "url": stack.url}])
@@ -339,6 +343,7 @@ def test_a_second_tab_neither_sends_twice_nor_judges_the_same_again(seat):
     assert today(seat) == before + 2
 
 
+@pytest.mark.slow
 def test_what_the_server_will_not_take_stays_in_sight_with_its_words(seat):
     ready(seat)
     seat.keyboard.press("2")
@@ -371,6 +376,7 @@ def fail_at(page, assignment):
     return met
 
 
+@pytest.mark.slow
 def test_an_answer_the_server_fails_at_lets_the_others_pass_and_is_tried_again(seat):
     ready(seat)
     before, failing = today(seat), number(seat)
@@ -409,6 +415,7 @@ def test_an_answer_the_server_fails_at_lets_the_others_pass_and_is_tried_again(s
     assert today(seat) == before + 4
 
 
+@pytest.mark.slow
 def test_where_the_browser_keeps_nothing_the_page_says_so_and_asks_before_it_is_closed(newcomer, seats):
     page = newcomer
     page.add_init_script("Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); }")
@@ -433,6 +440,7 @@ def test_where_the_browser_keeps_nothing_the_page_says_so_and_asks_before_it_is_
     assert asked == ["beforeunload"] and today(page) == 1
 
 
+@pytest.mark.slow
 def test_a_draft_saved_elsewhere_is_loaded_and_told(seat):
     seat.keyboard.press("/")
     seat.keyboard.type("from here")
@@ -466,6 +474,7 @@ def test_texts_that_may_hurt_are_covered_until_their_reader_wants_them(newcomer,
     expect(page.locator(".panes")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_who_does_not_want_texts_of_a_kind_is_given_no_more_of_them(newcomer, seats):
     page = newcomer
     page.goto(seats["harmful"])
@@ -476,6 +485,7 @@ def test_who_does_not_want_texts_of_a_kind_is_given_no_more_of_them(newcomer, se
     expect(page.locator(".queue-empty")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_key_of_ones_own_takes_the_place_of_the_printed_one(seat):
     seat.keyboard.press("?")
     seat.locator("#keys [data-command=g]").click()
@@ -507,6 +517,7 @@ def test_an_own_judgment_is_found_again_and_revised(seat):
     expect(seat.locator("tbody tr").first).to_contain_text("revised")
 
 
+@pytest.mark.slow
 def test_a_break_is_suggested_once_and_time_is_told_to_whoever_asks(seat):
     seat.evaluate(
         """() => { const name = `switchyard.${document.getElementById('seat').dataset.user}.pace`;
