@@ -69,6 +69,7 @@ def lead(enter) -> Page:
     return enter("lead")
 
 
+@pytest.mark.slow
 def test_the_lead_plans_and_exports_and_the_annotator_judges(enter, lead: Page):
     lead.get_by_role("link", name=GENERATED, exact=True).click()
     expect(lead.locator("header.top")).to_contain_text("generated")

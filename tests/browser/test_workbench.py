@@ -101,10 +101,13 @@ def test_the_next_comparison_is_there_before_the_server_has_answered(seat):
     judged = number(seat)
     held = []
     seat.route("**/judgment", lambda route: held.append(route))
-    seat.keyboard.press("1")
-    seat.keyboard.press("Enter")
+    with seat.expect_request("**/judgment"):
+        seat.keyboard.press("1")
+        seat.keyboard.press("Enter")
     shows_another(seat, judged)
     assert len(kept(seat)) == 1
+    while not held:
+        seat.wait_for_timeout(10)
     held[0].abort()
 
 
