@@ -189,7 +189,11 @@
     else document.getElementById("toast-text").prepend(`${words} `);
   }
 
+  // A page on its way while another tab's answer was stored shows what is judged already: it looks again.
+  const stored = () => Seat.store.read("stored") || [];
+
   Seat.outbox.on("answered", (entry, kind, html, page, note) => {
+    Seat.store.write("stored", [...stored().slice(-40), entry.assignment]);
     Seat.saved("ok", Seat.say("saved", Seat.clock(new Date())));
     if (note === "first-answer-stands") tellFirstStands(entry);
     if (taking?.assignment === entry.assignment) { takeBack(); return; }
@@ -432,6 +436,10 @@
     measure();
     // Answered before a reload and not sent yet: what is next comes with its reply.
     if (isStale()) stage.setAttribute("aria-busy", "true");
+    else if (stored().includes(idOf(current()))) {
+      stage.setAttribute("aria-busy", "true");
+      look();
+    }
   }
   if (Seat.outbox.size) Seat.outbox.flush(); else status();
 })();
