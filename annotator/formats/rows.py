@@ -14,6 +14,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from annotator.protocols import SIDES
+
 # Widths of the database's columns.
 ID_WIDTH = 200
 SOURCE_WIDTH = 100
@@ -116,7 +118,7 @@ def judged_texts(entry: Entry, vote: Vote) -> dict[str, str]:
     """The texts that a judgment is about, by side."""
     comparison = entry.comparisons[vote.comparison]
     places = (comparison.a, comparison.b, *comparison.others)
-    return {side: entry.responses[place].text for side, place in zip("abcdefgh", places, strict=False)}
+    return {side: entry.responses[place].text for side, place in zip(SIDES, places, strict=False)}
 
 
 def text(value: Any, name: str, *, width: int | None = None, empty: bool = False) -> str:

@@ -30,7 +30,7 @@ from django.utils.translation import gettext as _
 from annotator.models import Assignment, Comparison, Flag, Plan, Project, Purpose, Rater, Review, Standing
 from annotator.pipeline import admission, extra
 from annotator.pipeline.admission import Admission
-from annotator.pipeline.extra import Offer
+from annotator.pipeline.extra import Offer, one_row
 
 EXPIRE_BATCH = 500
 # One open and a few fetched ahead are the rule; an undo or a second window can add to them. Whoever holds as many
@@ -331,31 +331,32 @@ def _new_lease(project: Project, rater: Rater, admitted: Admission, *, ahead: bo
         "most": _most(admitted),
         "nothing_left_at": admitted.nothing_left_at,
     }
-    if (offer := extra.draw(rater, admitted)) and (assignment := _extra(project, rater, offer, asked, ahead)):
-        return assignment
     parts = (_REOPENED,) if admitted.nothing_left_at else (_BEHIND_MY_LAST + _FIRST, _FIRST)
     # Windows at once must not pass what a person may hold: ahead of time, or of what the day has left.
     limited = ahead or admitted.left_today is not None
+    offer = extra.draw(rater, admitted)
+    if offer and (assignment := _extra(project, rater, offer, asked, ahead=ahead, limited=limited)):
+        return assignment
     open_for_me = _OPEN_FOR_ME + _ROOM if limited else _OPEN_FOR_ME
     assignment = None
     while assignment is None:
         for search in (open_for_me + part + _UNLOCKED for part in parts):
             if assignment := _claim(project, rater, search, asked, ahead=ahead, limited=limited):
                 return _found(assignment, admitted)
-        if limited and not _one(f"SELECT 1 WHERE {_HAS_ROOM}", asked):
+        if limited and not one_row(f"SELECT 1 WHERE {_HAS_ROOM}", asked):
             return None
         if expire_leases(project.pk):
             continue
         # Everything open, if anything, was locked a moment ago: wait for the first of these.
         looked_at = now()
-        waited_for = _one(_OPEN_FOR_ME + parts[-1], asked)
+        waited_for = one_row(_OPEN_FOR_ME + parts[-1], asked)
         if waited_for is None:
             _remember(rater, admitted, looked_at)
         if ahead:
             return None  # what is locked at this moment can be fetched a little later
         if waited_for:
             assignment = _claim_waiting(project, rater, waited_for[0])
-        elif fetched := _one(_TO_TAKE_OVER, asked):
+        elif fetched := one_row(_TO_TAKE_OVER, asked):
             assignment = _take_over(project, rater, *fetched)
         else:
             return None
@@ -379,13 +380,15 @@ def _found(assignment: Assignment, admitted: Admission) -> Assignment:
 
 
 @transaction.atomic
-def _extra(project: Project, rater: Rater, offer: Offer, asked: dict[str, Any], ahead: bool) -> Assignment | None:
+def _extra(
+    project: Project, rater: Rater, offer: Offer, asked: dict[str, Any], *, ahead: bool, limited: bool
+) -> Assignment | None:
     """A gold comparison or a repeat, among work that goes on without it: never when nothing else is left."""
-    if ahead:
+    if limited:
         _lock_fetching(rater)
-    room = _ROOM if ahead else ""
+    room = _ROOM if limited else ""
     parts = (_REOPENED,) if asked["nothing_left_at"] else (_BEHIND_MY_LAST + _FIRST, _FIRST)
-    if not any(_one(_OPEN_FOR_ME + room + part, asked) for part in parts):
+    if not any(one_row(_OPEN_FOR_ME + room + part, asked) for part in parts):
         return None
     return _lease(project, rater, offer, ahead=ahead)
 
@@ -396,7 +399,7 @@ def _claim(
 ) -> Assignment | None:
     if limited:
         _lock_fetching(rater)
-    found = _one(search, asked)
+    found = one_row(search, asked)
     return _lease(project, rater, Offer(found[0]), ahead=ahead) if found else None
 
 
@@ -453,9 +456,3 @@ def _expire(assignment_id: int, comparison_id: int) -> int:
 
 def _overdue() -> QuerySet[Assignment]:
     return Assignment.objects.filter(state=Assignment.State.LEASED, leased_until__lt=now())
-
-
-def _one(query: str, parameters: dict[str, Any]) -> tuple[Any, ...] | None:
-    with connection.cursor() as cursor:
-        cursor.execute(query, parameters)
-        return cursor.fetchone()

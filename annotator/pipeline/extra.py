@@ -78,21 +78,21 @@ def draw(rater: Rater, admitted: Admission) -> Offer | None:
 
 
 def _gold(rater: Rater) -> Offer | None:
-    found = _one(_GOLD, {"project": rater.project_id, "rater": rater.pk, "opted_out": rater.opted_out})
+    found = one_row(_GOLD, {"project": rater.project_id, "rater": rater.pk, "opted_out": rater.opted_out})
     return Offer(found[0], Purpose.GOLD, found[1]) if found else None
 
 
 def _repeat(rater: Rater, after: int) -> Offer | None:
     """Their own answer of before, the first and second on screen exchanged (all of several turned round)."""
     asked = {"rater": rater.pk, "opted_out": rater.opted_out, "margin": UNDO_MARGIN}
-    found = _one(_REPEAT, {**asked, "after": after, "from": REPEATED_FROM})
+    found = one_row(_REPEAT, {**asked, "after": after, "from": REPEATED_FROM})
     if found is None:
         return None
     comparison_id, round_, a_first, shown = found
     return Offer(comparison_id, Purpose.REPEAT, round_, not a_first, shown[::-1] if shown else None)
 
 
-def _one(query: str, parameters: dict[str, Any]) -> tuple[Any, ...] | None:
+def one_row(query: str, parameters: dict[str, Any]) -> tuple[Any, ...] | None:
     with connection.cursor() as cursor:
         cursor.execute(query, parameters)
         return cursor.fetchone()

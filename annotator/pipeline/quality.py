@@ -8,7 +8,8 @@ queries and looks at no more than the newest judgments of the people in it.
 
 People are looked at again with every batch, and a test that is right in 99 of 100 cases is soon wrong about somebody
 who is looked at a thousand times. So the evidence is a likelihood ratio against an even mixture of all other habits:
-by Ville's inequality a fair person passes a ratio of 1,000 at any time with a chance of at most 1 in 1,000. What the
+by Ville's inequality a fair person passes a ratio of 1,000 with a chance of at most 1 in 1,000 within the newest
+LOOKED_AT judgments; a window that slides on for thousands of judgments gives up some of that. What the
 lead has settled starts from nothing.
 """
 

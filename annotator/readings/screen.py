@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from django.db.models import OuterRef, Subquery
 
-from annotator import rendering
+from annotator import protocols, rendering
 from annotator.models import Comparison, Harm, Protocol, Response
 
-LETTERS = "ABCDEFGH"
+LETTERS = protocols.SIDES.upper()
 
 # The protocol new judgments are given under, of any row that has a project.
 NEWEST_PROTOCOL = Subquery(Protocol.objects.filter(project=OuterRef("project")).order_by("-version").values("pk")[:1])

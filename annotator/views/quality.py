@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
@@ -111,30 +112,32 @@ def quality_pause(request: HttpRequest, project_id: int, rater_id: int) -> HttpR
 @login_required
 @require_POST
 def quality_resume(request: HttpRequest, project_id: int, rater_id: int) -> HttpResponse:
-    project = access.project_or_404(request, project_id, access.LEADS)
-    rater = _rater_or_404(project, rater_id)
-    standing.resume(rater)
-    messages.success(request, _("They go on. Known answers are counted anew from here."))
-    return redirect("quality_person", project.pk, rater.pk)
+    return _acted(
+        request, project_id, rater_id, standing.resume, _("They go on. Known answers are counted anew from here.")
+    )
 
 
 @login_required
 @require_POST
 def quality_requalify(request: HttpRequest, project_id: int, rater_id: int) -> HttpResponse:
-    project = access.project_or_404(request, project_id, access.LEADS)
-    rater = _rater_or_404(project, rater_id)
-    standing.require_qualification(rater)
-    messages.success(request, _("They qualify again before their next comparison."))
-    return redirect("quality_person", project.pk, rater.pk)
+    words = _("They qualify again before their next comparison.")
+    return _acted(request, project_id, rater_id, standing.require_qualification, words)
 
 
 @login_required
 @require_POST
 def quality_certify(request: HttpRequest, project_id: int, rater_id: int) -> HttpResponse:
+    return _acted(request, project_id, rater_id, standing.certify, _("They count as qualified."))
+
+
+def _acted(
+    request: HttpRequest, project_id: int, rater_id: int, step: Callable[[Rater], object], words: str
+) -> HttpResponse:
+    """Take one step for a person of the lead's project and say what became of it."""
     project = access.project_or_404(request, project_id, access.LEADS)
     rater = _rater_or_404(project, rater_id)
-    standing.certify(rater)
-    messages.success(request, _("They count as qualified."))
+    step(rater)
+    messages.success(request, words)
     return redirect("quality_person", project.pk, rater.pk)
 
 

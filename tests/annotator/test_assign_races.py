@@ -14,7 +14,7 @@ import pytest
 from django.db import connection, connections
 from django.utils.timezone import now
 
-from annotator.models import Assignment, Comparison, Judgment, LedgerEntry, Project, Standards
+from annotator.models import Assignment, Comparison, Gold, Judgment, LedgerEntry, Project, Standards
 from annotator.pipeline import assign, judge, ledger, revise
 from tests.builders import make_comparison, make_person, make_plan, make_project, make_user
 
@@ -248,9 +248,12 @@ def test_revisions_and_an_undo_at_once_leave_one_answer_standing_or_none():
     assert standing + leased == 1 and Comparison.objects.get().places_open == 0
 
 
-def test_windows_opened_at_once_do_not_pass_the_days_limit():
+@pytest.mark.parametrize("gold_share", [0.0, 1.0])
+def test_windows_opened_at_once_do_not_pass_the_days_limit(gold_share):
     project = project_with(20, votes=1)
-    Standards.objects.create(project=project, daily_cap=2)
+    for _each in range(8):
+        Gold.objects.create(project=project, comparison=make_comparison(project), better=["a"])
+    Standards.objects.create(project=project, daily_cap=2, gold_share=gold_share)
     rater = make_person(project)
     at_once(*[partial(assign.next_assignment, project, rater)] * 8)
     assert Assignment.objects.filter(rater=rater, state="leased").count() in (1, 2)

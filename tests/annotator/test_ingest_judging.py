@@ -3,6 +3,8 @@
 import pytest
 
 from annotator import protocols
+from annotator.formats import rows
+from annotator.models import Gold, Harm
 from annotator.pipeline import ingest
 from tests.annotator.test_ingest import refusal, write
 from tests.builders import make_project
@@ -103,3 +105,9 @@ def test_passages_are_found_in_the_stored_text(tmp_path):
     beyond = {**said, "spans": [{**span, "start": 2, "end": 300}]}
     refused = refusal(project, write(tmp_path, [{**row, "id": 2, "judgments": [beyond]}]))
     assert refused["errors"][0]["field"].startswith("judgments[0].spans")
+
+
+def test_the_importer_knows_the_words_of_the_models():
+    assert list(rows.HARMS) == Harm.values
+    assert list(rows.USES) == Gold.Use.values
+    assert list(rows.BETTER) == Gold.Better.values
