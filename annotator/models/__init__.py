@@ -1,26 +1,31 @@
 from annotator.models.comparisons import Candidate, Comparison, Features, FeatureSet, Harm, Prompt, Response
+from annotator.models.credentials import Credential, Disclosure
 from annotator.models.exports import Export
 from annotator.models.guidelines import Guidelines
 from annotator.models.jobs import Job, JobCancelled
 from annotator.models.judgments import Assignment, Flag, Judgment, Outcome, Purpose
-from annotator.models.labelers import Labeler, LabelerCall, LabelerVersion, Rater
+from annotator.models.labelers import Labeler, LabelerCall, LabelerReport, LabelerVersion, Rater
 from annotator.models.labels import Label, Recipe
 from annotator.models.ledger import Account, LedgerEntry, Reservation
 from annotator.models.people import User
 from annotator.models.projects import Membership, Project, Protocol, Role
 from annotator.models.reviews import Comment, Contest, Return, Review
 from annotator.models.routes import PerformanceModel, Plan, Route
+from annotator.models.scores import CachedScore, HeatMap
 from annotator.models.standards import Attempt, Concern, Gold, Standards, Standing
 
 __all__ = [
     "Account",
     "Assignment",
     "Attempt",
+    "CachedScore",
     "Candidate",
     "Comment",
     "Comparison",
     "Concern",
     "Contest",
+    "Credential",
+    "Disclosure",
     "Export",
     "FeatureSet",
     "Features",
@@ -28,12 +33,14 @@ __all__ = [
     "Gold",
     "Guidelines",
     "Harm",
+    "HeatMap",
     "Job",
     "JobCancelled",
     "Judgment",
     "Label",
     "Labeler",
     "LabelerCall",
+    "LabelerReport",
     "LabelerVersion",
     "LedgerEntry",
     "Membership",

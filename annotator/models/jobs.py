@@ -121,10 +121,13 @@ class Job(models.Model):
         RETRAIN = "retrain", _("Performance model")
         ROUTE = "route", _("Plan")
         EXPORT = "export", _("Export")
+        GENERATE = "generate", _("Responses")
+        CHECK = "check", _("Labeler report")
 
     class State(models.TextChoices):
         WAITING = "waiting", _("Waiting")
         RUNNING = "running", _("Running")
+        PAUSED = "paused", _("Paused")
         DONE = "done", _("Done")
         FAILED = "failed", _("Failed")
         CANCELLED = "cancelled", _("Cancelled")
@@ -141,6 +144,7 @@ class Job(models.Model):
     # for done ones what was made, e.g. {"plan": its number}.
     result = models.JSONField(default=dict)
     cancel_requested = models.BooleanField(default=False)
+    pause_requested = models.BooleanField(default=False)
     lease_until = models.DateTimeField(null=True)
     claim = models.UUIDField(null=True)
     attempts = models.PositiveSmallIntegerField(default=0)

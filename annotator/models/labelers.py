@@ -4,15 +4,25 @@ from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
 
-from annotator.models.comparisons import Comparison
+from annotator.models.comparisons import Comparison, Prompt
+from annotator.models.credentials import Credential
 from annotator.models.people import User
 from annotator.models.projects import Project
 
 
+class LabelerQuerySet(models.QuerySet["Labeler"]):
+    def judging(self) -> Self:
+        """Those that judge. A generator writes responses; it shares prices, versions, keys and calls with them."""
+        return self.exclude(kind=Labeler.GENERATOR)
+
+
 class Labeler(models.Model):
     """An AI labeler of a project as the lead configured it; every change of it makes a new version."""
+
+    GENERATOR = "generator"
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="labelers")
     name = models.CharField(_("name"), max_length=100)
@@ -27,7 +37,11 @@ class Labeler(models.Model):
         _("price of a million output tokens"), max_digits=12, decimal_places=6, default=0
     )
     enabled = models.BooleanField(_("enabled"), default=True)
+    # The key its endpoint is called with; null where the operator set one in the environment, or none is needed.
+    credential = models.ForeignKey(Credential, models.SET_NULL, null=True, blank=True, related_name="labelers")
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = LabelerQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -55,6 +69,8 @@ class LabelerVersion(models.Model):
     parameters = models.JSONField(default=dict)
     # sha256 over kind, parameters, prompt file and code version.
     digest = models.CharField(max_length=64)
+    # When it was taken into use; null for one that first has to show that it is no worse than the one in use.
+    accepted_at = models.DateTimeField(null=True, default=now)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -123,9 +139,11 @@ class LabelerCall(models.Model):
         LOST = "lost", _("Lost in a crash, counted as paid")
 
     labeler_version = models.ForeignKey(LabelerVersion, models.CASCADE, related_name="calls")
-    comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="calls")
-    # Which response the call showed first: "ab" or "ba".
-    order = models.CharField(max_length=2, default="ab")
+    # What it was about: a comparison that is judged, or a prompt that is to be answered.
+    comparison = models.ForeignKey(Comparison, models.CASCADE, null=True, related_name="calls")
+    prompt = models.ForeignKey(Prompt, models.CASCADE, null=True, related_name="calls")
+    # Which of the labeler's steps it was: "ab" showed response A first, "ba" B; others stand in the labeler's class.
+    step = models.CharField(max_length=40, default="ab")
     status = models.CharField(max_length=10, choices=Status, default=Status.IN_FLIGHT)
     input_tokens = models.PositiveIntegerField(default=0)
     output_tokens = models.PositiveIntegerField(default=0)
@@ -141,11 +159,40 @@ class LabelerCall(models.Model):
     ended_at = models.DateTimeField(null=True)
 
     class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(comparison__isnull=False, prompt__isnull=True)
+                | models.Q(comparison__isnull=True, prompt__isnull=False),
+                name="labeler_call_has_one_subject",
+            )
+        ]
         indexes = [
-            models.Index(fields=["labeler_version", "comparison", "order"], name="labeler_call_lookup"),
+            models.Index(
+                fields=["labeler_version", "prompt", "step"],
+                name="labeler_call_prompt",
+                condition=models.Q(prompt__isnull=False),
+            ),
+            models.Index(fields=["labeler_version", "comparison", "step"], name="labeler_call_lookup"),
             # What a reservation holds is summed before every call.
             models.Index(fields=["reservation"], name="labeler_call_held", condition=models.Q(status="in_flight")),
         ]
 
     def __str__(self) -> str:
-        return f"{self.labeler_version_id} {self.comparison_id} {self.order} {self.status}"
+        return f"{self.labeler_version_id} {self.comparison_id or self.prompt_id} {self.step} {self.status}"
+
+
+class LabelerReport(models.Model):
+    """What was measured of a labeler's version, on which judgments: calibration, checks, comparison with another."""
+
+    version = models.ForeignKey(LabelerVersion, models.CASCADE, related_name="reports")
+    # sha256 over what it was computed from; the same judgments give the same report.
+    digest = models.CharField(max_length=64)
+    # JSON as `labelers.report` writes it; its "format" names the layout.
+    data = models.JSONField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["version", "digest"], name="labeler_report_once")]
+
+    def __str__(self) -> str:
+        return f"report of {self.version}"

@@ -102,7 +102,7 @@ class Asker:
             labeler_version=self.version, comparison__in=comparisons, status__in=(Status.OK, Status.UNPARSED)
         )
         return {
-            (call.comparison_id, call.order): Answer(
+            (call.comparison_id, call.step): Answer(
                 **call.answer,
                 usage=Usage(call.input_tokens, call.output_tokens),
                 cost=call.cost,
@@ -138,7 +138,7 @@ class Asker:
         return LabelerCall(
             labeler_version=self.version,
             comparison=wanted.comparison,
-            order=wanted.order,
+            step=wanted.order,
             cost=self.labeler.highest_price(wanted.comparison, wanted.order) if self.reservation else Decimal(0),
         )
 

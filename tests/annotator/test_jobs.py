@@ -335,7 +335,7 @@ def in_flight(labeler, key, digest):
     version = LabelerVersion.objects.create(labeler=labeler, digest=digest * 64)
     reservation = ledger.reserve(labeler.project, key, Decimal(3), source=labeler.name)
     call = LabelerCall(
-        labeler_version=version, comparison=make_comparison(labeler.project), order="ab", cost=Decimal(1)
+        labeler_version=version, comparison=make_comparison(labeler.project), step="ab", cost=Decimal(1)
     )
     return ledger.hold(reservation, [call])[0]
 

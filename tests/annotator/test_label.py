@@ -113,7 +113,7 @@ def test_a_plans_share_is_judged_paid_call_by_call_and_the_rest_refunded(project
     assert {judgment.comparison for judgment in judgments} == set(comparisons)
     calls = LabelerCall.objects.all()
     assert statuses(labeler) == {"ok": 6}
-    assert {call.order for call in calls} == {"ab", "ba"}
+    assert {call.step for call in calls} == {"ab", "ba"}
     expected = sum(Decimal("0.01") + Decimal(call.input_tokens + 2 * call.output_tokens) / 1_000_000 for call in calls)
     assert paid() == expected == sum(judgment.cost for judgment in judgments)
     assert judgments[0].plan_id == job.parameters["plan"]
