@@ -59,7 +59,18 @@ class Labeler(models.Model):
 
     @property
     def version(self) -> LabelerVersion:
-        return self.versions.latest("id")
+        """The one that judges: of those accepted, the newest."""
+        return self.versions.accepted().latest("accepted_at", "id")
+
+
+class LabelerVersionQuerySet(models.QuerySet["LabelerVersion"]):
+    def accepted(self) -> Self:
+        """Those that were taken into use. Only their judgments count in labels, in routing and in accuracies."""
+        return self.filter(accepted_at__isnull=False)
+
+    def candidates(self) -> Self:
+        """Those that wait for the lead's word."""
+        return self.filter(accepted_at=None, discarded_at=None)
 
 
 class LabelerVersion(models.Model):
@@ -71,10 +82,25 @@ class LabelerVersion(models.Model):
     digest = models.CharField(max_length=64)
     # When it was taken into use; null for one that first has to show that it is no worse than the one in use.
     accepted_at = models.DateTimeField(null=True, default=now)
+    # When the lead, or a newer candidate, put a candidate aside. What it has judged stays and is never asked again.
+    discarded_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
+    objects = LabelerVersionQuerySet.as_manager()
+
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["labeler", "digest"], name="labeler_version_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["labeler", "digest"], name="labeler_version_once"),
+            models.UniqueConstraint(
+                fields=["labeler"],
+                condition=models.Q(accepted_at=None, discarded_at=None),
+                name="labeler_one_candidate",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(accepted_at=None) | models.Q(discarded_at=None),
+                name="labeler_version_accepted_or_discarded",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.labeler} {self.digest[:8]}"
