@@ -75,13 +75,17 @@ class JobQuerySet(models.QuerySet["Job"]):
             )
         )
 
-    def ask(self, project: Project, kind: str, *, key: str = "", by: User | None = None, **parameters: Any) -> Job:
+    def ask(
+        self, project: Project, kind: str, *, key: str = "", by: User | None = None, queue: str = "", **parameters: Any
+    ) -> Job:
         """For a person's click: the job of this kind and key that waits or runs, made if there is none."""
         same = self.unfinished().filter(project=project, kind=kind, key=key, cancel_requested=False)
-        return same.order_by("id").first() or self.request(project, kind, key=key, by=by, **parameters)
+        return same.order_by("id").first() or self.request(project, kind, key=key, by=by, queue=queue, **parameters)
 
     @transaction.atomic
-    def request(self, project: Project, kind: str, *, key: str = "", by: User | None = None, **parameters: Any) -> Job:
+    def request(
+        self, project: Project, kind: str, *, key: str = "", by: User | None = None, queue: str = "", **parameters: Any
+    ) -> Job:
         """The waiting job of this kind and key, made if there is none: asking twice asks once.
 
         One that runs already does not count: it may have read what it works on before the caller stored something.
@@ -92,18 +96,24 @@ class JobQuerySet(models.QuerySet["Job"]):
             kind=kind,
             key=key,
             state=Job.State.WAITING,
-            defaults={"parameters": parameters, "requested_by": by},
+            defaults={"parameters": parameters, "requested_by": by, "queue": queue},
         )
         return job
 
     @transaction.atomic
-    def claim(self, kind: str) -> Job | None:
-        """Take the oldest due job of `kind`, or None. Two workers never get the same one."""
+    def claim(self, kind: str, queue: str = "") -> Job | None:
+        """Take the oldest due job of `kind` and `queue`, or None. Two workers never get the same one."""
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
         self.filter(kind=kind).end_cancelled()
         self.filter(kind=kind).give_up()
-        job = self.due().filter(kind=kind).order_by("id").select_for_update(no_key=True, skip_locked=True).first()
+        job = (
+            self.due()
+            .filter(kind=kind, queue=queue)
+            .order_by("id")
+            .select_for_update(no_key=True, skip_locked=True)
+            .first()
+        )
         if job:
             job.state, job.claim, job.attempts = Job.State.RUNNING, uuid.uuid4(), job.attempts + 1
             job.started_at, job.lease_until = now(), now() + LEASE
@@ -123,6 +133,7 @@ class Job(models.Model):
         EXPORT = "export", _("Export")
         GENERATE = "generate", _("Responses")
         CHECK = "check", _("Labeler report")
+        PAIRS = "pairs", _("Pairs of responses")
 
     class State(models.TextChoices):
         WAITING = "waiting", _("Waiting")
@@ -135,6 +146,8 @@ class Job(models.Model):
     project = models.ForeignKey(Project, models.CASCADE, related_name="jobs")
     kind = models.CharField(max_length=12, choices=Kind)
     key = models.CharField(max_length=120, blank=True)
+    # "gpu" for what needs a model in memory: claimed by workers that may hold one, and by no other.
+    queue = models.CharField(max_length=10, blank=True)
     parameters = models.JSONField(default=dict)
     state = models.CharField(max_length=10, choices=State, default=State.WAITING)
     progress = models.PositiveBigIntegerField(default=0)
