@@ -54,8 +54,8 @@ class Nudges:
 
 def due() -> dict[str, int]:
     """Task -> the smallest id it should look at. Each is answered by a partial index, whatever the project's size."""
-    kinds = Job.objects.due().order_by().values_list("kind").annotate(head=Min("id"))
-    heads = {work.TASKS[Job.Kind(kind)]: head for kind, head in kinds}
+    kinds = Job.objects.due().order_by().values_list("kind", "queue").annotate(head=Min("id"))
+    heads = {work.task(kind, queue): head for kind, queue, head in kinds}
     waiting = Judgment.objects.final().filter(aggregated=False).order_by("effective_at", "id")
     if head := waiting.values_list("id", flat=True).first():
         heads[AGGREGATE] = head

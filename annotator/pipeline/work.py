@@ -26,6 +26,15 @@ TASKS = {
     Job.Kind.ROUTE: "annotator.pipeline.route.run_routes",
     Job.Kind.EXPORT: "annotator.pipeline.export.run_exports",
 }
+# The queue of workers that may hold a model, and the tasks by which they ask for jobs that are meant for them.
+GPU = "gpu"
+GPU_TASKS = {
+    Job.Kind.LABEL: "annotator.pipeline.label.run_model_labels",
+}
+
+
+def task(kind: str, queue: str = "") -> str:
+    return (GPU_TASKS if queue == GPU else TASKS)[Job.Kind(kind)]
 
 
 class StepRefused(Exception):
@@ -58,10 +67,10 @@ def nudge(task: str) -> None:
         logger.warning("broker away, the tick will ask again: %s", error)
 
 
-def work(kind: str, step: Step) -> int:
-    """Claim and run jobs of `kind` until none is due; gives the number run."""
+def work(kind: str, step: Step, queue: str = "") -> int:
+    """Claim and run jobs of `kind` and `queue` until none is due; gives the number run."""
     done = 0
-    while job := Job.objects.claim(kind):
+    while job := Job.objects.claim(kind, queue):
         run(job, step)
         done += 1
     return done
