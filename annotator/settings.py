@@ -40,6 +40,17 @@ def env_secret(name: str) -> str:
     """The secret itself, or NAME_FILE, the file that holds it. Short and well-known secrets are refused."""
     path = os.environ.get(f"{name}_FILE")
     value = Path(path).read_text().strip() if path else env_str(name)
+    return _strong(name, value)
+
+
+def env_secrets(name: str) -> list[str]:
+    """Secrets with a comma between two, or NAME_FILE, a file with one a line; none when neither is set."""
+    path = os.environ.get(f"{name}_FILE")
+    values = Path(path).read_text().split() if path else env_list(name, "")
+    return [_strong(name, value) for value in values]
+
+
+def _strong(name: str, value: str) -> str:
     if len(value) < 32 or value.startswith(("django-insecure", "changeme")):
         raise ImproperlyConfigured(f"{name} is too short or a known default: use 32 random characters or more.")
     return value
@@ -50,6 +61,8 @@ VAR_DIR = Path(env_str("SWITCHYARD_VAR", str(BASE_DIR / "var")))
 
 DEBUG = env_bool("DEBUG", False)
 SECRET_KEY = env_secret("SECRET_KEY")
+# They seal the keys of endpoints, the newest first; without them SECRET_KEY does (pipeline/keys.py).
+ENCRYPTION_KEYS = env_secrets("ENCRYPTION_KEYS")
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS", "")
 # HTTPS is the default; the embedded stack on localhost says no.
@@ -198,6 +211,10 @@ LABELER_PRIVATE_ENDPOINTS = env_bool("LABELER_PRIVATE_ENDPOINTS", urlsplit(CELER
 LABELER_KEYS = dict(entry.partition("@")[::2] for entry in env_list("LABELER_KEYS", ""))
 if not all(LABELER_KEYS.values()):
     raise ImproperlyConfigured("LABELER_KEYS: write NAME@host, e.g. OPENAI_API_KEY@api.openai.com, comma between two.")
+# Keys that leads enter go over https or stay on this machine. yes: also over http to others, who can then read them.
+LABELER_KEYS_UNENCRYPTED = env_bool("LABELER_KEYS_UNENCRYPTED", False)
+# Debug pages hide what is sensitive too: they are looked at over somebody's shoulder and pasted into reports.
+DEFAULT_EXCEPTION_REPORTER_FILTER = "annotator.discretion.AlwaysDiscreet"
 
 LOGGING = {
     "version": 1,

@@ -10,6 +10,7 @@ from django.utils.timezone import now
 from annotator import protocols
 from annotator.models import (
     Comparison,
+    Disclosure,
     Judgment,
     Labeler,
     LabelerVersion,
@@ -23,6 +24,8 @@ from annotator.models import (
     Route,
     User,
 )
+from annotator.pipeline import disclosures
+from labelers import endpoint
 
 _number = itertools.count(1)
 
@@ -79,6 +82,11 @@ def make_labeler(project: Project, name: str = "", kind: str = "recorded", **fie
     labeler = Labeler.objects.create(project=project, name=name or f"judge{next(_number)}", kind=kind, **fields)
     version = LabelerVersion.objects.create(labeler=labeler, digest=f"{next(_number):064x}")
     return Rater.objects.create(project=project, kind="labeler", labeler_version=version)
+
+
+def make_disclosure(project: Project, base_url: str, *parts: str) -> Disclosure:
+    """A lead's word that `parts` (all of them, when none is named) may leave for the endpoint at `base_url`."""
+    return disclosures.confirm(project, endpoint.place(base_url), parts or list(disclosures.PARTS), None)
 
 
 def make_judgment(comparison: Comparison, rater: Rater, level: int | None = None, **fields: Any) -> Judgment:

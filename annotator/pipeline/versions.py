@@ -1,4 +1,8 @@
-"""Labelers' versions: an immutable row for every exact configuration, its rater, and the labeler built from it."""
+"""Labelers' versions: an immutable row for every exact configuration, its rater, and the labeler built from it.
+
+One version of a labeler is in use: the newest that was accepted. A lead's edit of a labeler that has judged makes a
+candidate: it may judge what people have judged, nothing it says counts, and the lead accepts or discards it.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,13 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import transaction
+from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
 import labelers
 from annotator import protocols
-from annotator.models import Labeler, LabelerVersion, Project, Rater
+from annotator.models import Judgment, Labeler, LabelerVersion, Project, Rater
+from annotator.pipeline import keys
 from annotator.pipeline.work import StepRefused
 from labelers import endpoint
 from labelers.base import Asking, Prices, digest
@@ -30,25 +36,99 @@ _BOOKKEEPING = ("api_key_env", "guidelines_version", "protocol_version")
 
 
 @transaction.atomic
-def new_version(labeler: Labeler, parameters: Mapping[str, Any]) -> LabelerVersion:
-    """The version of `labeler` with these parameters, made with its rater when it is new."""
+def new_version(labeler: Labeler, parameters: Mapping[str, Any], *, accepted: bool = True) -> LabelerVersion:
+    """The version of `labeler` with these parameters and today's code; made with its rater when it is new.
+
+    A new one is in use at once, or waits as a candidate when not `accepted`; one that is there stays as it is.
+    """
     kind = labelers.load(labeler.kind)
     name = digest(labeler.kind, parameters, code=kind.CODE_VERSION, prompts=getattr(kind, "PROMPT_FILES", ()))
-    version, _created = LabelerVersion.objects.get_or_create(
-        labeler=labeler, digest=name, defaults={"parameters": dict(parameters)}
-    )
+    made = {"parameters": dict(parameters), "accepted_at": now() if accepted else None}
+    version, _created = LabelerVersion.objects.get_or_create(labeler=labeler, digest=name, defaults=made)
     Rater.objects.get_or_create(project=labeler.project, labeler_version=version, defaults={"kind": Rater.Kind.LABELER})
     return version
 
 
+def in_use(labeler: Labeler) -> LabelerVersion | None:
+    """The version whose judgments count: of those that were accepted, the newest."""
+    return labeler.versions.accepted().order_by("accepted_at", "id").last()
+
+
 def current_version(labeler: Labeler) -> LabelerVersion:
-    """The version that judges now. Code or prompt files that changed since make a new one with the same parameters."""
-    newest = labeler.versions.order_by("-id").first()
+    """The version that judges now. Code or prompt files that changed since make a new one with the same parameters.
+
+    That one is in use at once, unlike a lead's edit: the code it replaces is gone, so there is no incumbent that could
+    go on judging. The report sets the two side by side where both have judged.
+    """
+    newest = in_use(labeler)
     if labeler.kind == RECORDED:
         if newest is None:
             raise StepRefused(_("%(name)s has no recorded verdicts.") % {"name": labeler.name})
         return newest
-    return new_version(labeler, newest.parameters if newest else {})
+    version = new_version(labeler, newest.parameters if newest else {})
+    return version if newest in (None, version) else accept(version)
+
+
+def candidate(labeler: Labeler) -> LabelerVersion | None:
+    """The version that waits for the lead's word, if there is one."""
+    return labeler.versions.candidates().first()
+
+
+def edit(labeler: Labeler, parameters: Mapping[str, Any]) -> LabelerVersion:
+    """The version with what the lead changed: a candidate when the labeler has judged, else in use at once.
+
+    Going back to one that was in use before is no candidate either: it was accepted once, and its judgments are there.
+    """
+    with transaction.atomic():
+        Labeler.objects.select_for_update(no_key=True).get(pk=labeler.pk)
+        has_judged = Judgment.objects.filter(rater__labeler_version__labeler=labeler).exists()
+        if has_judged and in_use(labeler) is not None:
+            return _as_candidate(labeler, parameters)
+        return accept(new_version(labeler, parameters))
+
+
+def _as_candidate(labeler: Labeler, parameters: Mapping[str, Any]) -> LabelerVersion:
+    """The only candidate, in the caller's transaction; one that was put aside is taken up with all it has judged."""
+    labeler.versions.candidates().update(discarded_at=now())
+    version = new_version(labeler, parameters, accepted=False)
+    if version.accepted_at is not None:
+        return accept(version)
+    LabelerVersion.objects.filter(pk=version.pk).update(discarded_at=None)
+    version.discarded_at = None
+    return version
+
+
+def of_today(version: LabelerVersion) -> LabelerVersion:
+    """`version`, or where code or prompt files have changed since, the one with its parameters and its standing."""
+    if version.labeler.kind == RECORDED:
+        return version
+    if version.accepted_at is not None:
+        return new_version(version.labeler, version.parameters)
+    with transaction.atomic():
+        Labeler.objects.select_for_update(no_key=True).get(pk=version.labeler_id)
+        return _as_candidate(version.labeler, version.parameters)
+
+
+@transaction.atomic
+def accept(version: LabelerVersion) -> LabelerVersion:
+    """Take `version` into use: from now on its judgments count, and new ones are its. `check.accept` asks whether.
+
+    What it has judged is counted anew by `aggregate`, which finds it by its mark.
+    """
+    Labeler.objects.select_for_update(no_key=True).get(pk=version.labeler_id)
+    version.refresh_from_db(fields=["accepted_at", "discarded_at"])
+    if in_use(version.labeler) != version:
+        version.accepted_at, version.discarded_at = now(), None
+        version.save(update_fields=["accepted_at", "discarded_at"])
+        Judgment.objects.filter(rater__labeler_version=version).update(aggregated=False)
+    return version
+
+
+@transaction.atomic
+def discard(version: LabelerVersion) -> None:
+    """Put a candidate aside. Raises StepRefused when it is in use: then another has to be accepted."""
+    if not LabelerVersion.objects.filter(pk=version.pk, accepted_at=None).update(discarded_at=now()):
+        raise StepRefused(_("This version is in use. Edit the labeler to replace it."))
 
 
 def add_judge(project: Project, name: str, price: Prices, **chosen: Any) -> Labeler:
@@ -72,8 +152,8 @@ def add_judge(project: Project, name: str, price: Prices, **chosen: Any) -> Labe
 
 
 def renew(labeler: Labeler) -> LabelerVersion:
-    """A version of a judge with the project's guidelines and protocol of today."""
-    return new_version(labeler, judge_parameters(labeler.project, **labeler.version.parameters))
+    """A version of a judge with the project's guidelines and protocol of today (see `edit`)."""
+    return edit(labeler, judge_parameters(labeler.project, **labeler.version.parameters))
 
 
 def judge_parameters(project: Project, **chosen: Any) -> dict[str, Any]:
@@ -108,7 +188,7 @@ def build(version: LabelerVersion) -> LabelerContract | Asking:
     if kind == JUDGE:
         base_url = parameters["base_url"]
         addresses = check_endpoint(base_url)
-        key = api_key(parameters.get("api_key_env", ""), base_url)
+        key = keys.key_for(version.labeler, base_url) or api_key(parameters.get("api_key_env", ""), base_url)
         known = {name: value for name, value in parameters.items() if name not in _BOOKKEEPING}
         return labelers.load(kind)(**known, api_key=key, addresses=addresses, prices=prices(version.labeler))
     if kind == PROXY or kind not in labelers.KINDS:
@@ -151,4 +231,4 @@ def api_key(name: str, base_url: str) -> str:
 
 def highest_price(labeler: Asking, pairs: list[Any]) -> Decimal:
     """The most that judging `pairs` can cost when every call passes at the first attempt."""
-    return sum((labeler.highest_price(pair, order) for pair in pairs for order in labeler.orders), Decimal(0))
+    return sum((labeler.highest_price(pair, step) for pair in pairs for step in labeler.steps(pair)), Decimal(0))

@@ -1,0 +1,136 @@
+"""Keys of endpoints: sealed as soon as they are typed, opened only where a call is made, sent only where they belong.
+
+Sealed with Fernet (AES-128-CBC, HMAC-SHA256). The newest of the site's keys seals and every one of them opens, so keys
+can be changed while the site runs: put the new one first, then `manage.py rotate_keys`.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django.conf import settings
+from django.db import transaction
+from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_variables
+
+from annotator.models import Credential, Labeler, LabelerVersion, Project, User
+from annotator.pipeline.work import StepRefused
+from labelers import endpoint
+
+# Keys of today's deployments stay readable as long as this word does not change.
+PURPOSE = b"switchyard: keys of endpoints"
+
+
+@sensitive_variables()
+def seal(text: str) -> bytes:
+    """`text` encrypted with the site's newest key."""
+    return _box().encrypt(text.encode())
+
+
+@sensitive_variables()
+def open_sealed(sealed: bytes | memoryview) -> str:
+    """What was sealed. Raises StepRefused when none of the site's keys opens it."""
+    try:
+        return _box().decrypt(bytes(sealed)).decode()
+    except InvalidToken:
+        raise StepRefused(
+            _(
+                "A stored key cannot be opened: the site's encryption keys have changed. The operator can bring the "
+                "old one back at the end of ENCRYPTION_KEYS; else enter the key of the endpoint again."
+            )
+        ) from None
+
+
+@sensitive_variables("text")
+def store(project: Project, base_url: str, text: str, *, by: User | None) -> Credential:
+    """Keep a key for the endpoint at `base_url` and nothing else. Raises StepRefused where it would travel in clear."""
+    check_way(base_url)
+    place = endpoint.place(base_url)
+    number = project.credentials.order_by("-id").values_list("id", flat=True).first() or 0
+    return Credential.objects.create(
+        project=project, name=f"{place} {number + 1}", place=place, sealed=seal(text), created_by=by
+    )
+
+
+@sensitive_variables()
+def key_for(labeler: Labeler, base_url: str) -> str:
+    """The key to send to `base_url`, "" where the labeler has none there. For workers, at call time.
+
+    Raises StepRefused when the key was entered for another place than any the labeler now calls, or cannot be opened.
+    """
+    credential = labeler.credential
+    if credential is None:
+        return ""
+    place = endpoint.place(base_url)
+    if credential.place != place:
+        if any(credential.place == other for version in labeler.versions.all() for other in places(version)):
+            return ""
+        raise StepRefused(
+            _("The key of %(name)s was entered for %(place)s and is not sent to %(other)s; enter one for it.")
+            % {"name": labeler.name, "place": credential.place, "other": place}
+        )
+    check_way(base_url)
+    return open_sealed(credential.sealed)
+
+
+def check_way(base_url: str) -> None:
+    """Raises StepRefused where somebody on the way could read a key, unless the operator allows it."""
+    if endpoint.keeps_secrets(base_url) or settings.LABELER_KEYS_UNENCRYPTED:
+        return
+    raise StepRefused(
+        _(
+            "A key is not sent to %(place)s without encryption: give an address that begins with https://. The "
+            "operator of this site can allow it: LABELER_KEYS_UNENCRYPTED=yes."
+        )
+        % {"place": endpoint.place(base_url)}
+    )
+
+
+def places(version: LabelerVersion) -> list[str]:
+    """Host and port of every endpoint a version calls, each once, in a fixed order."""
+    return sorted({endpoint.place(url) for url in _addresses(version.parameters)})
+
+
+def forget_unused(project: Project) -> int:
+    """Delete the project's keys that no labeler uses any more; gives how many."""
+    return project.credentials.filter(labelers=None).delete()[0]
+
+
+@transaction.atomic
+@sensitive_variables()
+def rotate() -> int:
+    """Seal every stored key anew with the newest key; gives how many. Raises StepRefused, then nothing has changed."""
+    credentials = list(Credential.objects.select_for_update().order_by("pk"))
+    for credential in credentials:
+        credential.sealed = seal(open_sealed(credential.sealed))
+    Credential.objects.bulk_update(credentials, ["sealed"])
+    return len(credentials)
+
+
+def _addresses(value: Any) -> Iterator[str]:
+    """Every base_url in a version's parameters: a judge has one, a pair of models may have two."""
+    if isinstance(value, dict):
+        if isinstance(value.get("base_url"), str) and value["base_url"]:
+            yield value["base_url"]
+        for inner in value.values():
+            yield from _addresses(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _addresses(inner)
+
+
+def _box() -> MultiFernet:
+    """Without ENCRYPTION_KEYS the secret key serves; with them it still opens what it sealed before."""
+    return MultiFernet([_fernet(secret) for secret in (*settings.ENCRYPTION_KEYS, settings.SECRET_KEY)])
+
+
+@cache
+def _fernet(secret: str) -> Fernet:
+    derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=PURPOSE).derive(secret.encode())
+    return Fernet(base64.urlsafe_b64encode(derived))
