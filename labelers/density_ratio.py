@@ -89,6 +89,10 @@ class Ratio(Pointwise):
             "reduction": self.reduction,
         }
 
+    def free(self) -> None:
+        for side in (self.above, self.below):
+            side.loaded.free()
+
     def messages(self, case: Case) -> Messages:
         """What each side reads before a response of the case: the same, unless a subclass says otherwise."""
         return Messages(case.turns, case.turns, {})

@@ -44,12 +44,15 @@ class FollowUp(Pointwise):
     def provenance(self) -> dict[str, Any]:
         return {"models": {"model": self.engine.identity}, "templates": {"model": self.engine.texts.digest}}
 
+    def free(self) -> None:
+        self.engine.loaded.free()
+
     def score(self, cases: Sequence[Case]) -> list[list[Scored]]:
         asked = [[self._tokens(case, text) for text in case.responses] for case in cases]
         texts = [tokens for each in asked for all_of in each if isinstance(all_of, list) for tokens in all_of]
         scores = iter(self.engine.score(texts))
         if not self.resident:
-            self.engine.loaded.free()
+            self.free()
         count = len(self.good) + len(self.bad)
         return [
             [

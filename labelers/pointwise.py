@@ -72,6 +72,9 @@ class Pointwise(ABC):
         """What made every score of this labeler."""
         return {}
 
+    def free(self) -> None:
+        """Give back the memory of its models, if it keeps any; the next call reads them again."""
+
     def judge(self, pairs: Sequence[Pair]) -> list[Verdict]:
         cases = [Case(pair.prompt, (pair.response_a.text, pair.response_b.text)) for pair in pairs]
         provenance = self.provenance
@@ -87,6 +90,7 @@ class Pointwise(ABC):
             0.5 if abs(margin) <= self.tie else sigmoid(self.slope * margin),
             scores=(a.value, b.value),
             attributes={name: {"a": a.attributes[name], "b": b.attributes[name]} for name in names},
+            per_token=None if a.per_token is None or b.per_token is None else (a.per_token, b.per_token),
             provenance=whole,
         )
 

@@ -45,12 +45,13 @@ class RewardModel(Pointwise):
         from transformers import AutoConfig
 
         self.source = model if isinstance(model, Source) else Source(**model)
+        # Before anything is read: what may change under its name is refused.
+        self.identity = self.source.identity()
         config = AutoConfig.from_pretrained(
             self.source.name, revision=self.source.revision or None, trust_remote_code=False
         )
         limit = getattr(config, "max_position_embeddings", 0) or 0
         self.texts = Texts(models.tokenizer(self.source), self.source.template or None, limit=limit, cut=cut)
-        self.identity = self.source.identity()
         self.attributes = [config.id2label[number] for number in range(config.num_labels)]
         self.weights = dict(weights or ({self.attributes[0]: 1.0} if len(self.attributes) == 1 else {}))
         if not self.weights or not set(self.weights) <= set(self.attributes):
@@ -97,14 +98,14 @@ class RewardModel(Pointwise):
         found: dict[Tokens, Sequence[float]] = {
             tokens: known[each].per_token or () for tokens, each in keys.items() if each in known
         }
-        for tokens, values in self._values([tokens for tokens in texts if tokens not in found]):
-            self.cache.put({keys[tokens]: Score(values[0], len(values), tuple(values))})
-            self.computed += 1
-            found[tokens] = values
+        for fresh in self._values([tokens for tokens in texts if tokens not in found]):
+            self.cache.put({keys[each]: Score(values[0], len(values), tuple(values)) for each, values in fresh.items()})
+            self.computed += len(fresh)
+            found.update(fresh)
         return found
 
-    def _values(self, texts: Sequence[Tokens]) -> Iterator[tuple[Tokens, list[float]]]:
-        """The head's numbers for each text."""
+    def _values(self, texts: Sequence[Tokens]) -> Iterator[dict[Tokens, list[float]]]:
+        """The head's numbers for each text, batch after batch."""
         import torch
 
         if not texts:
@@ -114,10 +115,14 @@ class RewardModel(Pointwise):
         budget = self.budget or BUDGET.get(model.device.type, BUDGET["cpu"])
         with torch.inference_mode():
             for batch in self._batches(model, numbered, budget):
-                for owner, values in self._run(model, batch, packed=self._packs(model)):
-                    yield texts[owner], values
+                yield {texts[owner]: values for owner, values in self._run(model, batch, packed=self._packs(model))}
         if not self.resident:
+            self.free()
+
+    def free(self) -> None:
+        if self.model is not None:
             self.model = None
+            models.make_room()
 
     def _ready(self) -> Any:
         if self.model is None:

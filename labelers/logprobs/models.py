@@ -123,11 +123,16 @@ class Loaded:
         if self.source is None or self.model is None:
             return
         self.model = None
-        gc.collect()
-        import torch
+        make_room()
 
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+
+def make_room() -> None:
+    """Hand the memory of what nobody holds any more back to the device."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def plain(model: Any) -> Any:
