@@ -16,10 +16,10 @@ from http.client import responses
 from typing import TYPE_CHECKING, Any
 
 from labelers.base import LabelerError, Usage
+from labelers.endpoint import pinned
 
 if TYPE_CHECKING:
     # Imported where it is used: a web process that only estimates a price must not pay for it.
-    import httpx2
     import openai
 
 Message = Mapping[str, str]
@@ -93,7 +93,7 @@ class Chat:
             http_client=openai.DefaultHttpxClient(
                 follow_redirects=False,
                 trust_env=False,
-                transport=_pinned(self.addresses) if self.addresses else None,
+                transport=pinned(self.addresses) if self.addresses else None,
             ),
         )
 
@@ -166,27 +166,6 @@ def _status(error: openai.APIStatusError) -> str:
     words = (word for word in (error.code, error.type) if isinstance(word, str))
     reason = next((word for word in words if _REASON.fullmatch(word)), "")
     return f"{status} ({reason})" if reason else status
-
-
-def _pinned(addresses: tuple[str, ...]) -> httpx2.BaseTransport:
-    """A transport that connects to `addresses` only; certificate and Host header stay those of the name."""
-    import httpx2
-
-    class Pinned(httpx2.HTTPTransport):
-        def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-            request.extensions = {**request.extensions, "sni_hostname": request.url.host}
-            for address in addresses[:-1]:
-                try:
-                    return self._at(address, request)
-                except httpx2.ConnectError:
-                    continue
-            return self._at(addresses[-1], request)
-
-        def _at(self, address: str, request: httpx2.Request) -> httpx2.Response:
-            request.url = request.url.copy_with(host=address)
-            return super().handle_request(request)
-
-    return Pinned(trust_env=False)
 
 
 def _was_sent(error: openai.APIConnectionError) -> bool:
