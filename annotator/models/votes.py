@@ -2,12 +2,12 @@
 counts as of its own boundary) can never disagree.
 
 A vote is a current judgment whose undo window is over and whose outcome is an answer on the scale. People vote
-0 / 0.5 / 1 for A / tie / B; labelers vote with their p_b. Of several versions of one labeler only the newest that
-judged the comparison counts. Pooling takes neither nulls (they read no meaning) nor the project's own proxies (they
-repeat its labels). Surplus judgments are real judgments and count; a second answer that was asked for to see whether
-somebody stands to the first (purpose "repeat") does not. Where a reviewer has settled a comparison (purpose "review"),
-the newest settlement is its label in every recipe. `neither_valid` is counted apart: it says
-nothing about which response is better.
+0 / 0.5 / 1 for A / tie / B; labelers vote with their p_b. Of several versions of one labeler only the one accepted
+last that judged the comparison counts; a candidate that nobody has accepted counts nowhere. Pooling takes neither
+nulls (they read no meaning) nor the project's own proxies (they repeat its labels). Surplus judgments are real
+judgments and count; a second answer that was asked for to see whether somebody stands to the first (purpose "repeat")
+does not. Where a reviewer has settled a comparison (purpose "review"), the newest settlement is its label in every
+recipe. `neither_valid` is counted apart: it says nothing about which response is better.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ _COUNTED = """
 WITH judged AS (
     SELECT j.*, r.kind AS rater_kind, v.labeler_id, v.id AS version_id, l.kind AS labeler_kind,
            coalesce(route.source, 'people') AS routed_to, route.labeler_id AS routed_labeler,
-           max(v.id) OVER (PARTITION BY j.comparison_id, v.labeler_id) AS newest_version,
+           first_value(v.id) OVER (PARTITION BY j.comparison_id, v.labeler_id
+                                   ORDER BY v.accepted_at DESC, v.id DESC) AS newest_version,
            max(j.id) FILTER (WHERE j.purpose = 'review') OVER (PARTITION BY j.comparison_id) AS settled_by
     FROM annotator_judgment j
     JOIN annotator_rater r ON r.id = j.rater_id
@@ -86,6 +87,7 @@ WITH judged AS (
     WHERE j.comparison_id = ANY(%(comparisons)s)
       AND j.is_current AND j.effective_at <= %(seen)s AND j.id <= %(last)s
       AND j.outcome IN ('level', 'neither_valid') AND j.purpose <> 'repeat'
+      AND (v.id IS NULL OR v.accepted_at <= %(seen)s)
 ),
 counted AS (
     SELECT judged.*,

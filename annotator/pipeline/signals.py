@@ -61,7 +61,7 @@ def load(project: Project) -> Signals:
         labeler
         # Baselines read no meaning and the project's own proxy only repeats its labels: no plan sends them anything.
         for labeler in project.labelers.filter(enabled=True).exclude(kind__in=versions.OWN).order_by("id")
-        if labeler.versions.exists()
+        if labeler.versions.accepted().exists()
     ]
     p_b = np.column_stack([_answers(labeler, ids) for labeler in labelers]) if labelers else np.empty((len(ids), 0))
     return Signals(
@@ -126,12 +126,12 @@ def _people(project: Project, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _answers(labeler: Labeler, ids: np.ndarray) -> np.ndarray:
-    """(n,) the newest version's probability for B; recorded labelers may have several versions, all of them count."""
+    """(n,) the probability for B by the version accepted last that answered; candidates do not count."""
     rows = (
         Judgment.objects.effective()
         .filter(rater__labeler_version__labeler=labeler)
-        .filter(Q(p_b__isnull=False))
-        .order_by("rater__labeler_version_id")
+        .filter(Q(p_b__isnull=False), rater__labeler_version__accepted_at__isnull=False)
+        .order_by("rater__labeler_version__accepted_at", "rater__labeler_version_id")
         .values_list("comparison_id", F("p_b"))
     )
     p_b = np.full(len(ids), np.nan)

@@ -77,7 +77,9 @@ def call_statuses(labeler: Labeler) -> list[dict[str, Any]]:
 
 
 def _versions(project: Project) -> QuerySet[LabelerVersion]:
-    return LabelerVersion.objects.filter(labeler__project=project).select_related("labeler__project").order_by("id")
+    """Accepted ones, the one in use last."""
+    accepted = LabelerVersion.objects.accepted().filter(labeler__project=project)
+    return accepted.select_related("labeler__project").order_by("accepted_at", "id")
 
 
 _AGREEMENT = """
@@ -93,12 +95,13 @@ people AS (
 ),
 answers AS (
     SELECT v.labeler_id, j.comparison_id, j.p_b,
-           row_number() OVER (PARTITION BY v.labeler_id, j.comparison_id ORDER BY v.id DESC, j.round) AS place,
+           row_number() OVER (PARTITION BY v.labeler_id, j.comparison_id
+                              ORDER BY v.accepted_at DESC, v.id DESC, j.round) AS place,
            people.side
     FROM people
     JOIN annotator_judgment j ON j.comparison_id = people.comparison_id AND j.is_current AND j.p_b IS NOT NULL
     JOIN annotator_rater r ON r.id = j.rater_id
-    JOIN annotator_labelerversion v ON v.id = r.labeler_version_id
+    JOIN annotator_labelerversion v ON v.id = r.labeler_version_id AND v.accepted_at IS NOT NULL
     WHERE people.side <> 0
 )
 SELECT labeler_id, count(*),
