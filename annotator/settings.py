@@ -149,7 +149,11 @@ if urlsplit(CELERY_BROKER_URL).scheme == "filesystem":
     }
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
-CELERY_TASK_ROUTES = {"annotator.pipeline.label.*": {"queue": "http"}}
+CELERY_TASK_ROUTES = {
+    # What needs a model in memory: work.GPU_TASKS.
+    "annotator.pipeline.*.run_model_*": {"queue": "gpu"},
+    "annotator.pipeline.label.*": {"queue": "http"},
+}
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # A nudge taken and lost with its worker costs nothing; a nudge kept by a busy process would keep the others idle.
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -203,6 +207,10 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20
 
 # AI labelers and heavy models are optional: `make run MODELS=no` leaves torch out and pages say so.
 MODELS = env_bool("MODELS", True)
+# Where models may lie on the machines that run them, ":" between two. Leads name what is below, and nothing else.
+MODEL_FOLDERS = [
+    Path(part).expanduser().resolve() for part in env_str("MODEL_FOLDERS", str(VAR_DIR / "models")).split(":") if part
+]
 
 # Judges on this machine or its network. A lead types their addresses, so a site with strangers as leads says no.
 LABELER_PRIVATE_ENDPOINTS = env_bool("LABELER_PRIVATE_ENDPOINTS", urlsplit(CELERY_BROKER_URL).scheme == "filesystem")
