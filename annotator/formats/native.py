@@ -7,13 +7,17 @@ from itertools import combinations
 from typing import Any
 
 from annotator.formats import rows
-from annotator.formats.rows import ComparisonRow, Entry, ResponseRow, RowInvalid, Vote
+from annotator.formats.rows import ComparisonRow, Entry, PromptRow, ResponseRow, RowInvalid, Vote
 
 KNOWN = {
     *("id", "source", "prompt", "prompt_id", "prompt_metadata", "turns", "system", "context", "responses"),
     *("response_a", "response_b", "model_a", "model_b", "comparisons", "metadata", "judgments"),
     *("rank", "criterion", "harms", "gold"),
 }
+# A row that gives one of PROMPT and nothing but these is a prompt that waits for responses. A row with anything else
+# is none: a column we misread as metadata would be a response lost without a word.
+PROMPT = ("prompt", "turns")
+PROMPT_ALONE = {"id", "source", "prompt_id", "prompt_metadata", "system", "context", "metadata", *PROMPT}
 ANSWER = (
     *("level", "outcome", "aspects", "attributes", "reasons", "justification", "confidence"),
     *("flags", "feedback", "edit", "spans", "ranking"),
@@ -26,12 +30,18 @@ VOTE = {
 
 
 def claims(row: Mapping[str, Any]) -> bool:
-    return not row.keys().isdisjoint(("responses", "response_a", "response_b"))
+    return not row.keys().isdisjoint(("responses", "response_a", "response_b")) or _is_prompt_alone(row)
+
+
+def _is_prompt_alone(row: Mapping[str, Any]) -> bool:
+    return row.keys() <= PROMPT_ALONE and not row.keys().isdisjoint(PROMPT)
 
 
 def read(row: Mapping[str, Any]) -> Entry:
     """One row. Raises RowInvalid at the first thing that does not fit."""
     row_id = rows.identifier(row.get("id"), "id")
+    if _is_prompt_alone(row):
+        return Entry(_prompt_alone(row, row_id), [], [], [])
     prompt = rows.prompt_row(
         rows.identifier(row["prompt_id"], "prompt_id") if row.get("prompt_id") is not None else None,
         turns_of(row),
@@ -49,6 +59,16 @@ def read(row: Mapping[str, Any]) -> Entry:
         for place, given in enumerate(rows.sequence(row.get("judgments"), "judgments"))
     ]
     return Entry(prompt, responses, comparisons, votes)
+
+
+def _prompt_alone(row: Mapping[str, Any], row_id: str) -> PromptRow:
+    """It has the row's id and metadata, which its comparisons will get once there are some."""
+    name = rows.identifier(row["prompt_id"], "prompt_id") if row.get("prompt_id") is not None else row_id
+    own = {
+        **rows.mapping(row.get("metadata"), "metadata"),
+        **rows.mapping(row.get("prompt_metadata"), "prompt_metadata"),
+    }
+    return rows.prompt_row(name, turns_of(row), rows.sequence(row.get("context"), "context"), own)
 
 
 def turns_of(row: Mapping[str, Any]) -> list[Any]:

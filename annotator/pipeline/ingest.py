@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from importlib import import_module
@@ -23,7 +23,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from annotator import formats, protocols
-from annotator.formats import recorded
+from annotator.formats import native, recorded
 from annotator.formats.files import BudgetSpent, FileInvalid, RowFile
 from annotator.formats.rows import Entry, RowInvalid, judged_texts
 from annotator.models import Job, JobCancelled, Project
@@ -83,9 +83,13 @@ class IngestReport:
     golds: int
     judgments: int
     skipped_existing: int
+    # Rows that held a prompt and no comparison.
+    alone: int
 
     def __str__(self) -> str:
         words = _("%(comparisons)s comparisons of %(prompts)s new prompts and %(judgments)s judgments imported")
+        if self.alone:
+            words += "; " + _("%(alone)s rows hold a prompt without responses")
         if self.skipped_existing:
             words += "; " + _("%(skipped_existing)s comparisons existed already")
         return words % asdict(self)
@@ -100,6 +104,8 @@ class Preview:
     rows_checked: int = 0
     errors: Errors = field(default_factory=Errors)
     problem: str = ""
+    # How many of the rows hold a prompt and no comparison.
+    alone: int = 0
     # The rest was not looked at, because it is long, not because enough rows were.
     cut_short: bool = False
 
@@ -175,11 +181,7 @@ def ingest_file(project: Project, path: Path, *, source: str = "", job: Job | No
     try:
         _stage(project, path, staging, errors, source, job)
         errors.refuse()
-        with transaction.atomic(), ingest_tables.Heart(job) as heart:
-            counts = staging.store(project, errors, heart.beat)
-            errors.refuse()
-            Job.objects.request(project, Job.Kind.FEATURISE)
-            transaction.on_commit(lambda: work.nudge(work.TASKS[Job.Kind.FEATURISE]))
+        return _store(project, staging, errors, job)
     except FileInvalid as invalid:
         reason = _("Nothing was imported: %(reason)s.") % {"reason": invalid}
         raise work.StepRefused(reason, errors=errors.shown, more=errors.more) from invalid
@@ -188,6 +190,30 @@ def ingest_file(project: Project, path: Path, *, source: str = "", job: Job | No
         raise work.StepRefused(reason % {"reason": error}) from error
     finally:
         staging.drop()
+
+
+def ingest_entries(project: Project, made: Iterable[Entry], *, job: Job | None = None) -> IngestReport:
+    """Store what this site made itself (comparisons of responses it has) as if a file had brought it: all or nothing."""
+    errors = Errors()
+    staging = ingest_tables.Staging(connection)
+    staging.begin(project.protocol.pk, "")
+    try:
+        for line, entry in enumerate(made, 1):
+            staging.add(line, entry, [])
+            if line % BATCH == 0 or staging.pending_size > BATCH_SIZE:
+                staging.flush(keep=True)
+        staging.flush(keep=True)
+        return _store(project, staging, errors, job)
+    finally:
+        staging.drop()
+
+
+def _store(project: Project, staging: ingest_tables.Staging, errors: Errors, job: Job | None) -> IngestReport:
+    with transaction.atomic(), ingest_tables.Heart(job) as heart:
+        counts = staging.store(project, errors, heart.beat)
+        errors.refuse()
+        Job.objects.request(project, Job.Kind.FEATURISE)
+        transaction.on_commit(lambda: work.nudge(work.TASKS[Job.Kind.FEATURISE]))
     return IngestReport(**counts)
 
 
@@ -244,6 +270,9 @@ def read_row(row: dict[str, Any] | RowInvalid, known: bool) -> Entry:
             return entry
     found = ", ".join(sorted(str(name) for name in row)[:12])
     reason = f"in no known shape: it needs an id, a prompt, and responses or response_a and response_b (found: {found})"
+    if not row.keys().isdisjoint(native.PROMPT):
+        more = ", ".join(sorted(str(name) for name in row.keys() - native.PROMPT_ALONE)[:12])
+        reason += f"; a prompt without responses may have nothing beside it but metadata, put into metadata: {more}"
     raise RowInvalid("", reason) if known else FileInvalid(f"the rows are {reason}")
 
 
@@ -278,6 +307,7 @@ def _look(seen: Preview, definition: Definition, line: int, row: dict[str, Any] 
         entry = read_row(row, bool(seen.entries))
         for vote in entry.votes:
             recorded.answer(definition, vote, judged_texts(entry, vote))
+        seen.alone += not entry.comparisons
         if len(seen.entries) < shown:
             seen.entries.append(entry)
     except RowInvalid as invalid:

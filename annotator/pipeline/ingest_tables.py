@@ -56,6 +56,8 @@ TABLES = {
 # Fields of an answer that are objects or lists of them.
 OBJECTS = ("feedback", "edit", "spans", "ranking")
 NO_GOLD = (None, None, None, None)
+# Prompts of rows without a comparison.
+ALONE = "staged_prompt p WHERE NOT EXISTS (SELECT FROM staged_comparison s WHERE s.line = p.line)"
 # Lines inserted by one statement, between two beats.
 CHUNK = 5000
 
@@ -316,19 +318,23 @@ def _report(cursor: Any, query: str, project: Project, errors: Errors) -> None:
 
 def _insert_all(cursor: Any, project: Project, protocol_id: int, beat: Beat) -> dict[str, int]:
     known = {"project": project.pk, "protocol": protocol_id, "now": now()}
-    # Lines with a comparison that is not there yet; the others bring no prompt and no response.
+    # Lines with a comparison that is not there yet, and lines that only bring a prompt; the others bring no prompt and
+    # no response.
     cursor.execute("DROP TABLE IF EXISTS pg_temp.new_line")
     cursor.execute(
         "CREATE TEMPORARY TABLE new_line AS SELECT DISTINCT s.line FROM staged_comparison s WHERE NOT EXISTS (SELECT"
-        " FROM annotator_comparison c WHERE c.project_id = %(project)s AND c.external_id = s.key)",
+        " FROM annotator_comparison c WHERE c.project_id = %(project)s AND c.external_id = s.key)"
+        f" UNION SELECT p.line FROM {ALONE}",
         known,
     )
     cursor.execute("CREATE UNIQUE INDEX ON new_line (line)")
     cursor.execute("ANALYZE new_line")
-    cursor.execute("SELECT count(*), coalesce(max(line), 0) FROM staged_comparison")
+    cursor.execute("SELECT count(*), (SELECT coalesce(max(line), 0) FROM staged_prompt) FROM staged_comparison")
     staged, last = cursor.fetchone()
     counts = dict.fromkeys(("prompts", "responses", "comparisons", "candidates", "golds", "judgments"), 0)
-    steps = max(1, -(-staged // CHUNK))
+    cursor.execute(f"SELECT count(*) FROM {ALONE}")
+    counts["alone"] = cursor.fetchone()[0]
+    steps = max(1, -(-(staged or last) // CHUNK))
     width = -(-(last + 1) // steps)
     for step in range(steps):
         window = {"low": step * width, "high": (step + 1) * width}

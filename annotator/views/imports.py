@@ -109,17 +109,17 @@ def _storage_name(project: Project, filename: str) -> str:
 
 
 def _as_shown(entry: Entry) -> dict[str, Any]:
-    """The row's first comparison, as the annotator will read it."""
-    first = entry.comparisons[0]
+    """The row's first comparison, as the annotator will read it; of a row without one the prompt."""
+    first = entry.comparisons[0] if entry.comparisons else None
     return {
-        "id": first.external_id,
+        "id": first.external_id if first else entry.prompt.external_id,
         "turns": [(turn["role"], rendering.to_html(turn["content"])) for turn in json.loads(entry.prompt.turns)],
         "context": json.loads(entry.prompt.context),
         "sides": [
             (side, response.model, rendering.to_html(response.text))
-            for side, response in (("a", entry.responses[first.a]), ("b", entry.responses[first.b]))
+            for side, response in ((("a", entry.responses[first.a]), ("b", entry.responses[first.b])) if first else ())
         ],
-        "more": len(entry.comparisons) - 1,
+        "more": max(len(entry.comparisons) - 1, 0),
         "people": sum(not vote.is_ai for vote in entry.votes),
         "ai": sum(vote.is_ai for vote in entry.votes),
     }
