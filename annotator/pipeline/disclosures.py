@@ -14,7 +14,7 @@ from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
 
 from annotator.models import Disclosure, Labeler, LabelerVersion, Project, User
-from annotator.pipeline import keys
+from annotator.pipeline import keys, versions
 
 PROMPT, DOCUMENTS, RESPONSES, GUIDELINES, JUDGMENTS = "prompt", "documents", "responses", "guidelines", "judgments"
 # In the order in which pages name them.
@@ -64,12 +64,12 @@ def withdraw(project: Project, place: str) -> int:
 
 
 def missing(labeler: Labeler, version: LabelerVersion | None = None) -> tuple[str, list[str]] | None:
-    """The first place that `version` (the newest, when not given) would call without a lead's word for it.
+    """The first place that `version` (the one in use, when not given) would call without a lead's word for it.
 
     Gives the place and all parts that would leave for it; None when the labeler may run. One or two short queries:
     a run asks before each batch.
     """
-    version = version or labeler.versions.order_by("-id").first()
+    version = version or versions.in_use(labeler)
     if version is None:
         return None
     parts = parts_of(version)

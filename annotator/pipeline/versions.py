@@ -32,7 +32,7 @@ RECORDED = "recorded"
 # Labelers of ours that send nothing anywhere and cost nothing: they run on everything by themselves.
 OWN = ("null_longest", "null_shortest", "null_random", PROXY)
 # Parameters of a judge's version that its class is not built with.
-_BOOKKEEPING = ("api_key_env", "guidelines_version", "protocol_version")
+_BOOKKEEPING = ("api_key_env", "guidelines_version", "protocol_version", "calls_per_minute", "tokens_per_minute")
 
 
 @transaction.atomic
