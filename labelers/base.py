@@ -81,6 +81,8 @@ class Verdict:
     scores: tuple[float, float] | None = None
     # {"helpfulness": {"a": 3, "b": 4}, …}
     attributes: dict[str, dict[str, float]] = field(default_factory=dict)
+    # For A and for B: (start, end, value) in code points of the text, negative where it speaks against the response.
+    per_token: tuple[tuple[tuple[int, int, float], ...], tuple[tuple[int, int, float], ...]] | None = None
     rationale: str = ""
     usage: Usage = Usage()
     cost: Decimal = Decimal(0)
@@ -140,10 +142,13 @@ class Prices:
 class Answer:
     """What one call said, in the pair's own order, as far as it is needed to never buy it again.
 
-    `p_b` is None when the text was not one verdict. `method` is "logprobs" or "text".
+    `kind` says what was asked for: "verdict" (`p_b` is None when the text was not one verdict), "scores" (`attributes`
+    are empty when it was not ratings), or "text" that later steps are shown. `method` is "logprobs" or "text";
+    `dropped` names what the endpoint did not know and was asked without.
     """
 
     text: str
+    kind: str = "verdict"
     p_b: float | None = None
     p_tie: float | None = None
     method: str = "text"
@@ -151,19 +156,30 @@ class Answer:
     cost: Decimal = Decimal(0)
     latency_ms: int = 0
     finish_reason: str = ""
+    # {"helpfulness": {"a": 3.2, "b": 1.0}, …}; one side alone where a response was scored by itself.
+    attributes: dict[str, dict[str, float]] = field(default_factory=dict)
+    # What a reasoning model thought before it answered; nothing is ever parsed from it.
+    reasoning: str = ""
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def is_understood(self) -> bool:
+        """Whether it is what was asked for. A text to be shown later always is."""
+        return {"verdict": self.p_b is not None, "scores": bool(self.attributes)}.get(self.kind, True)
 
     def stored(self) -> dict[str, Any]:
-        """A JSON object; tokens, cost and latency have columns of their own."""
+        """A JSON object, empty fields left out; tokens, cost and latency have columns of their own."""
         kept = asdict(self)
-        return {key: kept[key] for key in ("text", "p_b", "p_tie", "method", "finish_reason")}
+        always = {key: kept[key] for key in ("text", "p_b", "p_tie", "method", "finish_reason")}
+        more = {key: kept[key] for key in ("attributes", "reasoning", "dropped") if kept[key]}
+        return always | more | ({"kind": self.kind} if self.kind != "verdict" else {})
 
 
 @runtime_checkable
 class Asking(Labeler, Protocol):
-    """A labeler that asks call by call: one for each of `orders` ("ab": response A is shown first, "ba")."""
-
-    @property
-    def orders(self) -> tuple[str, ...]: ...
+    """A labeler that asks call by call. Each call of a pair is a step with a name of its own, such as "ab" (response A
+    is shown first), "ba", "ab.2" (the second sample) or "questions" (what both orders are then shown).
+    """
 
     @property
     def concurrency(self) -> int:
@@ -173,17 +189,30 @@ class Asking(Labeler, Protocol):
     def timeout(self) -> float:
         """Seconds after which a call has ended, one way or the other."""
 
-    def highest_price(self, pair: Pair, order: str) -> Decimal:
-        """What the call can cost at most; known before it is made."""
+    def steps(self, pair: Pair) -> tuple[str, ...]:
+        """The names of all calls that may be made for `pair`, each after those it needs."""
 
-    def ask(self, pair: Pair, order: str) -> Answer:
-        """Make one call, once. Raises LabelerError."""
+    def needs(self, pair: Pair, step: str) -> tuple[str, ...]:
+        """The steps that come before `step` and whose answers it is given; () for most."""
+
+    def is_needed(self, pair: Pair, step: str, earlier: Mapping[str, Answer]) -> bool:
+        """Whether the answers of the steps it needs leave anything to ask; asked once they are there.
+
+        A step that is not needed (an answer that was understood needs no repair) is not called, costs nothing, and is
+        missing from `earlier` and from what `verdict` is given.
+        """
+
+    def highest_price(self, pair: Pair, step: str) -> Decimal:
+        """What the call can cost at most; known before any call is made, earlier answers taken at their longest."""
+
+    def ask(self, pair: Pair, step: str, earlier: Mapping[str, Answer]) -> Answer:
+        """Make one call, once, given the answers of the steps it needs. Raises LabelerError."""
 
     def delay(self, error: LabelerError, failures: int) -> float | None:
         """Seconds to wait before asking again after so many failures, None when it is of no use."""
 
     def verdict(self, answers: Mapping[str, Answer]) -> Verdict:
-        """One verdict from the answers of all orders."""
+        """One verdict from the answers of all steps that were needed."""
 
 
 def digest(kind: str, parameters: Mapping[str, Any], *, code: int, prompts: Sequence[str] = ()) -> str:

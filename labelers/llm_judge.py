@@ -48,7 +48,6 @@ class LLMJudge:
 
     CODE_VERSION = 1
     PROMPT_FILES = ("judge_system.txt", "judge_user.txt")
-    orders = ("ab", "ba")
 
     def __init__(
         self,
@@ -85,42 +84,53 @@ class LLMJudge:
 
     def judge(self, pairs: Sequence[Pair]) -> list[Verdict]:
         """All pairs in both orders, `concurrency` calls at once, with retries; failed calls cost what they cost."""
-        wanted = [(pair, order) for pair in pairs for order in self.orders]
         with ThreadPoolExecutor(self.concurrency) as threads:
-            answers = list(threads.map(lambda each: self._ask_patiently(*each), wanted))
-        each = len(self.orders)
-        return [self._judged(answers[start : start + each]) for start in range(0, len(answers), each)]
+            return list(threads.map(self._judge_one, pairs))
 
-    def _ask_patiently(self, pair: Pair, order: str) -> Answer | LabelerError:
+    def _judge_one(self, pair: Pair) -> Verdict:
+        answers: dict[str, Answer] = {}
+        try:
+            for step in self.steps(pair):
+                earlier = {name: answers[name] for name in self.needs(pair, step) if name in answers}
+                if self.is_needed(pair, step, earlier):
+                    answers[step] = self._ask_patiently(pair, step, earlier)
+        except LabelerError as error:
+            return Verdict(Outcome.ERROR, provenance={"error": str(error)})
+        return self.verdict(answers)
+
+    def _ask_patiently(self, pair: Pair, step: str, earlier: Mapping[str, Answer]) -> Answer:
         failures = 0
         while True:
             try:
-                return self.ask(pair, order)
+                return self.ask(pair, step, earlier)
             except LabelerError as error:
                 failures += 1
                 delay = self.delay(error, failures)
                 if delay is None:
-                    return error
+                    raise
                 time.sleep(delay)
 
-    def _judged(self, answers: list[Answer | LabelerError]) -> Verdict:
-        for answer in answers:
-            if isinstance(answer, LabelerError):
-                return Verdict(Outcome.ERROR, provenance={"error": str(answer)})
-        return self.verdict(dict(zip(self.orders, answers, strict=True)))  # type: ignore[arg-type]
+    def steps(self, pair: Pair) -> tuple[str, ...]:
+        return ("ab", "ba")
+
+    def needs(self, pair: Pair, step: str) -> tuple[str, ...]:
+        return ()
+
+    def is_needed(self, pair: Pair, step: str, earlier: Mapping[str, Answer]) -> bool:
+        return True
 
     def delay(self, error: LabelerError, failures: int) -> float | None:
         return self.retries.delay(error, failures)
 
-    def highest_price(self, pair: Pair, order: str) -> Decimal:
+    def highest_price(self, pair: Pair, step: str) -> Decimal:
         """A token is at least one byte, so the messages' bytes bound the input."""
-        size = sum(len(message["content"].encode("utf-8", "surrogatepass")) for message in self.messages(pair, order))
+        size = sum(len(message["content"].encode("utf-8", "surrogatepass")) for message in self.messages(pair, step))
         return self.prices.of(Usage(size + TEMPLATE_TOKENS, self.max_tokens))
 
-    def ask(self, pair: Pair, order: str) -> Answer:
+    def ask(self, pair: Pair, step: str, earlier: Mapping[str, Answer]) -> Answer:
         """One call. Raises LabelerError."""
         completion = self.chat.complete(
-            self.messages(pair, order),
+            self.messages(pair, step),
             max_tokens=self.max_tokens,
             temperature=self.temperature,
             top_logprobs=10 if self.logprobs else 0,
@@ -130,7 +140,7 @@ class LLMJudge:
         p_b = p_tie = None
         if chances:
             p_tie = chances[TIE]
-            p_b = chances[B if order == "ab" else A] + p_tie / 2
+            p_b = chances[B if step == "ab" else A] + p_tie / 2
         return Answer(
             text=completion.text,
             p_b=p_b,
@@ -144,12 +154,12 @@ class LLMJudge:
 
     def verdict(self, answers: Mapping[str, Answer]) -> Verdict:
         """The mean of both orders' probabilities; one order that was not understood leaves the pair unparsed."""
-        said = [answers[order] for order in self.orders]
+        said = list(answers.values())
         usage = sum((answer.usage for answer in said), Usage())
         cost = sum((answer.cost for answer in said), Decimal(0))
         provenance = {
             "model": self.chat.model,
-            "orders": {order: answers[order].stored() for order in self.orders},
+            "steps": {step: answer.stored() for step, answer in answers.items()},
         }
         p = [answer.p_b for answer in said if answer.p_b is not None]
         if len(p) < len(said):

@@ -1,7 +1,7 @@
 """Asking a labeler whose calls are worth money: each call is reserved, written, made, recorded, in this order.
 
 A row is written before its call, so a crash leaves it in flight and visible; the next run counts it as paid and asks
-again. An answer that was stored is never asked for again, not even when only one of the two orders was answered.
+again. An answer that was stored is never asked for again, not even when only some steps of a comparison were answered.
 Network calls happen in threads, all of the database's work in the thread of the run.
 """
 
@@ -25,6 +25,8 @@ from annotator.pipeline.work import StepRefused
 from labelers.base import Answer, Asking, LabelerError, Usage, Verdict
 
 Status = LabelerCall.Status
+# By comparison and step; None for a step that earlier answers made needless.
+Answers = dict[tuple[int, str], Answer | None]
 # So many calls in a row that cannot pass: the endpoint, key or model is wrong, not the comparison.
 HOPELESS = 5
 # Seconds between two looks at the clock while nothing happens.
@@ -33,10 +35,10 @@ PATIENCE = 2.0
 
 @dataclass
 class Wanted:
-    """One order of one comparison that has to be asked."""
+    """One step of one comparison that has to be asked."""
 
     comparison: Comparison
-    order: str
+    step: str
     failures: int = 0
     not_before: float = 0.0
 
@@ -72,29 +74,28 @@ class Asker:
 
     def ask(self, comparisons: Sequence[Comparison]) -> Asked:
         """Ask what is not answered yet; gives the verdicts of all that are now."""
-        answers = self._stored(comparisons)
+        answers: Answers = dict(self._stored(comparisons))
         waiting = deque(
-            Wanted(comparison, order)
+            Wanted(comparison, step)
             for comparison in comparisons
-            for order in self.labeler.orders
-            if (comparison.pk, order) not in answers
+            for step in self.labeler.steps(comparison)
+            if (comparison.pk, step) not in answers
         )
         asked = Asked()
         running: dict[Future[Answer], tuple[Wanted, LabelerCall]] = {}
         with ThreadPoolExecutor(max(self.labeler.concurrency, 1)) as threads:
             try:
                 while waiting or running:
-                    self._start(waiting, running, threads, asked)
+                    self._start(waiting, running, threads, answers, asked)
                     self._collect(waiting, running, answers, asked)
                     self.beat()
             finally:
                 while running:
                     self._collect(deque(), running, answers, asked)
         for comparison in comparisons:
-            said = {order: answers.get((comparison.pk, order)) for order in self.labeler.orders}
-            complete = {order: answer for order, answer in said.items() if answer is not None}
-            if len(complete) == len(said):
-                asked.verdicts[comparison.pk] = self.labeler.verdict(complete)
+            steps = self.labeler.steps(comparison)
+            if all((comparison.pk, step) in answers for step in steps):
+                asked.verdicts[comparison.pk] = self.labeler.verdict(_given(comparison, steps, answers))
         return asked
 
     def _stored(self, comparisons: Sequence[Comparison]) -> dict[tuple[int, str], Answer]:
@@ -102,7 +103,7 @@ class Asker:
             labeler_version=self.version, comparison__in=comparisons, status__in=(Status.OK, Status.UNPARSED)
         )
         return {
-            (call.comparison_id, call.step): Answer(
+            (call.comparison_id or 0, call.step): Answer(
                 **call.answer,
                 usage=Usage(call.input_tokens, call.output_tokens),
                 cost=call.cost,
@@ -116,6 +117,7 @@ class Asker:
         waiting: deque[Wanted],
         running: dict[Future[Answer], tuple[Wanted, LabelerCall]],
         threads: ThreadPoolExecutor,
+        answers: Answers,
         asked: Asked,
     ) -> None:
         """Fill the free places with calls that are due and whose highest price is held."""
@@ -123,23 +125,41 @@ class Asker:
             waiting.clear()
             return
         clock = time.monotonic()
-        due = [wanted for wanted in waiting if wanted.not_before <= clock]
+        due = [wanted for wanted in self._ready(waiting, answers) if wanted.not_before <= clock]
         due = due[: self.labeler.concurrency - len(running)]
         if not due:
             return
         held = self._hold([self._call(wanted) for wanted in due])
         for wanted, call in zip(due, held, strict=False):
             waiting.remove(wanted)
-            running[threads.submit(self.labeler.ask, wanted.comparison, wanted.order)] = (wanted, call)
+            earlier = self._earlier(wanted, answers)
+            running[threads.submit(self.labeler.ask, wanted.comparison, wanted.step, earlier)] = (wanted, call)
         if not held and not running:
             asked.stopped = self._out_of_money(due[0])
+
+    def _ready(self, waiting: deque[Wanted], answers: Answers) -> list[Wanted]:
+        """Those whose needs are answered; the ones among them with nothing left to ask are settled on the way."""
+        ready = []
+        for wanted in list(waiting):
+            comparison, step = wanted.comparison, wanted.step
+            if not all((comparison.pk, need) in answers for need in self.labeler.needs(comparison, step)):
+                continue
+            if self.labeler.is_needed(comparison, step, self._earlier(wanted, answers)):
+                ready.append(wanted)
+            else:
+                waiting.remove(wanted)
+                answers[comparison.pk, step] = None
+        return ready
+
+    def _earlier(self, wanted: Wanted, answers: Answers) -> dict[str, Answer]:
+        return _given(wanted.comparison, self.labeler.needs(wanted.comparison, wanted.step), answers)
 
     def _call(self, wanted: Wanted) -> LabelerCall:
         return LabelerCall(
             labeler_version=self.version,
             comparison=wanted.comparison,
-            step=wanted.order,
-            cost=self.labeler.highest_price(wanted.comparison, wanted.order) if self.reservation else Decimal(0),
+            step=wanted.step,
+            cost=self.labeler.highest_price(wanted.comparison, wanted.step) if self.reservation else Decimal(0),
         )
 
     def _hold(self, calls: list[LabelerCall]) -> list[LabelerCall]:
@@ -150,7 +170,7 @@ class Asker:
         )
 
     def _out_of_money(self, wanted: Wanted) -> StepRefused:
-        price = self.labeler.highest_price(wanted.comparison, wanted.order)
+        price = self.labeler.highest_price(wanted.comparison, wanted.step)
         words = _(
             "The money set aside for %(name)s is used up: the next call can cost up to %(price)s %(currency)s. "
             "Raise the budget, or make a new plan for what is left."
@@ -164,12 +184,13 @@ class Asker:
         self,
         waiting: deque[Wanted],
         running: dict[Future[Answer], tuple[Wanted, LabelerCall]],
-        answers: dict[tuple[int, str], Answer],
+        answers: Answers,
         asked: Asked,
     ) -> None:
         """Wait for some calls and record them; without any, sleep until one is due or it is time to beat."""
         if not running:
-            soonest = min((wanted.not_before for wanted in waiting), default=0.0) - time.monotonic()
+            ready = self._ready(waiting, answers)
+            soonest = min((wanted.not_before for wanted in ready), default=0.0) - time.monotonic()
             time.sleep(min(max(soonest, 0.0), PATIENCE))
             return
         for future in wait(running, PATIENCE, FIRST_COMPLETED).done:
@@ -184,7 +205,7 @@ class Asker:
                 asked.stopped = StepRefused(f"{type(error).__name__}: {error}")
             else:
                 self.in_vain = 0
-                answers[wanted.comparison.pk, wanted.order] = answer
+                answers[wanted.comparison.pk, wanted.step] = answer
                 asked.stopped = self._record_answer(call, answer) or asked.stopped
 
     def _again_or_not(self, wanted: Wanted, error: LabelerError, waiting: deque[Wanted], asked: Asked) -> None:
@@ -195,6 +216,7 @@ class Asker:
             waiting.append(wanted)
             return
         asked.failures.append(str(error))
+        self._drop_dependents(wanted, waiting)
         self.in_vain += 1
         if self.in_vain >= HOPELESS:
             words = _(
@@ -202,8 +224,16 @@ class Asker:
             )
             asked.stopped = StepRefused(words % {"number": self.in_vain, "error": error})
 
+    def _drop_dependents(self, failed: Wanted, waiting: deque[Wanted]) -> None:
+        """What needs an answer that will not come is not asked."""
+        lost = {failed.step}
+        for wanted in [each for each in waiting if each.comparison is failed.comparison]:
+            if lost.intersection(self.labeler.needs(wanted.comparison, wanted.step)):
+                lost.add(wanted.step)
+                waiting.remove(wanted)
+
     def _record_answer(self, call: LabelerCall, answer: Answer) -> StepRefused | None:
-        call.status = Status.OK if answer.p_b is not None else Status.UNPARSED
+        call.status = Status.OK if answer.is_understood else Status.UNPARSED
         call.input_tokens, call.output_tokens = answer.usage.input_tokens, answer.usage.output_tokens
         call.latency_ms = answer.latency_ms
         call.answer = answer.stored()
@@ -231,6 +261,12 @@ class Asker:
             # Another run took this call for lost and has counted it as paid.
             pass
         return None
+
+
+def _given(comparison: Comparison, steps: Sequence[str], answers: Answers) -> dict[str, Answer]:
+    """The answers of those of `steps` that were asked."""
+    found = {step: answers.get((comparison.pk, step)) for step in steps}
+    return {step: answer for step, answer in found.items() if answer is not None}
 
 
 def count_lost(labeler: Labeler) -> int:
