@@ -271,6 +271,13 @@ def _find_direction(state: StateCore) -> None:
             undecided.clear()
 
 
+def _unhead_empty_cells(state: StateCore) -> None:
+    """A header cell without words heads nothing, and a screen reader would announce it over every cell below."""
+    for opening, inside, closing in zip(state.tokens, state.tokens[1:], state.tokens[2:], strict=False):
+        if opening.type == "th_open" and inside.type == "inline" and not inside.content.strip():
+            opening.tag = closing.tag = "td"
+
+
 def _direction(text: str) -> str:
     """Of the first character that has one."""
     for character in text:
@@ -286,6 +293,7 @@ def _make_markdown() -> MarkdownIt:
     )
     markdown.use(dollarmath_plugin, allow_space=False, allow_digits=False, double_inline=True)
     markdown.use(texmath_plugin, delimiters="brackets")
+    markdown.core.ruler.push("headings", _unhead_empty_cells)
     markdown.core.ruler.push("direction", _find_direction)
     for name in ("fence", "code_block"):
         markdown.add_render_rule(name, _fence)

@@ -240,3 +240,9 @@ def test_an_upgrade_asks_for_texts_to_be_rendered_anew_and_only_where_they_are_o
     for _again in range(2):
         prepare.render_anew()
     assert [job.project for job in Job.objects.filter(kind="featurise")] == [outdated.project]
+
+
+def test_a_header_cell_without_words_is_no_header():
+    html = rendering.to_html("| | Cost |\n|---|---|\n| Tea | 2 |\n")
+    assert html.count("<th ") == 1
+    assert html.count("<td ") == 3
