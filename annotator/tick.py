@@ -65,7 +65,7 @@ def due() -> dict[str, int]:
 def round_of(nudges: Nudges) -> None:
     """One round. Each duty is tried whatever became of the others."""
     duties = (
-        Job.objects.end_cancelled,
+        Job.objects.stop_abandoned,
         lambda: nudges.heads(due()),
         assign.expire_leases,
         calls.return_money,

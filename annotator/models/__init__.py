@@ -2,7 +2,7 @@ from annotator.models.comparisons import Candidate, Comparison, Features, Featur
 from annotator.models.credentials import Credential, Disclosure
 from annotator.models.exports import Export
 from annotator.models.guidelines import Guidelines
-from annotator.models.jobs import Job, JobCancelled
+from annotator.models.jobs import Job, JobCancelled, JobPaused
 from annotator.models.judgments import Assignment, Flag, Judgment, Outcome, Purpose
 from annotator.models.labelers import Labeler, LabelerCall, LabelerReport, LabelerVersion, Rater
 from annotator.models.labels import Label, Recipe
@@ -36,6 +36,7 @@ __all__ = [
     "HeatMap",
     "Job",
     "JobCancelled",
+    "JobPaused",
     "Judgment",
     "Label",
     "Labeler",

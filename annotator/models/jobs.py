@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import time
 import uuid
 from datetime import timedelta
 from typing import Any, Self
@@ -25,6 +26,10 @@ class JobCancelled(Exception):
     """Somebody cancelled the job, or another worker has taken it over; the step stops and leaves what it stored."""
 
 
+class JobPaused(JobCancelled):
+    """Somebody paused the job: the step stops and leaves all it would need to go on, set-aside money included."""
+
+
 def storable(value: Any) -> Any:
     """`value` as text and jsonb columns hold it: no NUL, no lone surrogate, no NaN, at any depth."""
     if isinstance(value, str):
@@ -40,23 +45,29 @@ class JobQuerySet(models.QuerySet["Job"]):
     def due(self) -> Self:
         """What a worker can take: waiting jobs, and running ones whose worker stopped beating.
 
-        A job waits while another of its project, kind and key runs, and one of a labeler while any other of that
-        labeler runs: two at once would pay for the same calls twice.
+        A job waits while another of its project, kind and key runs or is paused, and one of a labeler while any other
+        of that labeler runs: two at once would pay for the same calls twice.
         """
-        running = Job.objects.filter(project=OuterRef("project"), kind=OuterRef("kind"), lease_until__gte=now())
-        in_its_way = running.filter(state=Job.State.RUNNING).filter(
+        same = Job.objects.filter(project=OuterRef("project"), kind=OuterRef("kind"))
+        running = same.filter(state=Job.State.RUNNING, lease_until__gte=now()).filter(
             Q(key=OuterRef("key")) | Q(kind=Job.Kind.LABEL, parameters__labeler=OuterRef("parameters__labeler"))
         )
-        abandoned = Q(state=Job.State.RUNNING, lease_until__lt=now())
-        return self.filter(Q(state=Job.State.WAITING) | abandoned, ~Exists(in_its_way), cancel_requested=False)
+        paused = same.filter(state=Job.State.PAUSED, key=OuterRef("key"))
+        abandoned = Q(state=Job.State.RUNNING, lease_until__lt=now(), pause_requested=False)
+        can_begin = Q(state=Job.State.WAITING) | abandoned
+        return self.filter(can_begin, ~Exists(running), ~Exists(paused), cancel_requested=False)
 
     def unfinished(self) -> Self:
-        return self.filter(state__in=(Job.State.WAITING, Job.State.RUNNING))
+        return self.filter(state__in=UNFINISHED)
 
-    def end_cancelled(self) -> int:
-        """End cancelled jobs whose worker died before it could stop; gives how many."""
-        abandoned = self.filter(state=Job.State.RUNNING, cancel_requested=True, lease_until__lt=now())
-        return abandoned.update(state=Job.State.CANCELLED, ended_at=now(), lease_until=None)
+    def stop_abandoned(self) -> int:
+        """End cancelled jobs, and put paused ones aside, whose worker died before it could stop; gives how many."""
+        abandoned = self.filter(state=Job.State.RUNNING, lease_until__lt=now())
+        ended = abandoned.filter(cancel_requested=True).update(
+            state=Job.State.CANCELLED, ended_at=now(), lease_until=None
+        )
+        paused = abandoned.filter(cancel_requested=False, pause_requested=True)
+        return ended + paused.update(state=Job.State.PAUSED, pause_requested=False, lease_until=None)
 
     def give_up(self) -> int:
         """End jobs that were begun too often without coming to an end; gives how many."""
@@ -78,7 +89,7 @@ class JobQuerySet(models.QuerySet["Job"]):
     def ask(
         self, project: Project, kind: str, *, key: str = "", by: User | None = None, queue: str = "", **parameters: Any
     ) -> Job:
-        """For a person's click: the job of this kind and key that waits or runs, made if there is none."""
+        """For a person's click: the job of this kind and key that waits, runs or is paused, made if there is none."""
         same = self.unfinished().filter(project=project, kind=kind, key=key, cancel_requested=False)
         return same.order_by("id").first() or self.request(project, kind, key=key, by=by, queue=queue, **parameters)
 
@@ -89,6 +100,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         """The waiting job of this kind and key, made if there is none: asking twice asks once.
 
         One that runs already does not count: it may have read what it works on before the caller stored something.
+        Nor does a paused one: the new one waits until that is resumed, which then does the work of both, or cancelled.
         The row stays locked until the caller's transaction ends, so that no worker begins before it can see that.
         """
         job, _created = self.select_for_update(no_key=True).get_or_create(
@@ -105,7 +117,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Take the oldest due job of `kind` and `queue`, or None. Two workers never get the same one."""
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-        self.filter(kind=kind).end_cancelled()
+        self.filter(kind=kind).stop_abandoned()
         self.filter(kind=kind).give_up()
         job = (
             self.due()
@@ -167,6 +179,8 @@ class Job(models.Model):
     ended_at = models.DateTimeField(null=True)
 
     objects = JobQuerySet.as_manager()
+    # When this process last called `beat`, by the monotonic clock.
+    beaten_at = 0.0
 
     class Meta:
         constraints = [
@@ -184,15 +198,20 @@ class Job(models.Model):
     def _mine(self) -> models.QuerySet[Job]:
         return Job.objects.filter(pk=self.pk, claim=self.claim, state=Job.State.RUNNING)
 
-    def beat(self, progress: int, total: int, message: str = "") -> None:
-        """Keep the lease and show progress. Raises JobCancelled when cancelled or taken over."""
-        alive = (
-            self._mine()
-            .filter(cancel_requested=False)
-            .update(progress=progress, total=total, message=storable(message), lease_until=now() + LEASE)
-        )
-        if not alive:
-            raise JobCancelled(str(self))
+    def beat(self, progress: int, total: int, message: str = "", result: dict[str, Any] | None = None) -> None:
+        """Keep the lease and show progress, with what is known so far as `result` for pages that show it.
+
+        Raises JobPaused when paused, JobCancelled when cancelled or taken over.
+        """
+        self.beaten_at = time.monotonic()
+        shown: dict[str, Any] = {"progress": progress, "total": total, "message": storable(message)}
+        if result is not None:
+            shown["result"] = storable(result)
+        going_on = self._mine().filter(cancel_requested=False, pause_requested=False)
+        if not going_on.update(**shown, lease_until=now() + LEASE):
+            # Ours and not cancelled: paused, or resumed since; `put_aside` looks again.
+            ours = self._mine().filter(cancel_requested=False).exists()
+            raise (JobPaused if ours else JobCancelled)(str(self))
 
     def renew(self) -> bool:
         """Keep the lease and nothing else; False when the job has ended or was taken over."""
@@ -208,15 +227,65 @@ class Job(models.Model):
             raise JobCancelled(str(self))
 
     def finish(self, state: str, message: str = "", **result: Any) -> None:
-        """End the job. What it says is stored whatever it quotes: a job that cannot say how it ended never ends."""
-        self._mine().update(
-            state=state, message=storable(message), result=storable(result), ended_at=now(), lease_until=None
-        )
+        """End the job. What it says is stored whatever it quotes: a job that cannot say how it ended never ends.
+
+        Without a `result` the one of its last beat stays.
+        """
+        said = {"result": storable(result)} if result else {}
+        self._mine().update(state=state, message=storable(message), **said, ended_at=now(), lease_until=None)
+
+    @transaction.atomic
+    def put_aside(self) -> None:
+        """What its worker does after JobPaused. One that was cancelled or resumed meanwhile ends or waits instead."""
+        mine = self._mine().select_for_update(no_key=True)
+        for job in mine:
+            if job.cancel_requested:
+                job.finish(Job.State.CANCELLED)
+            elif job.pause_requested:
+                mine.update(state=Job.State.PAUSED, pause_requested=False, lease_until=None)
+            else:
+                self._withdraw_twin()
+                mine.update(state=Job.State.WAITING, lease_until=None, attempts=0)
 
     def cancel(self) -> None:
-        """A waiting job ends at once, and so does one whose worker died; a running one at its next beat."""
-        Job.objects.filter(pk=self.pk, state=Job.State.WAITING).update(
+        """A waiting or paused job ends at once, and so does one whose worker died; a running one at its next beat."""
+        Job.objects.filter(pk=self.pk, state__in=(Job.State.WAITING, Job.State.PAUSED)).update(
             state=Job.State.CANCELLED, cancel_requested=True, ended_at=now()
         )
         Job.objects.filter(pk=self.pk, state=Job.State.RUNNING).update(cancel_requested=True)
-        Job.objects.filter(pk=self.pk).end_cancelled()
+        Job.objects.filter(pk=self.pk).stop_abandoned()
+
+    def pause(self) -> bool:
+        """A waiting job is put aside at once, a running one at its next beat; False for one that cannot be paused.
+
+        The pause is written down before its worker hears of it, so a worker that dies meanwhile changes nothing.
+        """
+        this = Job.objects.filter(pk=self.pk, kind__in=PAUSABLE, cancel_requested=False)
+        stopped = this.filter(state=Job.State.WAITING).update(state=Job.State.PAUSED)
+        stopped += this.filter(state=Job.State.RUNNING).update(pause_requested=True)
+        this.stop_abandoned()
+        return bool(stopped)
+
+    @transaction.atomic
+    def resume(self) -> bool:
+        """A paused job waits for a worker again; False when it is not paused.
+
+        One that was asked for while it was paused has the same to do and is withdrawn: only one of a key can wait.
+        """
+        this = Job.objects.filter(pk=self.pk)
+        if this.filter(state=Job.State.RUNNING).update(pause_requested=False):
+            return True
+        if not this.filter(state=Job.State.PAUSED).select_for_update(no_key=True).exists():
+            return False
+        self._withdraw_twin()
+        # Its worker did not die, so it may be begun as often as a new one.
+        return bool(this.update(state=Job.State.WAITING, attempts=0))
+
+    def _withdraw_twin(self) -> None:
+        twin = Job.objects.filter(project=self.project_id, kind=self.kind, key=self.key, state=Job.State.WAITING)
+        twin.update(state=Job.State.CANCELLED, cancel_requested=True, ended_at=now())
+
+
+UNFINISHED = (Job.State.WAITING, Job.State.RUNNING, Job.State.PAUSED)
+# Work that goes on from where it stopped, because each part of it is stored as it is done.
+PAUSABLE = (Job.Kind.LABEL, Job.Kind.GENERATE)

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
+import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from celery import current_app
 from django.db import DatabaseError, connection
 from kombu.exceptions import OperationalError
 
-from annotator.models import Job, JobCancelled, jobs
+from annotator.models import Job, JobCancelled, JobPaused, jobs
 
 logger = logging.getLogger(__name__)
+
+# A step that for so long neither beats nor computes hangs, e.g. on a connection that nobody answers.
+QUIET = timedelta(minutes=30)
+# The share of a core that is computing; renewing a lease takes a hundredth of it.
+BUSY = 0.01
 
 # The Celery task that asks the database for jobs of a kind.
 TASKS = {
@@ -81,6 +90,8 @@ def run(job: Job, step: Step) -> None:
     try:
         with keeping(job):
             said = step(job)
+    except JobPaused:
+        job.put_aside()
     except JobCancelled:
         job.finish(Job.State.CANCELLED)
     except StepRefused as refusal:
@@ -95,9 +106,13 @@ def run(job: Job, step: Step) -> None:
 
 @contextlib.contextmanager
 def keeping(job: Job) -> Iterator[None]:
-    """Renew the job's lease from a thread, four times a lease: a step may compute for an hour between two beats."""
+    """Renew the job's lease from a thread, four times a lease: a step may compute for an hour between two beats.
+
+    One that hangs is let go: another worker takes the job over, and the log tells where the step stands.
+    """
     over = threading.Event()
-    thread = threading.Thread(target=_renew, args=(job, over), name=f"lease of job {job.pk}", daemon=True)
+    alive = _Life(job)
+    thread = threading.Thread(target=_renew, args=(job, over, alive), name=f"lease of job {job.pk}", daemon=True)
     thread.start()
     try:
         yield
@@ -106,9 +121,36 @@ def keeping(job: Job) -> Iterator[None]:
         thread.join()
 
 
-def _renew(job: Job, over: threading.Event) -> None:
+class _Life:
+    """Signs of life of the step that this thread runs: it beats, or its process computes."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.thread = threading.get_ident()
+        self.looked_at = self.seen_at = time.monotonic()
+        self.computed = time.process_time()
+
+    def hangs(self) -> bool:
+        """Whether it has shown none for QUIET; to be asked again and again."""
+        clock, computed = time.monotonic(), time.process_time()
+        busy = computed - self.computed > BUSY * (clock - self.looked_at)
+        if busy or self.job.beaten_at > self.looked_at:
+            self.seen_at = clock
+        self.looked_at, self.computed = clock, computed
+        return clock - self.seen_at > QUIET.total_seconds()
+
+    def stands(self) -> str:
+        return "".join(traceback.format_stack(sys._current_frames().get(self.thread)))
+
+
+def _renew(job: Job, over: threading.Event, alive: _Life) -> None:
     mine = True
     while mine and not over.wait(jobs.LEASE.total_seconds() / 4):
+        if alive.hangs():
+            logger.error(
+                "job %s hangs, another worker may have it; restart this one. It stands at:\n%s", job.pk, alive.stands()
+            )
+            return
         try:
             mine = job.renew()
         except DatabaseError as error:

@@ -37,7 +37,7 @@ def ask_for(project: Project, kind: str, by: Any, *, key: str = "", **parameters
 
 
 def is_over(job: Job) -> bool:
-    return job.state not in (Job.State.WAITING, Job.State.RUNNING)
+    return job.state not in (Job.State.WAITING, Job.State.RUNNING, Job.State.PAUSED)
 
 
 def result_url(job: Job) -> str:

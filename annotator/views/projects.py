@@ -108,5 +108,5 @@ def _legend(project: Project, stages: list[readings.board.Stage]) -> list[dict[s
 def _jobs(project: Project) -> list[dict[str, Any]]:
     """What runs or waits, then what ended last."""
     running = list(project.jobs.unfinished().order_by("id")[:20])  # type: ignore[attr-defined]
-    ended = project.jobs.exclude(state__in=(Job.State.WAITING, Job.State.RUNNING)).order_by("-id")[:JOBS_SHOWN]
+    ended = project.jobs.exclude(state__in=(Job.State.WAITING, Job.State.RUNNING, Job.State.PAUSED)).order_by("-id")[:JOBS_SHOWN]
     return [{"job": job, "result_url": jobs.result_url(job)} for job in [*running, *ended]]

@@ -334,9 +334,7 @@ def in_flight(labeler, key, digest):
     """A call of a new version of the labeler, whose highest price of 1 is held by a reservation of 3."""
     version = LabelerVersion.objects.create(labeler=labeler, digest=digest * 64)
     reservation = ledger.reserve(labeler.project, key, Decimal(3), source=labeler.name)
-    call = LabelerCall(
-        labeler_version=version, comparison=make_comparison(labeler.project), step="ab", cost=Decimal(1)
-    )
+    call = LabelerCall(labeler_version=version, comparison=make_comparison(labeler.project), step="ab", cost=Decimal(1))
     return ledger.hold(reservation, [call])[0]
 
 
@@ -372,3 +370,187 @@ def test_a_half_written_file_of_the_broker_costs_only_the_nudge(monkeypatch, cap
     monkeypatch.setattr(work.current_app, "send_task", half_written)
     work.nudge("annotator.pipeline.export.run_exports")
     assert "the tick will ask again" in caplog.text
+
+
+# Pausing
+
+
+def job_in(state, **fields):
+    job = Job.objects.request(make_project(), LABEL, labeler=1)
+    if state == Job.State.RUNNING:
+        return Job.objects.claim(LABEL)
+    Job.objects.filter(pk=job.pk).update(state=state, **fields)
+    job.refresh_from_db()
+    return job
+
+
+def stops_at_its_next_beat(job):
+    """The step that does nothing but beat; True when it was stopped there."""
+    work.run(job, lambda job: job.beat(1, 2, "half") or "all of it")
+    return state_of(job) != Job.State.DONE
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("state", "then"),
+    [
+        ("waiting", "paused"),
+        ("running", "running"),
+        ("paused", "paused"),
+        ("done", "done"),
+        ("failed", "failed"),
+        ("cancelled", "cancelled"),
+    ],
+)
+def test_what_can_be_paused_is_what_waits_or_runs(state, then):
+    job = job_in(state)
+    assert job.pause() == (state in ("waiting", "running"))
+    job.refresh_from_db()
+    assert (job.state, job.pause_requested) == (then, state == "running")
+
+
+@pytest.mark.django_db
+def test_a_kind_that_would_begin_anew_is_not_paused():
+    job = Job.objects.request(make_project(), Job.Kind.ROUTE)
+    assert not job.pause() and state_of(job) == Job.State.WAITING
+
+
+@pytest.mark.django_db
+def test_a_running_job_pauses_at_its_beat_waits_when_resumed_and_begins_as_new():
+    job = job_in("running")
+    job.beat(0, 2, "none", {"judged": 3})
+    job.pause()
+    assert stops_at_its_next_beat(job)
+    job.refresh_from_db()
+    assert (job.state, job.pause_requested, job.lease_until, job.ended_at) == ("paused", False, None, None)
+    assert (job.message, job.result) == ("none", {"judged": 3}), "what it had done is still to be seen"
+    assert Job.objects.claim(LABEL) is None and not Job.objects.due().exists()
+    assert job.resume()
+    again = Job.objects.claim(LABEL)
+    assert (again.pk, again.attempts) == (job.pk, 1), "being paused is not dying"
+    assert not stops_at_its_next_beat(again)
+
+
+@pytest.mark.django_db
+def test_a_pause_that_meets_a_dying_worker_is_a_pause():
+    job = job_in("running")
+    job.pause()
+    abandon(job)
+    assert Job.objects.claim(LABEL) is None, "nobody takes it up"
+    assert state_of(job) == Job.State.PAUSED
+    # The worker was only slow. The job is not its any more, whatever it does.
+    assert stops_at_its_next_beat(job) and state_of(job) == Job.State.PAUSED
+    job.finish(Job.State.DONE, "late")
+    assert state_of(job) == Job.State.PAUSED
+    job.resume()
+    assert Job.objects.claim(LABEL).pk == job.pk
+
+
+@pytest.mark.django_db
+def test_a_worker_that_died_before_the_pause_leaves_a_paused_job_at_once():
+    job = job_in("running")
+    abandon(job)
+    assert job.pause() and state_of(job) == Job.State.PAUSED
+
+
+@pytest.mark.django_db
+def test_a_pause_that_is_taken_back_before_the_worker_heard_of_it_changes_nothing():
+    job = job_in("running")
+    job.pause()
+    assert job.resume()
+    assert not stops_at_its_next_beat(job)
+
+
+@pytest.mark.django_db
+def test_a_pause_that_is_taken_back_while_the_worker_stops_lets_another_go_on():
+    job = job_in("running")
+    twin = Job.objects.request(job.project, LABEL, labeler=1)
+    job.pause()
+
+    def stopping(job):
+        try:
+            job.beat(1, 2)
+        finally:
+            job.resume()
+
+    work.run(job, stopping)
+    assert (state_of(job), state_of(twin)) == (Job.State.WAITING, Job.State.CANCELLED)
+    assert Job.objects.claim(LABEL).pk == job.pk
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("pause_first", [True, False])
+def test_cancelling_wins_over_pausing(pause_first):
+    job = job_in("running")
+    for act in (job.pause, job.cancel)[:: 1 if pause_first else -1]:
+        act()
+    assert stops_at_its_next_beat(job) and state_of(job) == Job.State.CANCELLED
+    paused = job_in("paused")
+    paused.cancel()
+    assert state_of(paused) == Job.State.CANCELLED and not paused.resume()
+
+
+@pytest.mark.django_db
+def test_what_is_asked_for_while_its_like_is_paused_waits_and_is_done_with_it():
+    job = job_in("paused")
+    twin = Job.objects.request(job.project, LABEL, labeler=1)
+    assert twin.pk != job.pk and Job.objects.claim(LABEL) is None, "a pause is not gone round"
+    assert Job.objects.ask(job.project, LABEL).pk == job.pk, "a lead who clicks gets the paused one"
+    job.resume()
+    assert state_of(twin) == Job.State.CANCELLED
+    assert Job.objects.claim(LABEL).pk == job.pk and Job.objects.claim(LABEL) is None
+
+
+@pytest.mark.django_db
+def test_money_of_a_paused_run_stays_set_aside(priced, monkeypatch):
+    monkeypatch.setattr(tick, "close_old_connections", lambda: None)
+    job = label.request_run(priced, scope="everything", reserve=Decimal(3))
+    Job.objects.claim(LABEL)
+    in_flight(priced, f"job:{job.pk}", "a")
+    job.pause()
+    abandon(job)
+    tick.round_of(tick.Nudges(lambda task: None))
+    assert state_of(job) == Job.State.PAUSED
+    assert Reservation.objects.get().is_open and ledger.available(priced.project) == 7
+    job.cancel()
+    assert calls.return_money() == 1 and ledger.available(priced.project) == 9
+
+
+# A step that hangs
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_step_that_hangs_is_let_go_and_the_log_tells_where(monkeypatch, caplog):
+    monkeypatch.setattr("annotator.models.jobs.LEASE", timedelta(seconds=0.3))
+    monkeypatch.setattr(work, "QUIET", timedelta(seconds=0.15))
+    monkeypatch.setattr(work, "BUSY", 10.0)
+    job = Job.objects.request(make_project(), FEATURISE)
+
+    def waits_for_nobody(job):
+        while not elsewhere(Job.objects.claim, FEATURISE):
+            time.sleep(0.05)
+        return ""
+
+    work.run(Job.objects.claim(FEATURISE), waits_for_nobody)
+    assert "hangs, another worker may have it" in caplog.text and "in waits_for_nobody" in caplog.text
+    assert state_of(job) == Job.State.RUNNING, "the other worker's"
+
+
+@pytest.mark.parametrize(
+    ("beats", "computes", "hangs"), [(False, 0.0, True), (True, 0.0, False), (False, 0.5, False), (False, 0.001, True)]
+)
+def test_a_step_hangs_that_neither_beats_nor_computes_for_half_an_hour(monkeypatch, beats, computes, hangs):
+    clock = {"monotonic": 100.0, "process_time": 5.0}
+    monkeypatch.setattr(work.time, "monotonic", lambda: clock["monotonic"])
+    monkeypatch.setattr(work.time, "process_time", lambda: clock["process_time"])
+    job = Job(kind=FEATURISE)
+    alive = work._Life(job)
+    found = []
+    for _quarter_of_a_lease in range(2 * 3600 // 15):
+        clock["monotonic"] += 15
+        clock["process_time"] += 15 * computes
+        if beats:
+            job.beaten_at = clock["monotonic"] - 1
+        found.append(alive.hangs())
+    assert any(found) == hangs
+    assert not any(found[:120]), "not before half an hour"

@@ -114,7 +114,7 @@ def test_no_minute_holds_more_than_the_limit_and_a_wait_is_no_longer_than_needed
 @given(
     most=some.integers(1, 32),
     events=some.lists(
-        some.tuples(some.sampled_from("begin answer refuse fail".split()), some.floats(0, 2)), max_size=200
+        some.tuples(some.sampled_from(["begin", "answer", "refuse", "fail"]), some.floats(0, 2)), max_size=200
     ),
 )
 @settings(max_examples=150, deadline=None)
