@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from labelers.base import PROMPTS
-from labelers.domains import DOMAINS, Keywords
+from labelers.domains import DOMAINS, ByModel, Keywords
 from labelers.exemplars import Exemplar, chooser
 from labelers.logprobs import Cache, Engine, InMemory, Score, Source, Tokens, Unscorable, sweep
 from labelers.pointwise import Case, Pointwise, Scored, Turns
@@ -179,7 +179,13 @@ class DensityRatio(Ratio):
     something else, keywords decide. Both sides read the same messages, each in its own template.
     """
 
-    PROMPT_FILES = ("ratio_safety.txt", "ratio_reasoning.txt", "ratio_chat.txt", "ratio_exemplar.txt")
+    PROMPT_FILES = (
+        "ratio_safety.txt",
+        "ratio_reasoning.txt",
+        "ratio_chat.txt",
+        "ratio_exemplar.txt",
+        "ratio_domain.txt",
+    )
 
     def __init__(
         self,
@@ -192,7 +198,7 @@ class DensityRatio(Ratio):
         exemplars: Sequence[Exemplar | Mapping[str, str]] = (),
         exemplar_choice: Literal["drawn", "nearest"] = "drawn",
         seed: int = 0,
-        router: Callable[[Turns], str] | None = None,
+        router: ByModel | Callable[[Turns], str] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(strong, weak, **options)
@@ -207,6 +213,11 @@ class DensityRatio(Ratio):
     @property
     def provenance(self) -> dict[str, Any]:
         return {**super().provenance, "preset": self.preset}
+
+    def score(self, cases: Sequence[Case]) -> list[list[Scored]]:
+        if self.preset == "cdr" and isinstance(self.router, ByModel):
+            self.router.prepare(case.turns for case in cases)
+        return super().score(cases)
 
     def domain(self, turns: Turns) -> str:
         if self.router is not None:

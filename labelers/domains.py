@@ -1,9 +1,13 @@
-"""What a prompt is about, without a model: safety, reasoning or chat. The same answer every time."""
+"""What a prompt is about: safety, reasoning or chat. By words, or by asking a model, with the words behind it."""
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from labelers.base import PROMPTS, LabelerError
 
 DOMAINS = ("safety", "reasoning", "chat")
 
@@ -31,7 +35,61 @@ class Keywords:
     """
 
     def __call__(self, turns: Sequence[dict[str, str]]) -> str:
-        asked = next((turn["content"] for turn in reversed(turns) if turn["role"] == "user"), "")
+        asked = last_asked(turns)
         if _SAFETY.search(asked):
             return "safety"
         return "reasoning" if _REASONING.search(asked) else "chat"
+
+
+class ByModel:
+    """As a model says, asked once for each prompt; "" where it fails or says something else, so that words decide.
+
+    `ask`: messages → the text of its reply, raising LabelerError; it may be called from several threads. A model that
+    fails five times without an answer in between is not asked again: a run must not wait for it ten thousand times.
+    """
+
+    PROMPT_FILE = "ratio_domain.txt"
+    # Of a prompt that much is shown: what it is about stands in there, and a small model reads no book.
+    SHOWN = 4000
+    HOPELESS = 5
+
+    def __init__(self, ask: Callable[[Sequence[dict[str, str]]], str], *, concurrency: int = 8) -> None:
+        self.ask, self.concurrency = ask, concurrency
+        self.instructions = (PROMPTS / self.PROMPT_FILE).read_text().strip()
+        self.known: dict[str, str] = {}
+        self.failures = 0
+
+    def __call__(self, turns: Sequence[dict[str, str]]) -> str:
+        text = last_asked(turns)
+        if text not in self.known:
+            self.known[text] = self._said(text)
+        return self.known[text]
+
+    def prepare(self, many: Iterable[Sequence[dict[str, str]]]) -> None:
+        """Ask about all of them, several at once."""
+        new = [text for text in dict.fromkeys(last_asked(turns) for turns in many) if text not in self.known]
+        with ThreadPoolExecutor(self.concurrency) as threads:
+            self.known.update(zip(new, threads.map(self._said, new), strict=True))
+
+    def _said(self, text: str) -> str:
+        if self.failures >= self.HOPELESS:
+            return ""
+        try:
+            reply = self.ask(self._messages(text))
+        except LabelerError:
+            self.failures += 1
+            return ""
+        self.failures = 0
+        named = [word for word in DOMAINS if re.search(rf"\b{word}\b", reply.lower())]
+        return named[0] if len(named) == 1 else ""
+
+    def _messages(self, text: str) -> list[dict[str, str]]:
+        """The prompt between marks that it cannot contain."""
+        mark = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        shown = f"<{mark}>\n{text[: self.SHOWN]}\n</{mark}>"
+        return [{"role": "user", "content": f"{self.instructions}\n\n{shown}"}]
+
+
+def last_asked(turns: Sequence[dict[str, str]]) -> str:
+    """What the user said last."""
+    return next((turn["content"] for turn in reversed(turns) if turn["role"] == "user"), "")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from labelers.domains import Keywords
+from labelers.domains import Keywords, last_asked
 
 Turns = Sequence[dict[str, str]]
 Choose = Callable[[Turns, str], "Exemplar | None"]
@@ -51,11 +51,7 @@ def chooser(
     choose = {
         domain: (_nearest(some) if how == "nearest" else _drawn(some, seed)) for domain, some in by_domain.items()
     }
-    return lambda turns, domain: choose[domain](_asked(turns)) if domain in choose else None
-
-
-def _asked(turns: Turns) -> str:
-    return next((turn["content"] for turn in reversed(turns) if turn["role"] == "user"), "")
+    return lambda turns, domain: choose[domain](last_asked(turns)) if domain in choose else None
 
 
 def _drawn(exemplars: Sequence[Exemplar], seed: int) -> Callable[[str], Exemplar | None]:

@@ -7,7 +7,7 @@ A job's parameters: {"labeler": id, "plan": id | None, "scope": "" | "trial" | "
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import islice
@@ -31,8 +31,9 @@ from annotator.models import (
     Reservation,
     User,
 )
-from annotator.pipeline import calls, ledger, proxy, versions, work
+from annotator.pipeline import calls, heat_maps, ledger, models, proxy, versions, work
 from labelers import base
+from labelers.pointwise import Pointwise
 
 BATCH = 200
 # Seconds between two beats of a run.
@@ -69,6 +70,12 @@ def run_labels() -> int:
     return work.work(Job.Kind.LABEL, label_job)
 
 
+@shared_task(name=work.GPU_TASKS[Job.Kind.LABEL])
+def run_model_labels() -> int:
+    """The same for labelers that load models, in workers that may."""
+    return work.work(Job.Kind.LABEL, label_job, work.GPU)
+
+
 def request_free(project: Project) -> list[Job]:
     """Ask every labeler that costs nothing and sends nothing anywhere to judge what it has not judged yet."""
     jobs = [
@@ -98,13 +105,14 @@ def request_run(
         Job.Kind.LABEL,
         key=f"{labeler.pk}:{plan_id or scope}",
         by=by,
+        queue=models.queue(labeler.kind),
         labeler=labeler.pk,
         plan=plan_id,
         scope=scope,
         comparisons=list(comparisons),
         reserve=str(reserve) if reserve is not None else None,
     )
-    transaction.on_commit(lambda: work.nudge(work.TASKS[Job.Kind.LABEL]))
+    transaction.on_commit(lambda: work.nudge(work.task(Job.Kind.LABEL, job.queue)))
     return job
 
 
@@ -166,29 +174,38 @@ def _run(
         )
     if labeler.kind == versions.RECORDED:
         return
-    version, judge = _judge(labeler)
-    tally.lost = calls.count_lost(labeler)
     ids = list(comparison_ids)
     done, last = 0, 0.0
+    batch: list[int] = []
 
-    def beat() -> None:
+    def beat(share: float = 0.0) -> None:
+        """`share`: how much of the present batch is done."""
         nonlocal last
         if job and time.monotonic() - last >= BEAT:
             last = time.monotonic()
-            job.beat(min(done, len(ids)), len(ids), tally.words())
+            job.beat(min(done + int(share * len(batch)), len(ids)), len(ids), tally.words())
 
+    version, judge = _judge(labeler, beat)
+    tally.lost = calls.count_lost(labeler)
     asker = calls.Asker(judge, version, reservation, beat) if isinstance(judge, base.Asking) else None
-    for batch in _batches(ids):
-        pending = _pending(version, batch)
-        if asker:
-            _take_in(asker.ask(pending), version, pending, tally, reservation)
-        else:
-            _store(version, zip(pending, judge.judge(pending), strict=True), tally, reservation)
-        done += len(batch)
-        beat()
+    try:
+        for batch in _batches(ids, models.SHARD if models.is_model(labeler.kind) else BATCH):
+            pending = _pending(version, batch)
+            if asker:
+                _take_in(asker.ask(pending), version, pending, tally, reservation)
+            else:
+                _store(version, zip(pending, judge.judge(pending), strict=True), tally, reservation)
+            done += len(batch)
+            beat()
+    finally:
+        if isinstance(judge, Pointwise):
+            judge.free()
 
 
-def _judge(labeler: Labeler) -> tuple[LabelerVersion, base.Labeler | base.Asking]:
+def _judge(labeler: Labeler, beat: Callable[[float], None]) -> tuple[LabelerVersion, base.Labeler | base.Asking]:
+    if models.is_model(labeler.kind):
+        version = versions.current_version(labeler)
+        return version, models.build(version, beat)
     if labeler.kind == versions.PROXY:
         version = proxy.current_version(labeler)
         return version, proxy.build(version)
@@ -217,15 +234,19 @@ def _store(
     reservation: Reservation | None,
 ) -> None:
     """Verdicts become judgments of the version's rater; one that is there already stays as it is."""
-    rows = []
+    rows, mapped = [], {}
     for comparison, verdict in verdicts:
         if verdict.is_judgment:
             rows.append(_judgment(version, comparison, verdict, reservation))
+            if verdict.per_token is not None:
+                mapped[comparison.pk] = verdict.per_token
         elif verdict.outcome == base.Outcome.UNPARSED:
             tally.unparsed += 1
         else:
             tally.failures.append(str(verdict.provenance.get("error", "")))
-    Judgment.objects.bulk_create(rows, ignore_conflicts=True)
+    with transaction.atomic():
+        Judgment.objects.bulk_create(rows, ignore_conflicts=True)
+        heat_maps.store(version, mapped)
     tally.judged += len(rows)
 
 
@@ -310,6 +331,9 @@ def estimate(labeler: Labeler, comparisons: QuerySet[Comparison]) -> tuple[int, 
     version = versions.current_version(labeler)
     left = _unjudged(version, comparisons)
     number = left.count()
+    if models.is_model(labeler.kind):  # its weights are no business of the process that asks
+        models.refuse_without_models()
+        return number, Decimal(0)
     judge = versions.build(version)
     if labeler.is_free or not number or not isinstance(judge, base.Asking):
         return number, Decimal(0)
@@ -332,7 +356,7 @@ def _texts(comparisons: QuerySet[Comparison]) -> QuerySet[Comparison]:
     return whole.defer("prompt__html", "response_a__html", "response_b__html")
 
 
-def _batches(ids: Sequence[int]) -> Iterator[list[int]]:
+def _batches(ids: Sequence[int], size: int = BATCH) -> Iterator[list[int]]:
     numbers = iter(ids)
-    while batch := list(islice(numbers, BATCH)):
+    while batch := list(islice(numbers, size)):
         yield batch

@@ -1,8 +1,8 @@
 """What each labeler with models of one's own is told: the parameters of its versions, as data for forms.
 
-`FIELDS[kind]` are the parameters in the order in which they are asked. A form hands the values over as JSON, those that
-are left at their default may be left out, and `models.parameters(project, kind, chosen)` makes a version's parameters of
-them or raises StepRefused in words for the lead. The types of `Field.type`:
+`FIELDS[kind]` are the parameters in the order in which they are asked. A form hands the values over as JSON, without
+those that are left at their default if it likes, and `models.parameters(project, kind, chosen)` makes a version's
+parameters of them or raises StepRefused in words for the lead. The types of `Field.type`:
 
 model     {"name": a folder below one of MODEL_FOLDERS, or a repository (owner/name),
            "revision": its commit, 40 hexadecimal digits; required for a repository, "" for a folder,
