@@ -7,7 +7,7 @@ can be changed while the site runs: put the new one first, then `manage.py rotat
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -19,7 +19,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
-from annotator.models import Credential, Labeler, LabelerVersion, Project, User
+from annotator.models import Credential, LabelerVersion, Project, User
 from annotator.pipeline.work import StepRefused
 from labelers import endpoint
 
@@ -59,21 +59,19 @@ def store(project: Project, base_url: str, text: str, *, by: User | None) -> Cre
 
 
 @sensitive_variables()
-def key_for(labeler: Labeler, base_url: str) -> str:
-    """The key to send to `base_url`, "" where the labeler has none there. For workers, at call time.
+def key_for(version: LabelerVersion, base_url: str) -> str:
+    """The key to send to `base_url`, one of the version's endpoints; "" where its labeler has none there.
 
-    Raises StepRefused when the key was entered for another place than any the labeler now calls, or cannot be opened.
+    For workers, at call time. Raises StepRefused when the key was entered for a place that this version does not call
+    (its endpoint has changed), or cannot be opened.
     """
-    credential = labeler.credential
-    if credential is None:
+    credential, place = version.labeler.credential, endpoint.place(base_url)
+    if credential is None or (credential.place != place and credential.place in places(version)):
         return ""
-    place = endpoint.place(base_url)
     if credential.place != place:
-        if any(credential.place == other for version in labeler.versions.all() for other in places(version)):
-            return ""
         raise StepRefused(
             _("The key of %(name)s was entered for %(place)s and is not sent to %(other)s; enter one for it.")
-            % {"name": labeler.name, "place": credential.place, "other": place}
+            % {"name": version.labeler.name, "place": credential.place, "other": place}
         )
     check_way(base_url)
     return open_sealed(credential.sealed)
@@ -94,7 +92,12 @@ def check_way(base_url: str) -> None:
 
 def places(version: LabelerVersion) -> list[str]:
     """Host and port of every endpoint a version calls, each once, in a fixed order."""
-    return sorted({endpoint.place(url) for url in _addresses(version.parameters)})
+    return sorted({endpoint.place(url) for url in addresses(version.parameters)})
+
+
+def addresses(parameters: Mapping[str, Any]) -> list[str]:
+    """Every endpoint in a version's parameters, in the order in which they stand there."""
+    return list(dict.fromkeys(_addresses(parameters)))
 
 
 def forget_unused(project: Project) -> int:
@@ -115,7 +118,7 @@ def rotate() -> int:
 
 def _addresses(value: Any) -> Iterator[str]:
     """Every base_url in a version's parameters: a judge has one, a pair of models may have two."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         if isinstance(value.get("base_url"), str) and value["base_url"]:
             yield value["base_url"]
         for inner in value.values():

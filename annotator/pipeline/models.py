@@ -236,7 +236,7 @@ def _reachable(version: LabelerVersion, model: dict[str, Any]) -> dict[str, Any]
 
 def _key(version: LabelerVersion, of: Mapping[str, Any]) -> str:
     base_url = of["base_url"]
-    return keys.key_for(version.labeler, base_url) or versions.api_key(of.get("api_key_env", ""), base_url)
+    return keys.key_for(version, base_url) or versions.api_key(of.get("api_key_env", ""), base_url)
 
 
 def _router(version: LabelerVersion, router: Mapping[str, Any]) -> ByModel | None:

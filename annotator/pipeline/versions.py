@@ -21,6 +21,7 @@ import labelers
 from annotator import protocols
 from annotator.models import Judgment, Labeler, LabelerVersion, Project, Rater
 from annotator.pipeline import keys
+from annotator.pipeline.model_fields import FIELDS
 from annotator.pipeline.work import StepRefused
 from labelers import endpoint
 from labelers.base import Asking, Prices, digest
@@ -28,6 +29,7 @@ from labelers.base import Labeler as LabelerContract
 
 JUDGE = "llm_judge"
 PROXY = "proxy"
+ENSEMBLE = "ensemble"
 RECORDED = "recorded"
 # Labelers of ours that send nothing anywhere and cost nothing: they run on everything by themselves.
 OWN = ("null_longest", "null_shortest", "null_random", PROXY)
@@ -109,6 +111,16 @@ def of_today(version: LabelerVersion) -> LabelerVersion:
         return _as_candidate(version.labeler, version.parameters)
 
 
+def asked_for(labeler: Labeler, version_id: int | None) -> LabelerVersion:
+    """The version a run is for: the one in use, or the named one, a candidate as a rule. Raises StepRefused."""
+    if version_id is None:
+        return current_version(labeler)
+    version = labeler.versions.filter(pk=version_id, discarded_at=None).first()
+    if version is None:
+        raise StepRefused(_("This version of %(name)s was put aside.") % {"name": labeler.name})
+    return of_today(version)
+
+
 @transaction.atomic
 def accept(version: LabelerVersion) -> LabelerVersion:
     """Take `version` into use: from now on its judgments count, and new ones are its. `check.accept` asks whether.
@@ -188,10 +200,10 @@ def build(version: LabelerVersion) -> LabelerContract | Asking:
     if kind == JUDGE:
         base_url = parameters["base_url"]
         addresses = check_endpoint(base_url)
-        key = keys.key_for(version.labeler, base_url) or api_key(parameters.get("api_key_env", ""), base_url)
+        key = keys.key_for(version, base_url) or api_key(parameters.get("api_key_env", ""), base_url)
         known = {name: value for name, value in parameters.items() if name not in _BOOKKEEPING}
         return labelers.load(kind)(**known, api_key=key, addresses=addresses, prices=prices(version.labeler))
-    if kind == PROXY or kind not in labelers.KINDS:
+    if kind == PROXY or kind in FIELDS or kind not in labelers.KINDS:  # these: `models.build`, in a worker
         raise StepRefused(_("%(name)s cannot be built from its parameters alone.") % {"name": version.labeler})
     return labelers.load(kind)(**parameters)
 

@@ -53,9 +53,9 @@ def test_a_key_goes_to_the_place_it_was_entered_for_and_nowhere_else(project):
 def test_of_two_endpoints_only_the_keys_own_gets_it(project):
     labeler = judge_with_key(project)
     pair = {"strong": {"base_url": HERE}, "weak": {"base_url": "https://other.example/v1"}}
-    labeler.versions.create(parameters=pair, digest="2" * 64)
-    assert keys.key_for(labeler, HERE) == KEY
-    assert keys.key_for(labeler, "https://other.example/v1") == ""
+    version = labeler.versions.create(parameters=pair, digest="2" * 64)
+    assert keys.key_for(version, HERE) == KEY
+    assert keys.key_for(version, "https://other.example/v1") == ""
 
 
 def test_a_key_does_not_travel_in_clear_unless_the_operator_says_so(project, settings):
@@ -65,8 +65,9 @@ def test_a_key_does_not_travel_in_clear_unless_the_operator_says_so(project, set
     assert keys.store(project, "http://judge.example/v1", KEY, by=None).place == "judge.example"
     settings.LABELER_KEYS_UNENCRYPTED = False
     labeler = Labeler.objects.create(project=project, name="j", kind="llm_judge", credential=Credential.objects.get())
+    version = labeler.versions.create(parameters={"base_url": "http://judge.example/v1"}, digest="3" * 64)
     with pytest.raises(StepRefused, match="without encryption"):
-        keys.key_for(labeler, "http://judge.example/v1")
+        keys.key_for(version, "http://judge.example/v1")
 
 
 def test_keys_are_changed_newest_first_while_the_old_ones_still_open(project, settings):
