@@ -33,12 +33,14 @@ FOR_COMMANDS = (
     "CELERY_BROKER_URL",
     "HTTPS",
     "MODELS",
+    "MODEL_FOLDERS",
     "STORAGE",
     "LABELER_KEYS",
     "LABELER_PRIVATE_ENDPOINTS",
 )
-# Who works on which queues. Judges wait for other people's servers for hours: they must not hold up labels and plans.
-WORKERS = {"worker": "default,gpu", "judges": "http"}
+# Who works on which queues. Judges wait for other people's servers for hours, and models compute for hours: neither
+# must hold up labels and plans. Without models nobody is needed for them: what is asked of them is refused.
+WORKERS = {"worker": "default", "judges": "http", "models": "gpu"}
 
 
 class CannotStart(Exception):
@@ -176,8 +178,12 @@ class Supervisor:
             "web": [*python, "gunicorn", "-c", "gunicorn.conf.py", "annotator.wsgi"],
             "worker": [*celery, "-n", "worker@%h", "-Q", WORKERS["worker"], "-c", self._workers()],
             "judges": [*celery, "-n", "judges@%h", "-Q", WORKERS["judges"], "-c", "1"],
+            # Solo: a process that forks after CUDA was started cannot use it.
+            "models": [*celery, "-n", "models@%h", "-Q", WORKERS["models"], "-P", "solo"],
             "tick": [sys.executable, "manage.py", "tick"],
         }
+        if self.environment.get("MODELS", "yes").lower() in ("no", "0", "false"):
+            del commands["models"]
         for name, command in commands.items():
             self.children.append(Child(name, command, self.var / "log" / f"{name}.log", self.environment, self.root))
         say("starting web, worker and tick")
