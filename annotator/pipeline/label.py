@@ -94,8 +94,11 @@ def request_run(
     comparisons: Sequence[int] = (),
     reserve: Decimal | None = None,
     by: User | None = None,
+    version: LabelerVersion | None = None,
 ) -> Job:
     """One job of this labeler, plan and scope; while it waits asking again gives the same.
+
+    `version`: a candidate that is to judge instead of the version in use (`versions.edit`).
 
     To a person who asks (`by`) one that runs counts too; without one it may be about comparisons that are new since.
     """
@@ -103,7 +106,7 @@ def request_run(
     job = make(
         labeler.project,
         Job.Kind.LABEL,
-        key=f"{labeler.pk}:{plan_id or scope}",
+        key=f"{labeler.pk}:{plan_id or scope}" + (f":{version.pk}" if version else ""),
         by=by,
         queue=models.queue(labeler.kind),
         labeler=labeler.pk,
@@ -111,6 +114,7 @@ def request_run(
         scope=scope,
         comparisons=list(comparisons),
         reserve=str(reserve) if reserve is not None else None,
+        version=version.pk if version else None,
     )
     transaction.on_commit(lambda: work.nudge(work.task(Job.Kind.LABEL, job.queue)))
     return job
@@ -185,7 +189,7 @@ def _run(
             last = time.monotonic()
             job.beat(min(done + int(share * len(batch)), len(ids)), len(ids), tally.words())
 
-    version, judge = _judge(labeler, beat)
+    version, judge = _judge(labeler, beat, job.parameters.get("version") if job else None)
     tally.lost = calls.count_lost(labeler)
     asker = calls.Asker(judge, version, reservation, beat) if isinstance(judge, base.Asking) else None
     try:
@@ -202,14 +206,16 @@ def _run(
             judge.free()
 
 
-def _judge(labeler: Labeler, beat: Callable[[float], None]) -> tuple[LabelerVersion, base.Labeler | base.Asking]:
-    if models.is_model(labeler.kind):
-        version = versions.current_version(labeler)
-        return version, models.build(version, beat)
+def _judge(
+    labeler: Labeler, beat: Callable[[float], None], version_id: int | None
+) -> tuple[LabelerVersion, base.Labeler | base.Asking]:
+    """The version in use, or the one that was asked for, and what judges by it."""
     if labeler.kind == versions.PROXY:
         version = proxy.current_version(labeler)
         return version, proxy.build(version)
-    version = versions.current_version(labeler)
+    version = versions.asked_for(labeler, version_id)
+    if models.is_model(labeler.kind):
+        return version, models.build(version, beat)
     return version, versions.build(version)
 
 
@@ -323,12 +329,14 @@ def trial_comparisons(labeler: Labeler, number: int = TRIAL) -> list[int]:
     return chosen
 
 
-def estimate(labeler: Labeler, comparisons: QuerySet[Comparison]) -> tuple[int, Decimal]:
-    """How many of `comparisons` it would judge and the most that can cost, retries aside.
+def estimate(
+    labeler: Labeler, comparisons: QuerySet[Comparison], version: LabelerVersion | None = None
+) -> tuple[int, Decimal]:
+    """How many of `comparisons` it (or the candidate `version`) would judge and the most that can cost, retries aside.
 
     Exact up to 300 comparisons, scaled up from 300 beyond. Raises StepRefused as `versions.build` does.
     """
-    version = versions.current_version(labeler)
+    version = versions.asked_for(labeler, version.pk if version else None)
     left = _unjudged(version, comparisons)
     number = left.count()
     if models.is_model(labeler.kind):  # its weights are no business of the process that asks
