@@ -143,7 +143,8 @@ class Answer:
     """What one call said, in the pair's own order, as far as it is needed to never buy it again.
 
     `kind` says what was asked for: "verdict" (`p_b` is None when the text was not one verdict), "scores" (`attributes`
-    are empty when it was not ratings), or "text" that later steps are shown. `method` is "logprobs" or "text";
+    are empty when it was not ratings), or "text" that later steps are shown or that is a response; "refused" is a text
+    of no use, `finish_reason` says why. `method` is "logprobs" or "text"; `answered_by` the server's name of the model;
     `dropped` names what the endpoint did not know and was asked without.
     """
 
@@ -161,24 +162,27 @@ class Answer:
     # What a reasoning model thought before it answered; nothing is ever parsed from it.
     reasoning: str = ""
     dropped: tuple[str, ...] = ()
+    answered_by: str = ""
 
     @property
     def is_understood(self) -> bool:
         """Whether it is what was asked for. A text to be shown later always is."""
-        return {"verdict": self.p_b is not None, "scores": bool(self.attributes)}.get(self.kind, True)
+        understood = {"verdict": self.p_b is not None, "scores": bool(self.attributes), "refused": False}
+        return understood.get(self.kind, True)
 
     def stored(self) -> dict[str, Any]:
         """A JSON object, empty fields left out; tokens, cost and latency have columns of their own."""
         kept = asdict(self)
         always = {key: kept[key] for key in ("text", "p_b", "p_tie", "method", "finish_reason")}
-        more = {key: kept[key] for key in ("attributes", "reasoning", "dropped") if kept[key]}
+        more = {key: kept[key] for key in ("attributes", "reasoning", "dropped", "answered_by") if kept[key]}
         return always | more | ({"kind": self.kind} if self.kind != "verdict" else {})
 
 
-@runtime_checkable
-class Asking(Labeler, Protocol):
-    """A labeler that asks call by call. Each call of a pair is a step with a name of its own, such as "ab" (response A
-    is shown first), "ba", "ab.2" (the second sample) or "questions" (what both orders are then shown).
+class Calling(Protocol):
+    """What asks call by call about subjects: pairs of responses, or prompts. Each call is a step with its own name.
+
+    Of a pair that is "ab" (response A is shown first), "ba", "ab.2" (the second sample) or "questions" (what both
+    orders are then shown); of a prompt as `labelers.generator` says.
     """
 
     @property
@@ -189,27 +193,32 @@ class Asking(Labeler, Protocol):
     def timeout(self) -> float:
         """Seconds after which a call has ended, one way or the other."""
 
-    def steps(self, pair: Pair) -> tuple[str, ...]:
-        """The names of all calls that may be made for `pair`, each after those it needs."""
+    def steps(self, subject: Any, /) -> tuple[str, ...]:
+        """The names of all calls that may be made for it, each after those it needs."""
 
-    def needs(self, pair: Pair, step: str) -> tuple[str, ...]:
+    def needs(self, subject: Any, step: str, /) -> tuple[str, ...]:
         """The steps that come before `step` and whose answers it is given; () for most."""
 
-    def is_needed(self, pair: Pair, step: str, earlier: Mapping[str, Answer]) -> bool:
+    def is_needed(self, subject: Any, step: str, earlier: Mapping[str, Answer], /) -> bool:
         """Whether the answers of the steps it needs leave anything to ask; asked once they are there.
 
         A step that is not needed (an answer that was understood needs no repair) is not called, costs nothing, and is
         missing from `earlier` and from what `verdict` is given.
         """
 
-    def highest_price(self, pair: Pair, step: str) -> Decimal:
+    def highest_price(self, subject: Any, step: str, /) -> Decimal:
         """What the call can cost at most; known before any call is made, earlier answers taken at their longest."""
 
-    def ask(self, pair: Pair, step: str, earlier: Mapping[str, Answer]) -> Answer:
+    def ask(self, subject: Any, step: str, earlier: Mapping[str, Answer], /) -> Answer:
         """Make one call, once, given the answers of the steps it needs. Raises LabelerError."""
 
     def delay(self, error: LabelerError, failures: int) -> float | None:
         """Seconds to wait before asking again after so many failures, None when it is of no use."""
+
+
+@runtime_checkable
+class Asking(Labeler, Calling, Protocol):
+    """A labeler that asks call by call; what it asks about are pairs."""
 
     def verdict(self, answers: Mapping[str, Answer]) -> Verdict:
         """One verdict from the answers of all steps that were needed."""

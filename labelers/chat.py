@@ -45,6 +45,8 @@ class Completion:
     usage: Usage
     finish_reason: str
     latency_ms: int
+    # What the server calls the model that answered, with its fingerprint of the revision where it tells one.
+    answered_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,9 @@ class Chat:
                 for token in (choice.logprobs.content or () if choice.logprobs else ())
             )
             usage = Usage(int(answer.usage.prompt_tokens), int(answer.usage.completion_tokens))
-            return Completion(str(text), tokens, usage, str(choice.finish_reason or ""), latency_ms)
+            names = (getattr(answer, name, None) for name in ("model", "system_fingerprint"))
+            told = " ".join(name for name in names if isinstance(name, str) and name.isprintable())[:200]
+            return Completion(str(text), tokens, usage, str(choice.finish_reason or ""), latency_ms, told)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise self._garbage(error) from None
 

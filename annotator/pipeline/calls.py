@@ -19,10 +19,10 @@ from django.db.models import QuerySet
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
-from annotator.models import Comparison, Job, Labeler, LabelerCall, LabelerVersion, Reservation
+from annotator.models import Comparison, Job, Labeler, LabelerCall, LabelerVersion, Prompt, Reservation
 from annotator.pipeline import ledger
 from annotator.pipeline.work import StepRefused
-from labelers.base import Answer, Asking, LabelerError, Usage, Verdict
+from labelers.base import Answer, Asking, Calling, LabelerError, Usage, Verdict
 
 Status = LabelerCall.Status
 # By comparison and step; None for a step that earlier answers made needless.
@@ -35,9 +35,9 @@ PATIENCE = 2.0
 
 @dataclass
 class Wanted:
-    """One step of one comparison that has to be asked."""
+    """One step of one comparison, or prompt, that has to be asked."""
 
-    comparison: Comparison
+    comparison: Comparison | Prompt
     step: str
     failures: int = 0
     not_before: float = 0.0
@@ -55,24 +55,27 @@ class Asked:
 class Asker:
     """Asks `labeler` about batches of comparisons, `labeler.concurrency` calls at once, with `reservation`'s money.
 
+    A generator, which gives no verdicts, is asked about prompts in the same way.
     `reservation` is None for a labeler that costs nothing. `beat` is called every second or two and may raise to
     stop: calls in flight are then still waited for and recorded, because they are paid.
     """
 
     def __init__(
         self,
-        labeler: Asking,
+        labeler: Asking | Calling,
         version: LabelerVersion,
         reservation: Reservation | None,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         self.labeler = labeler
+        # The column of a call that says what it was about.
+        self.about = "comparison" if isinstance(labeler, Asking) else "prompt"
         self.version = version
         self.reservation = reservation
         self.beat = beat
         self.in_vain = 0
 
-    def ask(self, comparisons: Sequence[Comparison]) -> Asked:
+    def ask(self, comparisons: Sequence[Comparison | Prompt]) -> Asked:
         """Ask what is not answered yet; gives the verdicts of all that are now."""
         answers: Answers = dict(self._stored(comparisons))
         waiting = deque(
@@ -92,18 +95,19 @@ class Asker:
             finally:
                 while running:
                     self._collect(deque(), running, answers, asked)
+        if not isinstance(self.labeler, Asking):
+            return asked
         for comparison in comparisons:
             steps = self.labeler.steps(comparison)
             if all((comparison.pk, step) in answers for step in steps):
                 asked.verdicts[comparison.pk] = self.labeler.verdict(_given(comparison, steps, answers))
         return asked
 
-    def _stored(self, comparisons: Sequence[Comparison]) -> dict[tuple[int, str], Answer]:
-        calls = LabelerCall.objects.filter(
-            labeler_version=self.version, comparison__in=comparisons, status__in=(Status.OK, Status.UNPARSED)
-        )
+    def _stored(self, comparisons: Sequence[Comparison | Prompt]) -> dict[tuple[int, str], Answer]:
+        own = LabelerCall.objects.filter(labeler_version=self.version, status__in=(Status.OK, Status.UNPARSED))
+        calls = own.filter(**{f"{self.about}__in": comparisons})
         return {
-            (call.comparison_id or 0, call.step): Answer(
+            (getattr(call, f"{self.about}_id"), call.step): Answer(
                 **call.answer,
                 usage=Usage(call.input_tokens, call.output_tokens),
                 cost=call.cost,
@@ -157,8 +161,8 @@ class Asker:
     def _call(self, wanted: Wanted) -> LabelerCall:
         return LabelerCall(
             labeler_version=self.version,
-            comparison=wanted.comparison,
             step=wanted.step,
+            **{self.about: wanted.comparison},
             cost=self.labeler.highest_price(wanted.comparison, wanted.step) if self.reservation else Decimal(0),
         )
 
@@ -263,7 +267,7 @@ class Asker:
         return None
 
 
-def _given(comparison: Comparison, steps: Sequence[str], answers: Answers) -> dict[str, Answer]:
+def _given(comparison: Comparison | Prompt, steps: Sequence[str], answers: Answers) -> dict[str, Answer]:
     """The answers of those of `steps` that were asked."""
     found = {step: answers.get((comparison.pk, step)) for step in steps}
     return {step: answer for step, answer in found.items() if answer is not None}
