@@ -103,6 +103,24 @@ def verdict_of(p_b: float, p_tie: float | None = None, **more: Any) -> Verdict:
     return Verdict(outcome, p_b=p_b, p_tie=p_tie, confidence=max(p_b, 1 - p_b), **more)
 
 
+class Failure(StrEnum):
+    """Why a call did not give what it was made for."""
+
+    # The endpoint has too much to do: HTTP 429, 503, 529.
+    BUSY = "busy"
+    SERVER = "server"
+    TIMEOUT = "timeout"
+    CONNECTION = "connection"
+    # Not a chat completion.
+    GARBAGE = "garbage"
+    # The endpoint will not do it: another HTTP status under 500.
+    REFUSED = "refused"
+    # An answer, but not the one that was asked for; or cut where it was as long as it may be.
+    UNPARSED = "unparsed"
+    TRUNCATED = "truncated"
+    OTHER = "other"
+
+
 class LabelerError(Exception):
     """One call failed. `permanent`: the same call can never pass (a wrong key, a model that is not there).
 
@@ -111,9 +129,16 @@ class LabelerError(Exception):
     """
 
     def __init__(
-        self, reason: str, *, permanent: bool, may_have_cost: bool = False, retry_after: float | None = None
+        self,
+        reason: str,
+        *,
+        permanent: bool,
+        may_have_cost: bool = False,
+        retry_after: float | None = None,
+        kind: Failure = Failure.OTHER,
     ) -> None:
         super().__init__(reason)
+        self.kind = kind
         self.permanent = permanent
         self.may_have_cost = may_have_cost
         self.retry_after = retry_after
