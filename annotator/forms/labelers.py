@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.conf import settings
-from django.core.validators import MaxValueValidator
+from django.core.validators import MaxValueValidator, RegexValidator
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_variables
 
 from annotator.forms.prices import MOST_OF_A_LABELER
-from annotator.models import Labeler, Project, Route
+from annotator.models import Credential, Labeler, Project, Route
+from annotator.pipeline import configure, keys
+from annotator.pipeline.work import StepRefused
+from labelers import endpoint
 from labelers.base import Prices
 
 if TYPE_CHECKING:
@@ -28,47 +34,102 @@ def _price(label: StrPromise, help_text: StrPromise | str = "") -> forms.Decimal
     )
 
 
-class JudgeForm(forms.Form):
-    """A new LLM judge. Its key is named, never typed: it lies in the operator's environment."""
+_PRINTABLE = RegexValidator(
+    r"\A[!-~]+\Z", _("A key has only letters, digits and signs, no spaces or line breaks. Copy it again.")
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """Fields that belong together; `folded` ones are out of sight until somebody opens them."""
+
+    title: StrPromise | str
+    fields: list[forms.BoundField]
+    help: StrPromise | str = ""
+    folded: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a folded section has to be open: a fault in it must be seen."""
+        return any(field.errors for field in self.fields)
+
+
+class LabelerForm(forms.Form):
+    """What every kind of labeler is told; a kind's own form adds its fields and says how they make parameters.
+
+    Without `labeler` it is for a new one. Name and prices are set once here and changed on the labeler's page.
+    """
+
+    # (title, help, names of fields, folded) in the order of the page; the first ones are those of every kind.
+    SECTIONS: tuple[tuple[StrPromise, StrPromise | str, tuple[str, ...], bool], ...] = ()
 
     name = forms.CharField(label=_("Name"), max_length=100, help_text=_("As it appears in plans and exports."))
-    base_url = forms.URLField(
-        label=_("Endpoint"),
-        max_length=300,
-        assume_scheme="https",
-        help_text=_("An OpenAI-compatible address, mostly ending in /v1. Texts of comparisons are sent there."),
+    api_key = forms.CharField(
+        label=_("A new key"),
+        required=False,
+        max_length=500,
+        validators=[_PRINTABLE],
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password", "spellcheck": "false"}),
+        help_text=_("Stored encrypted, never shown again, sent to this endpoint only."),
     )
-    model = forms.CharField(label=_("Model"), max_length=200)
+    credential = forms.ModelChoiceField(
+        queryset=Credential.objects.none(), label=_("A key entered before"), required=False, empty_label=_("none")
+    )
     api_key_env = forms.ChoiceField(
-        label=_("Key"),
+        label=_("A key of the operator"),
         required=False,
         help_text=_("Variables the operator has allowed (LABELER_KEYS). The key itself is never stored."),
     )
     price_per_million_input = _price(_("Price of a million input tokens"))
     price_per_million_output = _price(_("Price of a million output tokens"))
-    price_per_call = _price(_("Price of a call"), _("Each comparison is asked twice, once in each order."))
-    max_tokens = forms.IntegerField(label=_("Most tokens of an answer"), min_value=1, max_value=4096, initial=8)
-    temperature = forms.FloatField(label=_("Temperature"), min_value=0, max_value=2, initial=0)
-    concurrency = forms.IntegerField(label=_("Calls at once"), min_value=1, max_value=64, initial=4)
-    logprobs = forms.BooleanField(
-        label=_("Ask for log-probabilities"),
-        required=False,
-        initial=True,
-        help_text=_("Better verdicts; leave it out where the server refuses."),
-    )
-    constrain = forms.BooleanField(
-        label=_("Allow only a verdict as answer"),
-        required=False,
-        help_text=_("For vLLM and servers that know structured_outputs."),
-    )
+    price_per_call = _price(_("Price of a call"))
 
-    CHOSEN = ("base_url", "model", "api_key_env", "max_tokens", "temperature", "concurrency", "logprobs", "constrain")
+    PRICES = ("price_per_million_input", "price_per_million_output", "price_per_call")
+    KEYS = ("api_key", "credential", "api_key_env")
 
-    def __init__(self, data: object = None, *, project: Project) -> None:
-        super().__init__(data)  # type: ignore[arg-type]
-        self.project = project
-        keys = [(name, f"{name} → {host}") for name, host in sorted(settings.LABELER_KEYS.items())]
-        self.fields["api_key_env"].choices = [("", _("no key")), *keys]  # type: ignore[attr-defined]
+    def __init__(
+        self,
+        data: object = None,
+        *,
+        project: Project,
+        kind: str,
+        labeler: Labeler | None = None,
+        initial: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(data, initial=dict(initial or {}))  # type: ignore[arg-type]
+        self.project, self.kind, self.labeler = project, kind, labeler
+        if labeler:
+            for name in ("name", *self.PRICES):
+                del self.fields[name]
+            self.initial["credential"] = labeler.credential_id
+        self._offer_keys()
+
+    def _offer_keys(self) -> None:
+        stored = self.project.credentials.order_by("place", "id")
+        self.fields["credential"].queryset = stored  # type: ignore[attr-defined]
+        named = [(name, f"{name} → {host}") for name, host in sorted(settings.LABELER_KEYS.items())]
+        self.fields["api_key_env"].choices = [("", _("none")), *named]  # type: ignore[attr-defined]
+
+    @property
+    def sections(self) -> list[Section]:
+        common = [
+            (_("Name"), "", ("name",), False),
+            *self.SECTIONS,
+            (_("Prices"), self.project.currency, self.PRICES, False),
+        ]
+        made = [
+            Section(title, [self[name] for name in names if self._is_shown(name)], help_text, folded)
+            for title, help_text, names, folded in common
+        ]
+        return [section for section in made if section.fields]
+
+    def _is_shown(self, name: str) -> bool:
+        """A choice with nothing to choose is left out, unless somebody chose in it all the same."""
+        if name in self.errors:
+            return True
+        if name == "credential":
+            return self.project.credentials.exists()
+        return name in self.fields and (name != "api_key_env" or bool(settings.LABELER_KEYS))
 
     def clean_name(self) -> str:
         name = self.cleaned_data["name"]
@@ -78,11 +139,42 @@ class JudgeForm(forms.Form):
             raise forms.ValidationError(_("This project already has a labeler of that name."))
         return str(name)
 
-    def clean_base_url(self) -> str:
-        return str(self.cleaned_data["base_url"]).rstrip("/")
+    @sensitive_variables()
+    def clean(self) -> dict[str, Any]:
+        cleaned = {**(super().clean() or {}), **self.cleaned_data}
+        typed, stored, named = (cleaned.get(name) for name in self.KEYS)
+        if typed and named:
+            self.add_error("api_key_env", _("One key is enough: choose “none” here, or leave the new key empty."))
+        addresses = self.addresses(cleaned)
+        places = {endpoint.place(address) for address in addresses}
+        if typed and len(places) != 1:
+            words = _("A key needs one endpoint to be sent to; give the address of a server.")
+            self.add_error("api_key", words if not places else _("A key is for one endpoint; these are two."))
+        elif typed:
+            self._check_way("api_key", addresses)
+        elif stored and stored.place not in places:
+            words = _("This key was entered for %(place)s and is sent nowhere else. Enter one for %(other)s, or none.")
+            other = ", ".join(sorted(places)) or "–"
+            self.add_error("credential", words % {"place": stored.place, "other": other})
+        return cleaned
 
-    def chosen(self) -> dict[str, object]:
-        return {name: self.cleaned_data[name] for name in self.CHOSEN}
+    def _check_way(self, field: str, addresses: list[str]) -> None:
+        try:
+            for address in addresses:
+                keys.check_way(address)
+        except StepRefused as refusal:
+            self.add_error(field, str(refusal))
+
+    def addresses(self, cleaned: Mapping[str, Any]) -> list[str]:
+        """The endpoints that `cleaned` names; a kind without any has none."""
+        return [cleaned["base_url"]] if cleaned.get("base_url") else []
+
+    def chosen(self) -> dict[str, Any]:
+        """What the lead chose, as a version's parameters hold it."""
+        raise NotImplementedError
+
+    def key(self) -> configure.Key:
+        return configure.Key(self.cleaned_data["api_key"], self.cleaned_data["credential"])
 
     def price(self) -> Prices:
         given = self.cleaned_data

@@ -201,11 +201,16 @@ def build(version: LabelerVersion) -> LabelerContract | Asking:
         base_url = parameters["base_url"]
         addresses = check_endpoint(base_url)
         key = keys.key_for(version, base_url) or api_key(parameters.get("api_key_env", ""), base_url)
-        known = {name: value for name, value in parameters.items() if name not in _BOOKKEEPING}
-        return labelers.load(kind)(**known, api_key=key, addresses=addresses, prices=prices(version.labeler))
+        return unconnected(version, api_key=key, addresses=addresses)
     if kind == PROXY or kind in FIELDS or kind not in labelers.KINDS:  # these: `models.build`, in a worker
         raise StepRefused(_("%(name)s cannot be built from its parameters alone.") % {"name": version.labeler})
     return labelers.load(kind)(**parameters)
+
+
+def unconnected(version: LabelerVersion, **connection: Any) -> Any:
+    """A judge without its key and addresses: for what it would send and what that can cost, never for calls."""
+    known = {name: value for name, value in version.parameters.items() if name not in _BOOKKEEPING}
+    return labelers.load(version.labeler.kind)(**known, **connection, prices=prices(version.labeler))
 
 
 def check_endpoint(base_url: str) -> tuple[str, ...]:

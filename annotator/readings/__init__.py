@@ -3,6 +3,6 @@
 Views, commands and steps import readings, never the other way round.
 """
 
-from annotator.readings import board, charts, comparison, labelers, own, plan, quality
+from annotator.readings import board, charts, comparison, disclosures, heat_maps, labelers, own, plan, quality
 
-__all__ = ["board", "charts", "comparison", "labelers", "own", "plan", "quality"]
+__all__ = ["board", "charts", "comparison", "disclosures", "heat_maps", "labelers", "own", "plan", "quality"]

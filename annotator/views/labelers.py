@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotator import access, readings
-from annotator.forms.labelers import JudgeForm, PricesForm, RunForm
+from annotator.forms.labelers import PricesForm, RunForm
 from annotator.models import Comparison, Labeler, LabelerCall, Project
 from annotator.pipeline import label, ledger, proxy, versions
 from annotator.pipeline.work import StepRefused
@@ -49,24 +49,6 @@ def _best(rows: list[readings.labelers.Row]) -> readings.labelers.Row | None:
     """By the lower end of the interval: five lucky comparisons make nobody the best."""
     measured = [row for row in rows if row.accuracy]
     return max(measured, key=lambda row: row.accuracy.low, default=None)  # type: ignore[union-attr]
-
-
-@login_required
-@require_http_methods(["GET", "POST"])
-def labeler_add(request: HttpRequest, project_id: int) -> HttpResponse:
-    """A new LLM judge."""
-    project = access.project_or_404(request, project_id, access.LEADS)
-    form = JudgeForm(request.POST or None, project=project)
-    if request.method == "POST" and form.is_valid():
-        try:
-            labeler = versions.add_judge(project, form.cleaned_data["name"], form.price(), **form.chosen())
-        except StepRefused as refusal:
-            form.add_error("base_url", str(refusal))
-        else:
-            messages.success(request, _("Added. Try it on a few comparisons before you trust it."))
-            return redirect("labeler", project.pk, labeler.pk)
-    status = 422 if request.method == "POST" else 200
-    return render(request, "labelers/add.html", {"project": project, "tab": "labelers", "form": form}, status=status)
 
 
 @login_required

@@ -8,7 +8,15 @@ from django.urls import reverse
 from annotator import readings
 from annotator.models import Job, Judgment, Labeler, LabelerCall
 from annotator.pipeline import label, ledger, work
-from tests.builders import make_comparison, make_judgment, make_labeler, make_member, make_person, make_project
+from tests.builders import (
+    make_comparison,
+    make_disclosure,
+    make_judgment,
+    make_labeler,
+    make_member,
+    make_person,
+    make_project,
+)
 from tests.labelers.conftest import one_server, server  # noqa: F401
 
 pytestmark = pytest.mark.django_db
@@ -44,7 +52,12 @@ def form_for(server, **changes):  # noqa: F811
         "temperature": "0",
         "concurrency": "2",
         "logprobs": "on",
-        "constrain": "on",
+        "variant": "plain",
+        "samples": "1",
+        "structured": "choice",
+        "exemplar_pool": "0",
+        "exemplar_count": "2",
+        "timeout": "30",
         **changes,
     }
 
@@ -52,9 +65,10 @@ def form_for(server, **changes):  # noqa: F811
 def test_a_lead_adds_a_judge_sees_the_price_tries_it_and_sees_what_it_did(lead, project, server):  # noqa: F811
     for _ in range(7):
         make_judgment(make_comparison(project), make_person(project), 1)
-    answer = lead.post(address("labeler_add", project), form_for(server))
+    answer = lead.post(address("labeler_new", project, "llm_judge"), form_for(server))
     judge = Labeler.objects.get(name="tiny judge")
-    assert answer.headers["Location"] == address("labeler", project, judge.pk)
+    assert answer.headers["Location"] == address("labeler_disclosure", project, judge.pk)
+    make_disclosure(project, server.url)
     parameters = judge.version.parameters
     assert (parameters["guidelines"], parameters["question"]) == ("Prefer the truth.", "Which response is better?")
 
@@ -77,7 +91,7 @@ def test_a_lead_adds_a_judge_sees_the_price_tries_it_and_sees_what_it_did(lead, 
 
 def test_a_run_that_costs_more_than_was_confirmed_or_than_there_is_does_not_start(lead, project, server):  # noqa: F811
     make_comparison(project)
-    lead.post(address("labeler_add", project), form_for(server, price_per_call="3"))
+    lead.post(address("labeler_new", project, "llm_judge"), form_for(server, price_per_call="3"))
     judge = Labeler.objects.get(name="tiny judge")
     answer = lead.post(address("labeler_run", project, judge.pk), {"on": "trial", "most": "1"})
     assert answer.status_code == 422 and b"more than you confirmed" in answer.content
@@ -101,7 +115,7 @@ def test_a_run_that_costs_more_than_was_confirmed_or_than_there_is_does_not_star
 )
 def test_what_cannot_be_a_judge_is_refused_with_a_reason_and_changes_nothing(lead, project, server, changes, words):  # noqa: F811
     make_labeler(project, "taken")
-    answer = lead.post(address("labeler_add", project), form_for(server, **changes))
+    answer = lead.post(address("labeler_new", project, "llm_judge"), form_for(server, **changes))
     assert answer.status_code == 422
     assert any(word in answer.content.decode() for word in words.split("|"))
     assert Labeler.objects.count() == 1
@@ -153,7 +167,7 @@ def test_prices_of_recorded_judges_can_be_set_and_never_fall_under_zero(lead, pr
 
 
 def test_switching_a_labeler_off_cancels_its_runs_and_keeps_its_judgments(lead, project, server):  # noqa: F811
-    lead.post(address("labeler_add", project), form_for(server))
+    lead.post(address("labeler_new", project, "llm_judge"), form_for(server))
     judge = Labeler.objects.get(name="tiny judge")
     make_comparison(project)
     job = label.request_run(judge, scope="everything", reserve=Decimal(1))
@@ -167,7 +181,7 @@ def test_switching_a_labeler_off_cancels_its_runs_and_keeps_its_judgments(lead, 
 
 
 def test_changed_guidelines_are_said_and_a_new_version_is_one_click(lead, project, server):  # noqa: F811
-    lead.post(address("labeler_add", project), form_for(server))
+    lead.post(address("labeler_new", project, "llm_judge"), form_for(server))
     judge = Labeler.objects.get(name="tiny judge")
     assert b"still judges by the old ones" not in lead.get(address("labeler", project, judge.pk)).content
     project.guidelines, project.guidelines_version = "Be strict.", 2
@@ -179,7 +193,7 @@ def test_changed_guidelines_are_said_and_a_new_version_is_one_click(lead, projec
 
 
 def test_what_a_model_answered_is_shown_as_text_and_endpoints_only_to_leads(client, lead, project, server):  # noqa: F811
-    lead.post(address("labeler_add", project), form_for(server))
+    lead.post(address("labeler_new", project, "llm_judge"), form_for(server))
     judge = Labeler.objects.get(name="tiny judge")
     LabelerCall.objects.create(
         labeler_version=judge.version,

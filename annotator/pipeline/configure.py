@@ -1,0 +1,133 @@
+"""Configure: a lead adds a labeler or edits one. What is typed becomes parameters, a key and a version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from annotator import protocols
+from annotator.models import Credential, Gold, Labeler, LabelerVersion, Project, User
+from annotator.pipeline import keys, versions
+from annotator.pipeline.work import StepRefused
+from labelers.base import Prices
+
+# What a verdict is called where exemplars are shown to a judge.
+_VERDICTS = {Gold.Better.A: "A", Gold.Better.B: "B", Gold.Better.TIE: "tie"}
+
+
+@dataclass(frozen=True)
+class Key:
+    """The key a lead chose: one just typed, or one that is stored. It never shows itself."""
+
+    typed: str = field(default="", repr=False)
+    stored: Credential | None = None
+
+
+def add(
+    project: Project, kind: str, name: str, price: Prices, chosen: Mapping[str, Any], key: Key, *, by: User | None
+) -> Labeler:
+    """A new labeler. Raises StepRefused for an endpoint, a name or parameters that cannot be used."""
+    parameters = checked(project, kind, chosen)
+    with transaction.atomic():
+        labeler, created = Labeler.objects.get_or_create(
+            project=project,
+            name=name,
+            defaults={
+                "kind": kind,
+                "price_per_call": price.per_call,
+                "price_per_million_input": price.per_million_input,
+                "price_per_million_output": price.per_million_output,
+            },
+        )
+        if not created:
+            raise StepRefused(_("This project already has a labeler named %(name)s.") % {"name": name})
+        _give_key(labeler, key, parameters, by)
+        versions.new_version(labeler, parameters)
+    return labeler
+
+
+def edit(labeler: Labeler, chosen: Mapping[str, Any], key: Key, *, by: User | None) -> LabelerVersion:
+    """The version that was asked for; a candidate where the labeler has judged (`versions.edit`)."""
+    parameters = checked(labeler.project, labeler.kind, chosen)
+    with transaction.atomic():
+        version = versions.edit(labeler, parameters)
+        _give_key(labeler, key, parameters, by)
+    return version
+
+
+def checked(project: Project, kind: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a version, whose endpoints may be called. Looks hosts up: never inside a transaction."""
+    parameters = _parameters(project, kind, chosen)
+    for address in keys.addresses(parameters):
+        versions.check_endpoint(address)
+    return parameters
+
+
+def _parameters(project: Project, kind: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    if kind != versions.JUDGE:
+        from annotator.pipeline import models
+
+        return models.parameters(project, kind, dict(chosen))
+    kept = dict(chosen)
+    number = kept.pop("exemplar_pool", 0)
+    if number:
+        kept["exemplars"] = exemplars(project, number)
+    return versions.judge_parameters(project, **kept)
+
+
+def exemplars(project: Project, number: int) -> list[dict[str, str]]:
+    """Known answers as a judge is shown them, the oldest first: frozen with the version that is made of them.
+
+    Only those with one right answer. Raises StepRefused when there are none.
+    """
+    golds = Gold.objects.filter(project=project, retired_at=None, better__len=1).exclude(better=[Gold.Better.NEITHER])
+    with_texts = golds.select_related("comparison__prompt", "comparison__response_a", "comparison__response_b")
+    shown = [_exemplar(gold) for gold in with_texts.order_by("id")[:number]]
+    if not shown:
+        raise StepRefused(_("There are no known answers to show as examples: set some aside on the page Quality."))
+    return shown
+
+
+def _exemplar(gold: Gold) -> dict[str, str]:
+    comparison = gold.comparison
+    turns = comparison.prompt.turns
+    alone = len(turns) == 1
+    return {
+        "prompt": turns[0]["content"] if alone else "\n\n".join(f"{each['role']}: {each['content']}" for each in turns),
+        "a": comparison.response_a.text,
+        "b": comparison.response_b.text,
+        "verdict": _VERDICTS[Gold.Better(gold.better[0])],
+        "reason": gold.explanation,
+    }
+
+
+def attributes(project: Project) -> list[dict[str, Any]]:
+    """What a judge can rate: the protocol's own attributes, then HelpSteer2's that it does not have.
+
+    [{"key", "label", "help", "levels": [[value, label], …]}, …]
+    """
+    own = protocols.read(project.protocol.definition).attributes
+    usual = protocols.read(protocols.PRESETS["helpsteer2"]).attributes
+    taken = {attribute.key for attribute in own}
+    return [_attribute(attribute) for attribute in (*own, *(each for each in usual if each.key not in taken))]
+
+
+def _attribute(attribute: protocols.Attribute) -> dict[str, Any]:
+    words = {level.value: level.label for level in attribute.anchors}
+    values = range(attribute.minimum, attribute.maximum + 1)
+    levels = [[value, str(words.get(value) or value)] for value in values]
+    return {"key": attribute.key, "label": str(attribute.label), "help": str(attribute.help), "levels": levels}
+
+
+def _give_key(labeler: Labeler, key: Key, parameters: Mapping[str, Any], by: User | None) -> None:
+    """Set the labeler's key; one that nobody uses any more is forgotten. In the caller's transaction."""
+    addresses = keys.addresses(parameters)
+    credential = keys.store(labeler.project, addresses[0], key.typed, by=by) if key.typed else key.stored
+    if labeler.credential_id != (credential.pk if credential else None):
+        labeler.credential = credential
+        labeler.save(update_fields=["credential"])
+        keys.forget_unused(labeler.project)
