@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import secrets
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -240,7 +241,7 @@ class Remote(Engine):
 
     def _shuffle(self, way: str) -> None:
         """Texts with a common beginning, asked in one order and in the other: prefix caches that lie show here."""
-        texts = self._probes(4)
+        texts = self._probes(3)
         there = [self._asked(way, tokens) for tokens in texts]
         back = [self._asked(way, tokens) for tokens in reversed(texts)][::-1]
         pairs = ((a, b) for one, other in zip(there, back, strict=True) for a, b in zip(one, other, strict=True))
@@ -252,9 +253,13 @@ class Remote(Engine):
             )
 
     def _probes(self, count: int) -> list[Tokens]:
-        """Texts that share all but the end of a context of some hundred tokens, as far as our own limit allows."""
-        for repeats in (8, 4, 2, 1):
-            shared = " ".join([PROBE] * repeats)
+        """Texts that share all but the end of a context of a hundred tokens or so, as far as our own limit allows.
+
+        They begin with what was never sent before: a beginning that is in the server's cache already would hide
+        what the cache does.
+        """
+        for repeats in (3, 1):
+            shared = " ".join([secrets.token_hex(8), *[PROBE] * repeats])
             try:
                 return [
                     self.texts.tokens([{"role": "user", "content": f"{shared} {number % 2}"}], f"{number} {PROBE}")
