@@ -125,6 +125,7 @@ def comparison(request: HttpRequest, project_id: int, comparison_id: int) -> Htt
         "features": readings.comparison.features(found),
         "people_said": [row for row in judgments if row.is_person],
         "ai_said": [row for row in judgments if not row.is_person],
+        "maps": _maps(request, project, found),
         "labels": found.labels.select_related("recipe").order_by("-recipe__is_default", "recipe__name"),
         "route": next((route for route in routes if route.plan.status == Plan.Status.APPROVED), None),
         "routes": routes,
@@ -134,6 +135,12 @@ def comparison(request: HttpRequest, project_id: int, comparison_id: int) -> Htt
         "before": project.comparisons.filter(pk__lt=found.pk).order_by("-id").values_list("pk", flat=True).first(),
     }
     return render(request, "comparisons/comparison.html", context)
+
+
+def _maps(request: HttpRequest, project: Project, found: Comparison) -> list[readings.heat_maps.Map]:
+    """What labelers looked at; not for viewers, who may be annotators elsewhere."""
+    sees = Project.objects.of(request.user, *access.REVIEWERS).filter(pk=project.pk).exists()  # type: ignore[arg-type]
+    return readings.heat_maps.of(found) if sees else []
 
 
 @login_required

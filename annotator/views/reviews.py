@@ -28,7 +28,7 @@ from annotator.models import (
 )
 from annotator.pipeline import review as steps
 from annotator.readings import reviews as reading
-from annotator.readings import screen
+from annotator.readings import heat_maps, screen
 from annotator.views.annotate import Refusal, on_screen
 
 
@@ -122,6 +122,7 @@ def _page(
         "revealed": revealed,
         # In the reviewer's own words and order; nothing of it is in the page before they have answered.
         "votes": reading.votes(found) if revealed else [],
+        "maps": heat_maps.of(found.comparison, reading.order_of(found)) if revealed else [],
         "settled": reading.settled(found),
         "comments": found.comparison.comments.select_related("author").order_by("pk") if revealed else [],
         "protocol": protocol,

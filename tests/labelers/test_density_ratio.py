@@ -8,8 +8,9 @@ pytest.importorskip("transformers", reason="ratios need torch and transformers (
 
 import torch  # noqa: E402
 
-from labelers.base import Outcome  # noqa: E402
+from labelers.base import LabelerError, Outcome  # noqa: E402
 from labelers.density_ratio import ContrastivePrompts, DensityRatio, ImplicitReward, offsets  # noqa: E402
+from labelers.domains import ByModel  # noqa: E402
 from labelers.follow_up import FollowUp  # noqa: E402
 from labelers.logprobs import Engine, InMemory, Texts  # noqa: E402
 from labelers.pointwise import Case  # noqa: E402
@@ -233,3 +234,41 @@ def test_follow_ups_are_compared_per_token():
     straight, turned = labeler.judge([pair(GOOD, BAD)]), labeler.judge([pair(BAD, GOOD)])
     assert straight[0].p_b == pytest.approx(1 - turned[0].p_b)
     assert len(FollowUp(engine_of("chatml")).good) == 4, "our own follow-ups"
+
+
+def test_a_model_says_once_a_prompt_what_it_is_about_and_words_stand_behind_it():
+    asked, replies = (
+        [],
+        {"blue": "Safety.", "sum": "it is chat or reasoning", "kill": LabelerError("away", permanent=True)},
+    )
+
+    def ask(messages):
+        asked.append(messages[0]["content"])
+        reply = next(
+            reply for word, reply in replies.items() if word in messages[0]["content"].rpartition("<")[0][-60:]
+        )
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    prompts = ["why blue?", "the sum of 1 + 1", "kill a process", "why blue?"]
+    ratio = DensityRatio(*sides(), preset="cdr", router=ByModel(ask))
+    cases = [Case(Prompt(turns=[{"role": "user", "content": text}]), (GOOD, BAD)) for text in prompts]
+    domains = [each[0].provenance["domain"] for each in ratio.score(cases)]
+    assert domains == ["safety", "reasoning", "safety", "safety"]
+    assert len(asked) == 3
+    ratio.score(cases)
+    assert len(asked) == 3
+
+
+def test_a_router_that_is_away_is_not_asked_for_ever():
+    asked = []
+
+    def away(messages):
+        asked.append(messages)
+        raise LabelerError("no connection", permanent=False)
+
+    router = ByModel(away, concurrency=1)
+    router.prepare([{"role": "user", "content": f"prompt {number}"}] for number in range(100))
+    assert len(asked) == ByModel.HOPELESS
+    assert router([{"role": "user", "content": "prompt 100"}]) == ""
