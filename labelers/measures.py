@@ -224,7 +224,8 @@ def calibration_error(p_b: Floats, people: Floats, draws: Draws) -> tuple[Value,
 
     As it is: Σₖ nₖ/n |saidₖ − foundₖ| over bins of equal size. It is never 0 on finite data. Debiased (Kumar, Liang, Ma
     2019, "Verified uncertainty calibration", for the mean distance): from each |gap| is taken E|N(gap, s²)| − |gap|,
-    s the standard error of the bin with prompts as clusters; where nothing is wrong that takes about a third. Noise: Σₖ nₖ/n · s·√(2/π), its mean where all gaps are 0.
+    s the standard error of the bin with prompts as clusters; where nothing is wrong that takes about a third of it.
+    Noise: Σₖ nₖ/n · s·√(2/π), its mean where all gaps are 0.
     The interval is that of the plain error's bootstrap, moved to the debiased value: drawing adds noise of its own.
     """
     n = len(p_b)
