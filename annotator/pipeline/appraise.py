@@ -1,0 +1,202 @@
+"""One labeler's report from what is in the database; computed by `check` in a worker, read by pages.
+
+`labelers.report` says what is in it. This site adds what its page shows and the library knows nothing of:
+
+    "site": {"margins": {"right": [20 numbers], "wrong": [20]},          comparisons by p_b, people of its mind or not
+             "suspects": [{"comparison": id, "people": 0.0, "mean": 0.07, "spread": 0.9, "against": 3, "labelers": 3}],
+             "against": id of the version in use that a candidate was compared with, or null,
+             "others": [{"labeler": id, "version": id, "accuracy": Difference}]}            in the order of "others"
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from annotator.models import LabelerReport, LabelerVersion, Project
+from annotator.pipeline import evidence, probes, versions
+from annotator.pipeline.evidence import Evidence, Said
+from labelers import calibration, compare, report
+
+# A change of what is computed here makes new reports of old judgments.
+CODE_VERSION = 1
+# Reports kept of one version, newest first.
+KEPT = 10
+BARS = 20
+SUSPECTS_SHOWN = 100
+# Several calibrated labelers contradict people strongly: at least so many, whose log-odds together give the side of
+# people less than `DOUBTED`, where people are further than `CLEAR` from a draw.
+SEVERAL, DOUBTED, CLEAR = 2, 0.2, 0.25
+# Fewer comparisons calibrate no labeler well enough to doubt people.
+ENOUGH = 100
+
+
+@dataclass
+class Panel:
+    """What people and the labelers of a project that read said of the comparisons that people judged."""
+
+    project: Project
+    known: Evidence
+    read: dict[int, Said] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, project: Project) -> Panel:
+        return cls(project, evidence.load(project))
+
+    def said(self, version: LabelerVersion) -> Said:
+        if version.pk not in self.read:
+            self.read[version.pk] = evidence.answers(version, self.known)
+        return self.read[version.pk]
+
+    @cached_property
+    def in_use(self) -> list[LabelerVersion]:
+        """Of every labeler that reads and is switched on."""
+        reading = self.project.labelers.filter(enabled=True).judging().exclude(kind__startswith="null").order_by("id")
+        return [version for labeler in reading if (version := versions.in_use(labeler)) is not None]
+
+    @cached_property
+    def calibrated(self) -> dict[int, NDArray[np.float64]]:
+        """By version: (n,) held-out calibrated P(B is better), of those with enough to be calibrated.
+
+        Without proxies and ensembles: they have learnt from the very votes, or repeat the others.
+        """
+        able = [each for each in self.in_use if each.labeler.kind not in (versions.PROXY, versions.ENSEMBLE)]
+        able = [each for each in able if self.said(each).count >= ENOUGH]
+        return {each.pk: calibration.cross_fitted(self.known.judged(self.said(each))) for each in able}
+
+    @cached_property
+    def nulls(self) -> dict[str, NDArray[np.float64]]:
+        """What labelers that read nothing say: the two that length alone gives, and others of the project."""
+        longer = np.sign(self.known.lengths[:, 1] - self.known.lengths[:, 0])
+        found = {"null_longest": (1 + longer) / 2, "null_shortest": (1 - longer) / 2}
+        for labeler in self.project.labelers.filter(kind__startswith="null").exclude(kind__in=found).order_by("id"):
+            version = versions.in_use(labeler)
+            if version is not None and self.said(version).count:
+                found[labeler.kind] = self.said(version).p_b
+        return found
+
+
+def store(version: LabelerVersion, panel: Panel) -> bool | None:
+    """Compute and store the report of a version. False: it is there already. None: nothing that both judged."""
+    said = panel.said(version)
+    if not said.count:
+        return None
+    name = _digest(version, panel)
+    if version.reports.filter(digest=name).exists():
+        return False
+    LabelerReport.objects.get_or_create(version=version, digest=name, defaults={"data": compute(version, panel)})
+    kept = version.reports.order_by("-id").values_list("pk", flat=True)[:KEPT]
+    version.reports.exclude(pk__in=list(kept)).delete()
+    return True
+
+
+def _digest(version: LabelerVersion, panel: Panel) -> str:
+    """sha256 over everything the report is computed from."""
+    whole = hashlib.sha256(f"{report.FORMAT} {CODE_VERSION} {version.digest}".encode())
+    known, said = panel.known, panel.said(version)
+    columns: list[Any] = [known.ids, known.people, known.votes, known.domains, known.languages, said.p_b]
+    columns += [each for each in (said.scores, said.orders, *panel.nulls.values()) if each is not None]
+    for other in _others(version, panel):
+        columns += [np.array([other.pk]), panel.said(other).p_b]
+    for column in columns:
+        whole.update(np.ascontiguousarray(column).tobytes())
+    whole.update(repr((said.unusable, probes.digest(version), version.accepted_at is None)).encode())
+    return whole.hexdigest()
+
+
+def compute(version: LabelerVersion, panel: Panel) -> dict[str, Any]:
+    """The report's JSON."""
+    known, said = panel.known, panel.said(version)
+    against = versions.in_use(version.labeler) if version.accepted_at is None else None
+    others = _others(version, panel)
+    whole = report.report(
+        known.judged(said),
+        _where_said(panel.nulls, said),
+        unusable=said.unusable,
+        checks=probes.results(version),
+        incumbent=_compared(said, panel.said(against), known) if against else None,
+        others=_consistency(version, others),
+        ensemble=_ensemble(version, panel),
+    )
+    compared = [_compared(said, panel.said(other), known) for other in others]
+    site = {
+        "margins": _margins(said.p_b, known.people),
+        "suspects": suspects(version, panel),
+        "against": against.pk if against else None,
+        "others": [
+            {"labeler": other.labeler_id, "version": other.pk, "accuracy": each["accuracy"]}
+            for other, each in zip(others, compared, strict=True)
+        ],
+    }
+    return {**whole, "site": site}
+
+
+def _compared(said: Said, other: Said, known: Evidence) -> dict[str, Any]:
+    """The first minus the second, paired, in the report's words."""
+    found = compare.paired(said.p_b, other.p_b, known.people, known.prompts)
+    return {"label": str(other.version), "accuracy": asdict(found.accuracy), "log_loss": asdict(found.log_loss)}
+
+
+def _consistency(version: LabelerVersion, others: Sequence[LabelerVersion]) -> list[dict[str, Any]]:
+    """With each other version, over what both have judged, whether people have or not."""
+    ids = evidence.judged_by(version)
+    own = evidence.elsewhere(version, ids)
+    found = [(other, compare.consistency(own, evidence.elsewhere(other, ids))) for other in others]
+    return [{"label": str(other), **asdict(agreement)} for other, agreement in found]
+
+
+def _ensemble(version: LabelerVersion, panel: Panel) -> dict[str, Any] | None:
+    """What an ensemble learnt about its members when it was made; None for any other labeler."""
+    return version.parameters.get("report") if version.labeler.kind == versions.ENSEMBLE else None
+
+
+def _where_said(nulls: Mapping[str, NDArray[np.float64]], said: Said) -> dict[str, NDArray[np.float64]]:
+    return {kind: p_b[~np.isnan(said.p_b)] for kind, p_b in nulls.items()}
+
+
+def _others(version: LabelerVersion, panel: Panel) -> list[LabelerVersion]:
+    """The version in use of every other labeler, and of this one when it is not that itself."""
+    return [other for other in panel.in_use if other != version and panel.said(other).count]
+
+
+def _margins(p_b: NDArray[np.float64], people: NDArray[np.float64]) -> dict[str, list[float]]:
+    """Comparisons by what the labeler said, in `BARS` equal steps from 0 to 1; a tie of either is half of both."""
+    said = ~np.isnan(p_b)
+    place = np.minimum((p_b[said] * BARS).astype(int), BARS - 1)
+    same = (1 + np.sign(p_b[said] - 0.5) * np.sign(people[said] - 0.5)) / 2
+    right, wrong = (np.bincount(place, weights=weights, minlength=BARS) for weights in (same, 1 - same))
+    return {"right": right.tolist(), "wrong": wrong.tolist()}
+
+
+def suspects(version: LabelerVersion, panel: Panel) -> list[dict[str, Any]]:
+    """Labels of people that this labeler and others contradict strongly (`compare.suspects`), the worst first.
+
+    People who are of two minds themselves are no suspects.
+    """
+    if version.pk not in panel.calibrated or len(panel.calibrated) < SEVERAL:
+        return []
+    people, log_odds = panel.known.people, logit(np.column_stack(list(panel.calibrated.values())))
+    own = logit(panel.calibrated[version.pk]) * np.sign(people - 0.5)
+    found = [
+        each
+        for each in compare.suspects(log_odds, people)
+        if own[each.place] < 0 and expit(each.mean) < DOUBTED and abs(people[each.place] - 0.5) > CLEAR
+    ]
+    return [
+        {
+            "comparison": int(panel.known.ids[each.place]),
+            "people": float(people[each.place]),
+            "mean": float(expit(each.mean)),
+            "spread": each.spread,
+            "against": each.against,
+            "labelers": each.of,
+        }
+        for each in found[:SUSPECTS_SHOWN]
+    ]

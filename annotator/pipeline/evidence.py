@@ -1,0 +1,207 @@
+"""What a project's people said, and what a labeler's version said of the same comparisons, as arrays.
+
+Read by `check` (reports) and `combine` (ensembles); it decides nothing. Workers only: it loads NumPy and a language
+model.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from django.db.models.functions import Length
+from numpy.typing import NDArray
+
+from annotator.models import Comparison, Gold, Judgment, LabelerCall, LabelerVersion, Project
+from labelers.calibration import Judged, judged
+from labelers.domains import Keywords
+from routing.text import Reading
+
+# Comparisons that a report rests on at most: drawn by a hash of their number, so that growth replaces few of them.
+MOST = 10_000
+# A known answer that several people agreed on, or a lead wrote down, weighs as much as so many votes.
+GOLD_WEIGHT = 3.0
+# Languages of fewer comparisons are one group: a detector's mistakes must not make rows of a table.
+RARE = 30
+CHUNK = 1000
+
+
+@dataclass
+class Evidence:
+    """n comparisons with an answer of people, in the order of their ids.
+
+    `people` (n,): share of votes for B, ties half. `votes` (n,): how many; a known answer counts `GOLD_WEIGHT`.
+    `lengths` (n, 2): characters of A and B. `prompts` (n,): digests of the prompts' texts. `domains`, `languages` (n,):
+    by words and by py3langid, "" where unknown.
+    """
+
+    ids: NDArray[np.int64]
+    people: NDArray[np.float64]
+    votes: NDArray[np.float64]
+    lengths: NDArray[np.float64]
+    prompts: NDArray[np.str_]
+    domains: NDArray[np.str_]
+    languages: NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def at(self, rows: NDArray[Any]) -> Evidence:
+        return Evidence(**{column.name: getattr(self, column.name)[rows] for column in fields(self)})
+
+    def judged(self, said: Said) -> Judged:
+        """All of them with a version's answers, NaN where it has none."""
+        return judged(
+            said.p_b,
+            self.people,
+            lengths=self.lengths,
+            prompts=self.prompts,
+            weight=self.votes,
+            domains=self.domains,
+            languages=self.languages,
+            scores=said.scores,
+            orders=said.orders,
+        )
+
+    @cached_property
+    def place(self) -> dict[int, int]:
+        """Position by comparison id."""
+        return {int(pk): position for position, pk in enumerate(self.ids)}
+
+
+@dataclass(frozen=True)
+class Said:
+    """A version's answers to n comparisons. `scores`, `orders` as in `labelers.calibration.Judged`."""
+
+    version: LabelerVersion
+    p_b: NDArray[np.float64]
+    scores: NDArray[np.float64] | None
+    orders: NDArray[np.float64] | None
+    # Outcome → how many of the comparisons got no probability because of it.
+    unusable: dict[str, int]
+
+    @property
+    def count(self) -> int:
+        return int((~np.isnan(self.p_b)).sum())
+
+
+def load(project: Project, most: int = MOST) -> Evidence:
+    """What people have said until now, streamed; at most `most` comparisons."""
+    rows = Judgment.objects.effective().levels_of_people().filter(project=project).votes_by_comparison()
+    votes = {pk: (mean, float(count)) for pk, mean, count in rows.iterator(chunk_size=5000)}
+    votes |= _known(project)
+    ids = sorted(heapq.nsmallest(most, votes, key=_drawn))
+    facts = {pk: fact for chunk in _chunks(ids) for pk, *fact in _facts(chunk)}
+    ids = [pk for pk in ids if pk in facts]
+    columns = list(zip(*(facts[pk] for pk in ids), strict=True)) if ids else [(), (), (), (), ()]
+    prompts, a, b, domains, languages = columns
+    return Evidence(
+        ids=np.array(ids, dtype=np.int64),
+        people=np.array([votes[pk][0] for pk in ids], dtype=np.float64),
+        votes=np.array([votes[pk][1] for pk in ids], dtype=np.float64),
+        lengths=np.column_stack([np.array(a, dtype=np.float64), np.array(b, dtype=np.float64)]),
+        prompts=np.array(prompts, dtype=np.str_),
+        domains=np.array(domains, dtype=np.str_),
+        languages=_common(languages),
+    )
+
+
+def answers(version: LabelerVersion, known: Evidence) -> Said:
+    """What `version` said of the comparisons of `known`."""
+    p_b, scores = np.full(len(known), np.nan), np.full((len(known), 2), np.nan)
+    said = Judgment.objects.effective().filter(rater__labeler_version=version)
+    columns = ("comparison_id", "p_b", "provenance__scores")
+    abstained = 0
+    for pk, probability, both in said.order_by("round").values_list(*columns).iterator(chunk_size=5000):
+        position = known.place.get(pk)
+        if position is None:
+            continue
+        abstained += probability is None
+        p_b[position] = np.nan if probability is None else probability
+        if isinstance(both, list) and len(both) == 2:
+            scores[position] = both
+    unusable = _unparsed(version, known, p_b) | ({"abstain": abstained} if abstained else {})
+    has_scores = bool((~np.isnan(scores[~np.isnan(p_b)])).all()) and bool((~np.isnan(scores)).any())
+    return Said(version, p_b, scores if has_scores else None, _orders(version, known), unusable)
+
+
+def judged_by(version: LabelerVersion, most: int = MOST) -> list[int]:
+    """Ids of comparisons that a version has judged, at most `most`, drawn as those of a report."""
+    judged = Judgment.objects.effective().filter(rater__labeler_version=version, p_b__isnull=False)
+    ids = judged.values_list("comparison_id", flat=True).iterator(chunk_size=5000)
+    return sorted(heapq.nsmallest(most, ids, key=_drawn))
+
+
+def elsewhere(version: LabelerVersion, ids: Sequence[int]) -> NDArray[np.float64]:
+    """(n,) its probability for B of any comparisons, NaN where it has none."""
+    p_b = dict.fromkeys(ids, np.nan)
+    for chunk in _chunks(list(ids)):
+        rows = Judgment.objects.effective().filter(
+            rater__labeler_version=version, comparison__in=chunk, p_b__isnull=False
+        )
+        p_b.update(rows.values_list("comparison_id", "p_b"))
+    return np.array([p_b[pk] for pk in ids], dtype=np.float64)
+
+
+def _known(project: Project) -> dict[int, tuple[float, float]]:
+    """Known answers that name one side or a tie, in place of people's votes."""
+    share = {Gold.Better.A: 0.0, Gold.Better.TIE: 0.5, Gold.Better.B: 1.0}
+    golds = Gold.objects.filter(project=project, retired_at=None).values_list("comparison_id", "better")
+    return {pk: (share[better[0]], GOLD_WEIGHT) for pk, better in golds if len(better) == 1 and better[0] in share}
+
+
+def _drawn(pk: int) -> int:
+    """Fibonacci hashing (Knuth, TAOCP 6.4): neighbours lie far apart, and the order is the same every time."""
+    return pk * 2654435769 % 2**32
+
+
+def _facts(ids: Sequence[int]) -> Iterator[tuple[int, str, int, int, str, str]]:
+    """(comparison, digest of its prompt, characters of A and of B, domain, language)."""
+    domain = Keywords()
+    rows = Comparison.objects.filter(pk__in=ids).annotate(a=Length("response_a__text"), b=Length("response_b__text"))
+    for pk, digest, turns, a, b in rows.values_list("pk", "prompt__text_hash", "prompt__turns", "a", "b"):
+        last = next((str(turn.get("content", "")) for turn in reversed(turns)), "")
+        yield pk, digest, a, b, domain(turns), Reading(last).language or ""
+
+
+def _common(languages: Sequence[str]) -> NDArray[np.str_]:
+    counts = Counter(languages)
+    common = [each if not each or counts[each] >= RARE else "other" for each in languages]
+    return np.array(common, dtype=np.str_)
+
+
+def _orders(version: LabelerVersion, known: Evidence) -> NDArray[np.float64] | None:
+    """(n, 2) P(B is better) as said with A first and with B first, samples averaged; None where it never was."""
+    said: dict[tuple[int, str], list[float]] = defaultdict(list)
+    calls = LabelerCall.objects.filter(labeler_version=version, status=LabelerCall.Status.OK).exclude(
+        step__startswith="check:"
+    )
+    for pk, step, p_b in calls.values_list("comparison_id", "step", "answer__p_b").iterator(chunk_size=5000):
+        order = step.split(".")[0]
+        if p_b is not None and order in ("ab", "ba") and pk in known.place:
+            said[pk, order].append(p_b)
+    if not said:
+        return None
+    orders = np.full((len(known), 2), np.nan)
+    for (pk, order), p_b in said.items():
+        orders[known.place[pk], int(order == "ba")] = np.mean(p_b)
+    return orders
+
+
+def _unparsed(version: LabelerVersion, known: Evidence, p_b: NDArray[np.float64]) -> dict[str, int]:
+    """By how their last call ended: the comparisons that were asked about and have no judgment."""
+    calls = LabelerCall.objects.filter(labeler_version=version, comparison__isnull=False)
+    bad = (LabelerCall.Status.UNPARSED, LabelerCall.Status.FAILED, LabelerCall.Status.LOST)
+    rows = calls.filter(status__in=bad).exclude(step__startswith="check:").order_by("id")
+    ended = {pk: status for pk, status in rows.values_list("comparison_id", "status") if pk in known.place}
+    return dict(Counter(status for pk, status in ended.items() if np.isnan(p_b[known.place[pk]])))
+
+
+def _chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(ids), CHUNK):
+        yield ids[start : start + CHUNK]

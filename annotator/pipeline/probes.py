@@ -1,0 +1,276 @@
+"""Checks of a labeler by pairs made for it (`labelers.checks`): asked like any pair, kept as calls, never judgments.
+
+A made pair belongs to the comparison its prompt comes from. Its calls are rows of that comparison whose step begins
+with "check:", the check's name and some digits of the pair's texts, such as "check:padding:1f03aa:ab". So the ledger
+pays for them as for all calls, an answer is never bought twice, whatever else was drawn since, and nothing that reads
+judgments or a labeler's own steps ever meets one. What is not asked call by call leaves one row a pair, at no cost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Count, Max
+from django.utils.timezone import now
+from django.utils.translation import gettext as _
+
+from annotator.models import Comparison, Judgment, LabelerCall, LabelerVersion, Reservation
+from annotator.pipeline import calls, models, versions, work
+from labelers import base
+
+# Their verdicts came with the data, or are made of others': nobody can ask them about a new pair.
+NOT_ASKED = (versions.RECORDED, versions.PROXY, versions.ENSEMBLE)
+# Comparisons that pairs are made from, at most, out of the first ones by number.
+POOL, AMONG = 300, 2000
+BATCH = 20
+SEED = 0
+PREFIX = "check:"
+# The step of a labeler that is not asked call by call.
+VERDICT = "verdict"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A made pair, the comparison it belongs to, and how its steps begin."""
+
+    comparison: Comparison
+    pair: base.Pair
+    prefix: str
+
+
+def names(version: LabelerVersion) -> list[str]:
+    """The checks that tell something about a labeler of this kind.
+
+    A judge is asked in both orders anyway (its report compares them) and is not read in batches; what reads no
+    criterion has none to flip.
+    """
+    from labelers import checks
+
+    left_out = set() if version.parameters.get("by_criterion") else {"criterion_flip"}
+    if version.labeler.kind == versions.JUDGE:
+        left_out |= {"swap", "shuffle"}
+    return [name for name in checks.NAMES if name not in left_out]
+
+
+def made(version: LabelerVersion) -> list[tuple[Any, list[Probe]]]:
+    """Every check (`labelers.checks.Check`) with a probe for each of its pairs, in their order."""
+    from labelers import checks
+
+    pool = _pool(version)
+    votes = _votes(pool)
+    people = [votes.get(each.pk, 0.5) for each in pool]
+    owner = {each.prompt_id: each for each in pool}
+    found = []
+    for name in names(version):
+        check = checks.make(name, pool, seed=SEED, people=people)
+        seen: dict[str, int] = defaultdict(int)
+        found.append((check, [_probe(name, pair, owner, seen) for pair in check.pairs]))
+    return found
+
+
+def _pool(version: LabelerVersion) -> list[Comparison]:
+    """Comparisons to make pairs from: such as it has judged, else the project's first; one of each prompt."""
+    project = version.labeler.project
+    judged = Judgment.objects.filter(rater__labeler_version=version).order_by("comparison_id")
+    ids = list(judged.values_list("comparison_id", flat=True)[:AMONG])
+    ids = ids or list(project.comparisons.order_by("pk").values_list("pk", flat=True)[:AMONG])
+    drawn = sorted(ids, key=lambda pk: pk * 2654435769 % 2**32)[:POOL]
+    rows = Comparison.objects.filter(pk__in=drawn).select_related("prompt", "response_a", "response_b")
+    whole = rows.defer("prompt__html", "response_a__html", "response_b__html").order_by("pk")
+    return list({each.prompt_id: each for each in whole}.values())
+
+
+def _votes(pool: Sequence[Comparison]) -> dict[int, float]:
+    levels = Judgment.objects.effective().levels_of_people().filter(comparison__in=pool)
+    return {pk: mean for pk, mean, _count in levels.votes_by_comparison()}
+
+
+def _probe(name: str, pair: Any, owner: Mapping[int, Comparison], seen: dict[str, int]) -> Probe:
+    """The same pair twice in one check is two probes: it is asked twice to see whether the answer is the same."""
+    texts = (pair.response_a.text, pair.response_b.text, getattr(pair, "criterion", ""))
+    key = hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
+    seen[key] += 1
+    digits = hashlib.sha256(f"{key} {seen[key]}".encode()).hexdigest()[:6]
+    return Probe(owner[pair.prompt.pk], pair, f"{PREFIX}{name}:{digits}:")
+
+
+# Asking
+
+
+def estimate(version: LabelerVersion) -> tuple[int, Decimal]:
+    """How many pairs are left to be judged, and the most that can cost. Raises StepRefused as `versions.build` does."""
+    if version.labeler.kind in NOT_ASKED:
+        raise work.StepRefused(_("Its verdicts came with the data, or are made of others': it cannot be asked."))
+    left = unanswered(version)
+    if models.is_model(version.labeler.kind):
+        models.refuse_without_models()
+        return len(left), Decimal(0)
+    judge = versions.build(version)
+    if version.labeler.is_free or not isinstance(judge, base.Asking):
+        return len(left), Decimal(0)
+    price = sum((judge.highest_price(each.pair, step) for each in left for step in judge.steps(each.pair)), Decimal(0))
+    return len(left), price.quantize(Decimal("0.000001"))
+
+
+def unanswered(version: LabelerVersion) -> list[Probe]:
+    answered = answers(version)
+    return [probe for _check, probes in made(version) for probe in probes if _key(probe) not in answered]
+
+
+def run(
+    version: LabelerVersion,
+    judge: base.Labeler | base.Asking,
+    reservation: Reservation | None,
+    beat: Callable[[], None],
+    failures: calls.Failures,
+) -> int:
+    """Have all pairs judged that are not yet; gives how many were left. Raises StepRefused as `calls.Asker` does."""
+    left = unanswered(version)
+    if isinstance(judge, base.Asking):
+        probing = Probing(judge, left)
+        calls.Asker(probing, version, reservation, beat, failures).ask(probing.comparisons)
+        return len(left)
+    for start in range(0, len(left), BATCH):
+        _judge(version, judge, left[start : start + BATCH])
+        beat()
+    return len(left)
+
+
+def _judge(version: LabelerVersion, judge: base.Labeler, batch: Sequence[Probe]) -> None:
+    verdicts = judge.judge([probe.pair for probe in batch])
+    Status = LabelerCall.Status
+    LabelerCall.objects.bulk_create(
+        LabelerCall(
+            labeler_version=version,
+            comparison=probe.comparison,
+            step=probe.prefix + VERDICT,
+            status=Status.UNPARSED if verdict.p_b is None else Status.OK,
+            answer={"text": "", "p_b": verdict.p_b},
+            ended_at=now(),
+        )
+        for probe, verdict in zip(batch, verdicts, strict=True)
+    )
+
+
+class Probing:
+    """A judge as the checks see it: of a comparison it is asked about the pairs that were made from it.
+
+    Satisfies `labelers.base.Asking`.
+    """
+
+    def __init__(self, judge: base.Asking, probes: Sequence[Probe]) -> None:
+        self.judge_itself = judge
+        self.of: dict[int, dict[str, Probe]] = defaultdict(dict)
+        for probe in probes:
+            self.of[probe.comparison.pk][probe.prefix] = probe
+        self.comparisons = list({probe.comparison.pk: probe.comparison for probe in probes}.values())
+
+    def steps(self, comparison: Any) -> tuple[str, ...]:
+        mine = self.of[comparison.pk].values()
+        return tuple(probe.prefix + step for probe in mine for step in self.judge_itself.steps(probe.pair))
+
+    def needs(self, comparison: Any, step: str) -> tuple[str, ...]:
+        probe, own = self._own(comparison, step)
+        return tuple(probe.prefix + need for need in self.judge_itself.needs(probe.pair, own))
+
+    def is_needed(self, comparison: Any, step: str, earlier: Mapping[str, base.Answer]) -> bool:
+        probe, own = self._own(comparison, step)
+        return self.judge_itself.is_needed(probe.pair, own, _bare(earlier))
+
+    def highest_price(self, comparison: Any, step: str) -> Decimal:
+        probe, own = self._own(comparison, step)
+        return self.judge_itself.highest_price(probe.pair, own)
+
+    def ask(self, comparison: Any, step: str, earlier: Mapping[str, base.Answer]) -> base.Answer:
+        probe, own = self._own(comparison, step)
+        return self.judge_itself.ask(probe.pair, own, _bare(earlier))
+
+    def delay(self, error: base.LabelerError, failures: int) -> float | None:
+        return self.judge_itself.delay(error, failures)
+
+    def verdict(self, answers: Mapping[str, base.Answer]) -> base.Verdict:
+        """None about the comparison itself: the calls hold what there is."""
+        return base.Verdict(base.Outcome.ABSTAIN)
+
+    @property
+    def concurrency(self) -> int:
+        return self.judge_itself.concurrency
+
+    @property
+    def timeout(self) -> float:
+        return self.judge_itself.timeout
+
+    def judge(self, pairs: Sequence[base.Pair]) -> list[base.Verdict]:
+        return self.judge_itself.judge(pairs)
+
+    def _own(self, comparison: Any, step: str) -> tuple[Probe, str]:
+        """The probe a step belongs to, and what the judge itself calls the step."""
+        prefix, own = _split(step)
+        return self.of[comparison.pk][prefix], own
+
+
+def _split(step: str) -> tuple[str, str]:
+    check, name, digits, own = step.split(":", 3)
+    return f"{check}:{name}:{digits}:", own
+
+
+def _bare(earlier: Mapping[str, base.Answer]) -> dict[str, base.Answer]:
+    return {_split(step)[1]: answer for step, answer in earlier.items()}
+
+
+# What came of it
+
+
+def results(version: LabelerVersion) -> list[dict[str, Any]]:
+    """Every check as `labelers.report` wants it; none where nothing was ever asked."""
+    said = answers(version)
+    if not said:
+        return []
+    return [
+        asdict(check.evaluate([_verdict(said.get(_key(probe))) for probe in probes])) for check, probes in made(version)
+    ]
+
+
+def digest(version: LabelerVersion) -> str:
+    """Changes when an answer comes."""
+    rows = _calls(version).aggregate(n=Count("id"), last=Max("id"))
+    return f"{rows['n']} {rows['last']}"
+
+
+def answers(version: LabelerVersion) -> dict[tuple[int, str], float | None]:
+    """By comparison and prefix: P(B is better) of all pairs that were answered whole; None where it was no verdict.
+
+    As in a judge's own verdict, the orders are averaged; with one of them missing there is no answer yet.
+    """
+    said: dict[tuple[int, str], dict[str, list[float | None]]] = defaultdict(lambda: defaultdict(list))
+    done = _calls(version).filter(status__in=(LabelerCall.Status.OK, LabelerCall.Status.UNPARSED))
+    columns = ("comparison_id", "step", "answer__p_b", "answer__kind")
+    for pk, step, p_b, kind in done.order_by("id").values_list(*columns):
+        prefix, own = _split(step)
+        order = own.split(".")[0]
+        if kind in (None, "verdict") and order in ("ab", "ba", VERDICT):
+            said[pk, prefix][order].append(p_b)
+    whole = {key: orders for key, orders in said.items() if set(orders) in ({"ab", "ba"}, {VERDICT})}
+    return {key: _mean([p_b for order in orders.values() for p_b in order]) for key, orders in whole.items()}
+
+
+def _calls(version: LabelerVersion) -> Any:
+    return LabelerCall.objects.filter(labeler_version=version, step__startswith=PREFIX)
+
+
+def _mean(p_b: Sequence[float | None]) -> float | None:
+    known = [p for p in p_b if p is not None]
+    return sum(known) / len(known) if known and len(known) == len(p_b) else None
+
+
+def _key(probe: Probe) -> tuple[int, str]:
+    return probe.comparison.pk, probe.prefix
+
+
+def _verdict(p_b: float | None) -> base.Verdict:
+    return base.Verdict(base.Outcome.UNPARSED) if p_b is None else base.verdict_of(p_b)
