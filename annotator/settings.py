@@ -153,6 +153,7 @@ CELERY_TASK_ROUTES = {
     # What needs a model in memory: work.GPU_TASKS.
     "annotator.pipeline.*.run_model_*": {"queue": "gpu"},
     "annotator.pipeline.label.*": {"queue": "http"},
+    "annotator.pipeline.generate.*": {"queue": "http"},
 }
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # A nudge taken and lost with its worker costs nothing; a nudge kept by a busy process would keep the others idle.
@@ -161,7 +162,18 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # The steps that run in workers.
 CELERY_IMPORTS = [
     f"annotator.pipeline.{step}"
-    for step in ("ingest", "featurise", "label", "retrain", "route", "aggregate", "export", "ledger")
+    for step in (
+        "ingest",
+        "featurise",
+        "label",
+        "generate",
+        "retrain",
+        "route",
+        "aggregate",
+        "export",
+        "ledger",
+        "check",
+    )
 ]
 
 STORAGES = {

@@ -10,7 +10,7 @@ from django.db import DatabaseError, close_old_connections
 from django.db.models import Min
 
 from annotator.models import Job, Judgment
-from annotator.pipeline import assign, calls, ledger, work
+from annotator.pipeline import assign, calls, check, ledger, work
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ def round_of(nudges: Nudges) -> None:
         assign.expire_leases,
         calls.return_money,
         ledger.settle,
+        check.request_due,
     )
     for duty in duties:
         try:

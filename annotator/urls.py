@@ -21,6 +21,7 @@ from annotator.views import (
     protocols,
     quality,
     reading,
+    reports,
     reviews,
     settings,
     statistics,
@@ -98,6 +99,7 @@ urlpatterns = [
     path("projects/<int:project_id>/labelers/", labelers.labelers, name="labelers"),
     path("projects/<int:project_id>/labelers/add", configure.labeler_add, name="labeler_add"),
     path("projects/<int:project_id>/labelers/add/<str:kind>", configure.labeler_new, name="labeler_new"),
+    path("projects/<int:project_id>/labelers/<int:labeler_id>/asked", labelers.labeler_asked, name="labeler_asked"),
     path("projects/<int:project_id>/labelers/<int:labeler_id>/edit", configure.labeler_edit, name="labeler_edit"),
     path(
         "projects/<int:project_id>/labelers/<int:labeler_id>/disclosure",
@@ -108,6 +110,20 @@ urlpatterns = [
         "projects/<int:project_id>/labelers/<int:labeler_id>/disclosure/withdraw",
         disclosures.disclosure_withdraw,
         name="disclosure_withdraw",
+    ),
+    path("projects/<int:project_id>/labelers/<int:labeler_id>/report", reports.labeler_report, name="labeler_report"),
+    path(
+        "projects/<int:project_id>/labelers/<int:labeler_id>/report.csv",
+        reports.labeler_report_csv,
+        name="labeler_report_csv",
+    ),
+    path("projects/<int:project_id>/labelers/<int:labeler_id>/check", reports.labeler_check, name="labeler_check"),
+    path("projects/<int:project_id>/labelers/<int:labeler_id>/decide", reports.labeler_decide, name="labeler_decide"),
+    path(
+        "projects/<int:project_id>/labelers/<int:labeler_id>/measure", reports.labeler_measure, name="labeler_measure"
+    ),
+    path(
+        "projects/<int:project_id>/comparisons/<int:comparison_id>/raise", reports.suspect_raise, name="suspect_raise"
     ),
     path("projects/<int:project_id>/labelers/proxy", labelers.labeler_add_proxy, name="labeler_add_proxy"),
     path("projects/<int:project_id>/labelers/<int:labeler_id>/", labelers.labeler, name="labeler"),

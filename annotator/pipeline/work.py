@@ -34,6 +34,8 @@ TASKS = {
     Job.Kind.RETRAIN: "annotator.pipeline.retrain.run_retrains",
     Job.Kind.ROUTE: "annotator.pipeline.route.run_routes",
     Job.Kind.EXPORT: "annotator.pipeline.export.run_exports",
+    Job.Kind.GENERATE: "annotator.pipeline.generate.run_generates",
+    Job.Kind.CHECK: "annotator.pipeline.check.run_checks",
 }
 # The queue of workers that may hold a model, and the tasks by which they ask for jobs that are meant for them.
 GPU = "gpu"

@@ -102,6 +102,12 @@ def score(value: float | None) -> str:
 
 
 @register.filter
+def points(share_of_one: float | None) -> str:
+    """A difference of two shares in percentage points, with its sign."""
+    return "–" if share_of_one is None else f"{100 * share_of_one:+.1f}".replace("-", "−")
+
+
+@register.filter
 def minutes(milliseconds: float | None) -> str:
     """A duration as minutes:seconds."""
     if milliseconds is None:
