@@ -29,6 +29,7 @@ KNOWS = {
     # A settlement is an answer, checked as any; a known answer that was wrong counts against nobody.
     "review": {"judge", "assign", "quality"},
     "standing": {"assign"},  # a comparison that comes to teach gives its places back
+    "compare": {"ingest"},  # comparisons of responses written here come in as a file's do
     "handout": {"assign"},  # works for route: places for people
 }
 

@@ -1,0 +1,377 @@
+"""Generate: models write responses to the project's prompts, called and paid as judges are (`calls`).
+
+A generator is a `Labeler` of kind GENERATOR: prices, key, versions and the word about what leaves are as any labeler's.
+Its versions have no rater, because it judges nothing. A job's parameters: {"labeler": id, "scope": one of SCOPES,
+"prompts": [ids] for a trial, "number": samples of each model and temperature, "reserve": the most the run may cost}; or
+{"rule", "seed"}, which makes comparisons of the responses (`compare`).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from celery import shared_task
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from annotator.formats import rows
+from annotator.models import (
+    Comparison,
+    Credential,
+    Job,
+    JobCancelled,
+    Labeler,
+    LabelerCall,
+    LabelerVersion,
+    Project,
+    Prompt,
+    Reservation,
+    Response,
+    User,
+)
+from annotator.pipeline import calls, compare, disclosures, keys, ledger, versions, work
+from labelers.base import Answer, Prices, Usage, digest
+from labelers.generator import CUT, Generator
+
+BATCH = 50
+# Seconds between two beats of a run.
+BEAT = 1.0
+TRIAL = 3
+# An estimate reads at most this many prompts and scales.
+SAMPLE = 300
+SCOPES = ("trial", "waiting", "everything")
+# Parameters of a version that the generator is not built with.
+_BOOKKEEPING = ("api_key_env", "calls_per_minute", "tokens_per_minute")
+_ANSWERED = (LabelerCall.Status.OK, LabelerCall.Status.UNPARSED)
+
+
+@dataclass
+class Tally:
+    """What a run has done so far. `refused`, `again` and `cut` count among the answers to the prompts of the run."""
+
+    prompts: int = 0
+    new: int = 0
+    again: int = 0
+    cut: int = 0
+    refused: list[str] = field(default_factory=list)
+    failures: calls.Failures = field(default_factory=calls.Failures)
+    lost: int = 0
+
+    def words(self) -> str:
+        parts = [ngettext("%(n)s new response", "%(n)s new responses", self.new) % {"n": self.new}]
+        parts += [_("%(n)s said the same again and are kept once") % {"n": self.again}] if self.again else []
+        parts += [_("%(n)s were cut off at the most tokens") % {"n": self.cut}] if self.cut else []
+        if self.refused:
+            words = _("%(n)s answers are no responses: %(why)s")
+            parts.append(words % {"n": len(self.refused), "why": "; ".join(sorted(set(self.refused)))})
+        if self.failures.given_up:
+            given_up = {"n": self.failures.given_up, "why": self.failures.last}
+            parts.append(_("%(n)s calls failed, the last with: %(why)s") % given_up)
+        if self.lost:
+            parts.append(_("%(n)s calls of an earlier run were lost and are counted as paid") % {"n": self.lost})
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run would do: prompts with something left to write, calls, and the most that these can cost."""
+
+    prompts: int
+    calls: int
+    most: Decimal
+
+
+@shared_task(name=work.TASKS[Job.Kind.GENERATE])
+def run_generates() -> int:
+    return work.work(Job.Kind.GENERATE, generate_job)
+
+
+def add_generator(
+    project: Project,
+    name: str,
+    price: Prices,
+    chosen: Mapping[str, Any],
+    *,
+    typed_key: str = "",
+    credential: Credential | None = None,
+    by: User | None = None,
+) -> Labeler:
+    """A new generator of the project. Raises StepRefused for an endpoint, a key or a name that cannot be used."""
+    versions.check_endpoint(chosen["base_url"])
+    with transaction.atomic():
+        labeler, created = Labeler.objects.get_or_create(
+            project=project,
+            name=name,
+            defaults={
+                "kind": Labeler.GENERATOR,
+                "price_per_call": price.per_call,
+                "price_per_million_input": price.per_million_input,
+                "price_per_million_output": price.per_million_output,
+            },
+        )
+        if not created:
+            raise work.StepRefused(_("This project already has a labeler named %(name)s.") % {"name": name})
+        if typed_key:
+            credential = keys.store(project, chosen["base_url"], typed_key, by=by)
+        if credential:
+            labeler.credential = credential
+            labeler.save(update_fields=["credential"])
+        _version(labeler, chosen)
+    return labeler
+
+
+def _version(labeler: Labeler, parameters: Mapping[str, Any]) -> LabelerVersion:
+    name = digest(labeler.kind, parameters, code=Generator.CODE_VERSION)
+    made = {"parameters": dict(parameters)}
+    version, _created = LabelerVersion.objects.get_or_create(labeler=labeler, digest=name, defaults=made)
+    return version
+
+
+def current_version(labeler: Labeler) -> LabelerVersion:
+    """The version that writes now; code that changed since makes a new one with the same parameters."""
+    return _version(labeler, labeler.version.parameters)
+
+
+def build(version: LabelerVersion, number: int = 1) -> Generator:
+    """The generator itself. Raises StepRefused when its endpoint or key may not be used, in words for the lead."""
+    base_url = version.parameters["base_url"]
+    addresses = versions.check_endpoint(base_url)
+    named = versions.api_key(version.parameters.get("api_key_env", ""), base_url)
+    known = {name: value for name, value in version.parameters.items() if name not in _BOOKKEEPING}
+    return Generator(
+        **known,
+        number=number,
+        api_key=keys.key_for(version, base_url) or named,
+        addresses=addresses,
+        prices=versions.prices(version.labeler),
+    )
+
+
+def waiting(project: Project) -> QuerySet[Prompt]:
+    """Prompts that stand in no comparison yet."""
+    return project.prompts.filter(~Exists(Comparison.objects.filter(prompt=OuterRef("pk"))))
+
+
+def prompts_of(project: Project, scope: str, ids: Sequence[int] = ()) -> QuerySet[Prompt]:
+    if scope == "trial":
+        return project.prompts.filter(pk__in=ids)
+    return waiting(project) if scope == "waiting" else project.prompts.all()
+
+
+def trial_prompts(labeler: Labeler, number: int = TRIAL) -> list[int]:
+    """A few prompts to which it has written nothing, such as wait for responses first."""
+    version = current_version(labeler)
+    own = LabelerCall.objects.filter(labeler_version=version, prompt=OuterRef("pk"), status__in=_ANSWERED)
+    chosen: list[int] = []
+    for group in (waiting(labeler.project), labeler.project.prompts.all()):
+        left = group.filter(~Exists(own)).exclude(pk__in=chosen).order_by("pk")
+        chosen += left.values_list("pk", flat=True)[: number - len(chosen)]
+    return chosen
+
+
+def estimate(labeler: Labeler, prompts: QuerySet[Prompt], number: int) -> Estimate:
+    """What writing `number` responses of each kind to `prompts` would take, retries aside.
+
+    Exact up to 300 prompts, scaled up from the first 300 beyond. Raises StepRefused as `build` does.
+    """
+    version = current_version(labeler)
+    generator = build(version, number)
+    whole = prompts.count()
+    sample = list(_texts(prompts)[:SAMPLE])
+    answered = _answered(version, sample)
+    left = {each.pk: [step for step in generator.steps(each) if (each.pk, step) not in answered] for each in sample}
+    price = sum((generator.highest_price(each, step) for each in sample for step in left[each.pk]), Decimal(0))
+    times = Decimal(whole) / max(len(sample), 1)
+    return Estimate(
+        prompts=int(sum(1 for steps in left.values() if steps) * times),
+        calls=int(sum(len(steps) for steps in left.values()) * times),
+        most=Decimal(0) if labeler.is_free else (price * times).quantize(Decimal("0.000001")),
+    )
+
+
+def _answered(version: LabelerVersion, prompts: Sequence[Prompt]) -> set[tuple[int | None, str]]:
+    own = LabelerCall.objects.filter(labeler_version=version, prompt__in=prompts, status__in=_ANSWERED)
+    return set(own.values_list("prompt_id", "step"))
+
+
+def request_run(
+    labeler: Labeler, scope: str, number: int, *, prompts: Sequence[int] = (), reserve: Decimal | None, by: User | None
+) -> Job:
+    """One job a generator: while one waits or runs, asking again gives it."""
+    job = Job.objects.ask(
+        labeler.project,
+        Job.Kind.GENERATE,
+        key=str(labeler.pk),
+        by=by,
+        labeler=labeler.pk,
+        scope=scope,
+        number=number,
+        prompts=list(prompts),
+        reserve=None if reserve is None else str(reserve),
+    )
+    transaction.on_commit(lambda: work.nudge(work.TASKS[Job.Kind.GENERATE]))
+    return job
+
+
+def set_enabled(labeler: Labeler, enabled: bool) -> None:
+    """Switch a generator on or off; switching it off also cancels its unfinished run. What it has written stays."""
+    Labeler.objects.filter(pk=labeler.pk).update(enabled=enabled)
+    if not enabled:
+        for job in Job.objects.unfinished().filter(kind=Job.Kind.GENERATE, parameters__labeler=labeler.pk):
+            job.cancel()
+
+
+def generate_job(job: Job) -> str | work.Done:
+    """Run one GENERATE job; gives its closing message."""
+    if "rule" in job.parameters:
+        report = compare.compare(job.project, job.parameters["rule"], job.parameters.get("seed", 0), job=job)
+        return work.Done(str(report), {"comparisons": report.comparisons})
+    labeler = job.project.labelers.select_related("project").filter(pk=job.parameters["labeler"]).first()
+    if labeler is None or not labeler.enabled:
+        raise work.StepRefused(_("The generator was removed or switched off before its run began."))
+    reservation = _reservation(job, labeler)
+    tally = Tally()
+    try:
+        _run(labeler, job, reservation, tally)
+    except JobCancelled:
+        job.refresh_from_db()
+        if reservation and job.cancel_requested:
+            ledger.close(reservation)
+        raise
+    except work.StepRefused as refusal:
+        if reservation:
+            ledger.close(reservation)
+        raise work.StepRefused(f"{refusal} ({tally.words()})", **refusal.result) from None
+    if reservation:
+        ledger.close(reservation)
+    return tally.words()
+
+
+def _reservation(job: Job, labeler: Labeler) -> Reservation | None:
+    """The run's own money, set aside now under the job's key."""
+    if labeler.is_free:
+        return None
+    if job.parameters.get("reserve") is None:
+        raise work.StepRefused(
+            _("%(name)s costs money, and none was set aside for this run. Start it again from its page.")
+            % {"name": labeler.name}
+        )
+    return ledger.reserve(job.project, f"job:{job.pk}", Decimal(job.parameters["reserve"]), source=labeler.name)
+
+
+def _run(labeler: Labeler, job: Job, reservation: Reservation | None, tally: Tally) -> None:
+    version = current_version(labeler)
+    generator = build(version, job.parameters["number"])
+    tally.lost = calls.count_lost(labeler)
+    scope = prompts_of(job.project, job.parameters["scope"], job.parameters.get("prompts", ()))
+    ids = list(scope.order_by("pk").values_list("pk", flat=True))
+    last = 0.0
+
+    def beat() -> None:
+        nonlocal last
+        if time.monotonic() - last >= BEAT:
+            last = time.monotonic()
+            job.beat(tally.prompts, len(ids), tally.words())
+
+    asker = calls.Asker(generator, version, reservation, beat, tally.failures)
+    for start in range(0, len(ids), BATCH):
+        refuse_unless_disclosed(labeler, version)
+        prompts = list(_texts(Prompt.objects.filter(pk__in=ids[start : start + BATCH])))
+        _write(asker, version, generator, prompts, tally)
+        beat()
+
+
+def _write(
+    asker: calls.Asker, version: LabelerVersion, generator: Generator, prompts: Sequence[Prompt], tally: Tally
+) -> None:
+    """Ask for what is missing of a batch. What was answered becomes responses even when the run is stopped: it is paid.
+
+    A worker that dies between the two leaves answers without responses, which the next run finds here as well.
+    """
+    try:
+        asker.ask(prompts)
+    finally:
+        store(version, generator, prompts, tally)
+    tally.prompts += len(prompts)
+
+
+def refuse_unless_disclosed(labeler: Labeler, version: LabelerVersion) -> None:
+    if wanted := disclosures.missing(labeler, version):
+        words = _("Nobody has confirmed that prompts of this project may leave for %(place)s. A lead can, on its page.")
+        raise work.StepRefused(words % {"place": wanted[0]})
+
+
+def store(version: LabelerVersion, generator: Generator, prompts: Sequence[Prompt], tally: Tally) -> None:
+    """Make responses of the stored answers to `prompts`, each text of a model once; repeating it changes nothing.
+
+    A response is known by its model and text, as an imported one without an id is.
+    """
+    made: dict[tuple[int, str], Response] = {}
+    own = LabelerCall.objects.filter(labeler_version=version, prompt__in=prompts, status__in=_ANSWERED)
+    for call in own.order_by("id"):
+        answer = Answer(**call.answer, usage=Usage(call.input_tokens, call.output_tokens))
+        if reason := generator.refusal(answer):
+            tally.refused.append(reason)
+            continue
+        response = _response(call, generator, answer)
+        key = (response.prompt_id, response.external_id)
+        tally.again += key in made
+        tally.cut += answer.finish_reason == CUT
+        made.setdefault(key, response).metadata["generated"]["steps"].append(call.step)
+    _insert(made, tally)
+
+
+def _response(call: LabelerCall, generator: Generator, answer: Answer) -> Response:
+    assert call.prompt_id and call.ended_at
+    written = generator.response(call.step, answer)
+    row = rows.response_row({"text": written.text, "model": written.model}, "response", "response")
+    version = call.labeler_version
+    provenance = {
+        **written.provenance,
+        "generator": version.labeler.name,
+        "version": version.digest,
+        "written_at": call.ended_at.isoformat(timespec="seconds"),
+        "steps": [],
+    }
+    return Response(
+        prompt_id=call.prompt_id,
+        external_id=row.external_id,
+        text=row.text,
+        model=row.model,
+        text_hash=row.text_hash,
+        metadata={"generated": provenance},
+    )
+
+
+def _insert(made: Mapping[tuple[int, str], Response], tally: Tally) -> None:
+    """Insert what is not there. One that is there and ours learns which steps said it again."""
+    there = {
+        (response.prompt_id, response.external_id): response
+        for response in Response.objects.filter(
+            prompt__in={prompt for prompt, _name in made}, external_id__in={name for _prompt, name in made}
+        ).defer("text", "html")
+    }
+    tally.new += len(Response.objects.bulk_create(
+        [response for key, response in made.items() if key not in there], ignore_conflicts=True
+    ))  # fmt: skip
+    for key in made.keys() & there.keys():
+        new, old = made[key].metadata["generated"], there[key].metadata.get("generated", {})
+        if old.get("version") == new["version"] and len(old.get("steps", ())) < len(new["steps"]):
+            Response.objects.filter(pk=there[key].pk).update(metadata={**there[key].metadata, "generated": new})
+
+
+def _texts(prompts: QuerySet[Prompt]) -> QuerySet[Prompt]:
+    return prompts.defer("html").order_by("pk")
+
+
+def sample_request(version: LabelerVersion, prompt: Prompt) -> str:
+    """The messages of one call, as they would leave: for a lead to read before saying that they may."""
+    known = {name: value for name, value in version.parameters.items() if name not in _BOOKKEEPING}
+    return json.dumps(Generator(**known).messages(prompt), ensure_ascii=False, indent=2)
