@@ -60,7 +60,7 @@ def load(project: Project) -> Signals:
     labelers = [
         labeler
         # Baselines read no meaning and the project's own proxy only repeats its labels: no plan sends them anything.
-        for labeler in project.labelers.filter(enabled=True).exclude(kind__in=versions.OWN).order_by("id")
+        for labeler in project.labelers.judging().filter(enabled=True).exclude(kind__in=versions.OWN).order_by("id")
         if labeler.versions.accepted().exists()
     ]
     p_b = np.column_stack([_answers(labeler, ids) for labeler in labelers]) if labelers else np.empty((len(ids), 0))

@@ -175,7 +175,7 @@ def _aspect(aspect: protocols.Aspect, answers: dict[str, Any]) -> str:
 
 def alternatives(project: Project) -> list[tuple[str, Decimal, bool]]:
     """(source, price of one judgment, priced by the token as well) of everybody who could have judged it."""
-    labelers = project.labelers.filter(enabled=True).order_by("id")
+    labelers = project.labelers.judging().filter(enabled=True).order_by("id")
     return [("people", project.price_per_judgment * project.votes, False)] + [
         (each.name, each.price_per_call, bool(each.price_per_million_input or each.price_per_million_output))
         for each in labelers

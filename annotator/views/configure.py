@@ -117,7 +117,7 @@ def _presets(kind: str, chosen: str) -> list[dict[str, Any]]:
 def labeler_edit(request: HttpRequest, project_id: int, labeler_id: int) -> HttpResponse:
     """The same form with what is in use now, or with the candidate that waits."""
     project = access.project_or_404(request, project_id, access.LEADS)
-    chosen = get_object_or_404(project.labelers.select_related("project"), pk=labeler_id)
+    chosen = get_object_or_404(project.labelers.judging().select_related("project"), pk=labeler_id)
     if chosen.kind not in KINDS:
         messages.error(request, _("There is nothing to edit in a labeler of this kind."))
         return redirect("labeler", project.pk, chosen.pk)

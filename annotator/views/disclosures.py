@@ -19,7 +19,7 @@ from annotator.pipeline import disclosures, keys, sample, versions
 def labeler_disclosure(request: HttpRequest, project_id: int, labeler_id: int) -> HttpResponse:
     """Which texts leave for which place; a POST confirms them for the place it names."""
     project = access.project_or_404(request, project_id, access.LEADS)
-    labeler = get_object_or_404(project.labelers.select_related("project"), pk=labeler_id)
+    labeler = get_object_or_404(project.labelers.judging().select_related("project"), pk=labeler_id)
     version = versions.candidate(labeler) or versions.in_use(labeler)
     places = keys.places(version) if version else []
     parts = disclosures.parts_of(version) if version else []
@@ -51,7 +51,7 @@ def labeler_disclosure(request: HttpRequest, project_id: int, labeler_id: int) -
 def disclosure_withdraw(request: HttpRequest, project_id: int, labeler_id: int) -> HttpResponse:
     """Nothing leaves for the place any more, whichever labeler calls it."""
     project = access.project_or_404(request, project_id, access.LEADS)
-    labeler = get_object_or_404(project.labelers, pk=labeler_id)
+    labeler = get_object_or_404(project.labelers.judging(), pk=labeler_id)
     if disclosures.withdraw(project, request.POST.get("place", "")):
         messages.success(request, _("Withdrawn. Runs stop at their next batch; what was sent cannot be called back."))
     return redirect("labeler_disclosure", project.pk, labeler.pk)

@@ -74,7 +74,7 @@ def board(request: HttpRequest, project_id: int) -> HttpResponse:
 
 def sources_of(project: Project) -> list[str]:
     """People, labelers with a price, free ones; each in the order they came: the order of colours on every page."""
-    labelers = sorted(project.labelers.order_by("id"), key=lambda labeler: labeler.is_free)
+    labelers = sorted(project.labelers.judging().order_by("id"), key=lambda labeler: labeler.is_free)
     return ["people", *(labeler.name for labeler in labelers)]
 
 
@@ -108,5 +108,7 @@ def _legend(project: Project, stages: list[readings.board.Stage]) -> list[dict[s
 def _jobs(project: Project) -> list[dict[str, Any]]:
     """What runs or waits, then what ended last."""
     running = list(project.jobs.unfinished().order_by("id")[:20])  # type: ignore[attr-defined]
-    ended = project.jobs.exclude(state__in=(Job.State.WAITING, Job.State.RUNNING, Job.State.PAUSED)).order_by("-id")[:JOBS_SHOWN]
+    ended = project.jobs.exclude(state__in=(Job.State.WAITING, Job.State.RUNNING, Job.State.PAUSED)).order_by("-id")[
+        :JOBS_SHOWN
+    ]
     return [{"job": job, "result_url": jobs.result_url(job)} for job in [*running, *ended]]
