@@ -1,5 +1,9 @@
 """One client for every OpenAI-compatible chat endpoint: one call, what came back, and which failures can pass.
 
+Endpoints know different parameters. One that refuses a call because of a parameter is asked again without it, which
+costs nothing because refused calls are not billed; what was left out is remembered for the process and told with every
+answer, so that nobody takes a verdict without log-probabilities for one with them.
+
 The openai client's own retries and redirects are off: each attempt must be reserved and recorded by the caller,
 and a redirect could leave the endpoint that was checked. The environment's proxies are not asked either.
 """
@@ -9,13 +13,13 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from http.client import responses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from labelers.base import LabelerError, Usage
+from labelers.base import Failure, LabelerError, Usage
 from labelers.endpoint import pinned
 
 if TYPE_CHECKING:
@@ -25,9 +29,24 @@ if TYPE_CHECKING:
 Message = Mapping[str, str]
 # A server may ask for patience, but not for ever.
 LONGEST_WAIT = 120.0
+# Statuses by which an endpoint says that it has too much to do.
+BUSY = (429, 503, 529)
 # What an endpoint may say of its refusal: a word like invalid_api_key. All else is a stranger's text, or a page from
 # inside the operator's network, and would stand on a lead's page.
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{1,39}")
+# Parameters that a call can do without, with the words by which refusals name them. `max_tokens` is never left out,
+# because it bounds the price: it goes by its newer name where the endpoint asks for that.
+_OPTIONAL = {
+    "max_tokens": ("max_completion_tokens",),
+    "response_format": ("response_format", "json_schema"),
+    "structured_outputs": ("structured_outputs",),
+    "logprobs": ("logprobs",),
+    "temperature": ("temperature",),
+}
+_UNKNOWN = re.compile(r"support|unknown|unrecogni[sz]ed|unexpected|not (permitted|allowed|available)|extra|invalid")
+# (base_url, model) → what it refused.
+_refused_by: dict[tuple[str, str], frozenset[str]] = {}
+_THOUGHT = re.compile(r"\s*(?:<think>)?(.*?)</think>\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -47,6 +66,10 @@ class Completion:
     latency_ms: int
     # What the server calls the model that answered, with its fingerprint of the revision where it tells one.
     answered_by: str = ""
+    # What a reasoning model wrote before its answer.
+    reasoning: str = ""
+    # What was asked for and left out, because the endpoint refused it: "logprobs", "max_tokens" (sent by its new name).
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,31 +134,44 @@ class Chat:
         """Make one call. Raises LabelerError; the key never appears in its message."""
         import openai
 
-        options: dict[str, Any] = {
-            "messages": list(messages),
-            "max_tokens": max_tokens,
-            "temperature": temperature,
-        }
+        options: dict[str, Any] = {"max_tokens": max_tokens, "temperature": temperature, **(extra or {})}
         if top_logprobs:
             options |= {"logprobs": True, "top_logprobs": top_logprobs}
         started = time.monotonic()
+        place = (self.base_url, self.model)
+        refused = _refused_by.get(place, frozenset())
         try:
-            answer = self._client.chat.completions.create(model=self.model, extra_body=extra, **options)
+            while True:
+                try:
+                    answer = self._client.chat.completions.create(
+                        model=self.model, messages=cast(Any, messages), extra_body=_without(options, refused)
+                    )
+                    break
+                except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                    name = _named(error, options.keys() - refused)
+                    if name is None:
+                        raise
+                    refused |= {name}
         except openai.APITimeoutError:
-            raise LabelerError("no answer in time", permanent=False, may_have_cost=True) from None
+            raise LabelerError("no answer in time", permanent=False, may_have_cost=True, kind=Failure.TIMEOUT) from None
         except openai.APIConnectionError as error:
             reason = f"no connection: {error.__cause__ or error}"
-            raise LabelerError(self._clean(reason), permanent=False, may_have_cost=_was_sent(error)) from None
+            raise LabelerError(
+                self._clean(reason), permanent=False, may_have_cost=_was_sent(error), kind=Failure.CONNECTION
+            ) from None
         except openai.APIStatusError as error:
             raise self._refused(error) from None
         except (openai.APIError, ValueError) as error:
             raise self._garbage(error) from None
-        return self._completion(answer, int((time.monotonic() - started) * 1000))
+        # Learnt only once it helped: a refusal may name what it was not about.
+        _refused_by[place] = _refused_by.get(place, frozenset()) | refused
+        dropped = tuple(sorted(refused & options.keys()))
+        return self._completion(answer, int((time.monotonic() - started) * 1000), dropped)
 
-    def _completion(self, answer: Any, latency_ms: int) -> Completion:
+    def _completion(self, answer: Any, latency_ms: int, dropped: tuple[str, ...]) -> Completion:
         try:
             choice = answer.choices[0]
-            text = choice.message.content or ""
+            text, reasoning = _apart(choice.message)
             tokens = tuple(
                 Token(token.token, {rival.token: rival.logprob for rival in token.top_logprobs})
                 for token in (choice.logprobs.content or () if choice.logprobs else ())
@@ -143,13 +179,14 @@ class Chat:
             usage = Usage(int(answer.usage.prompt_tokens), int(answer.usage.completion_tokens))
             names = (getattr(answer, name, None) for name in ("model", "system_fingerprint"))
             told = " ".join(name for name in names if isinstance(name, str) and name.isprintable())[:200]
-            return Completion(str(text), tokens, usage, str(choice.finish_reason or ""), latency_ms, told)
+            finish_reason = str(choice.finish_reason or "")
+            return Completion(text, tokens, usage, finish_reason, latency_ms, told, reasoning, dropped)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise self._garbage(error) from None
 
     def _garbage(self, error: Exception) -> LabelerError:
         reason = f"the answer was not a chat completion ({type(error).__name__})"
-        return LabelerError(reason, permanent=False, may_have_cost=True)
+        return LabelerError(reason, permanent=False, may_have_cost=True, kind=Failure.GARBAGE)
 
     def _refused(self, error: openai.APIStatusError) -> LabelerError:
         code = error.status_code
@@ -158,10 +195,42 @@ class Chat:
             self._clean(_status(error)),
             permanent=not can_pass,
             retry_after=_retry_after(error.response.headers.get("retry-after")),
+            kind=Failure.BUSY if code in BUSY else Failure.SERVER if code >= 500 else Failure.REFUSED,
         )
 
     def _clean(self, text: str) -> str:
         return text.replace(self._secret, "[key]") if self._secret else text
+
+
+def _without(options: Mapping[str, Any], refused: frozenset[str]) -> dict[str, Any]:
+    """The options an endpoint knows."""
+    known = {name: value for name, value in options.items() if name not in refused}
+    if "max_tokens" in refused:
+        known["max_completion_tokens"] = options["max_tokens"]
+    if "logprobs" in refused:
+        known.pop("top_logprobs", None)
+    return known
+
+
+def _named(error: openai.APIStatusError, sent: Collection[str]) -> str | None:
+    """The optional parameter a refusal is about; None where it names none, or is no refusal of a parameter."""
+    said = str(error.body if error.body is not None else "").lower()[:4000]
+    if not _UNKNOWN.search(said):
+        return None
+    named = (name for name, words in _OPTIONAL.items() if name in sent and any(word in said for word in words))
+    return next(named, None)
+
+
+def _apart(message: Any) -> tuple[str, str]:
+    """What a model answered and what it thought before: fields of their own, or marks in the text."""
+    thoughts = (getattr(message, name, None) for name in ("reasoning_content", "reasoning"))
+    reasoning = next((each for each in thoughts if isinstance(each, str)), "")
+    text = str(message.content or "")
+    if not reasoning and (thought := _THOUGHT.match(text)):
+        return text[thought.end() :], thought[1].strip()
+    if not reasoning and text.lstrip().startswith("<think>"):
+        return "", text.strip().removeprefix("<think>").strip()
+    return text, reasoning
 
 
 def _status(error: openai.APIStatusError) -> str:

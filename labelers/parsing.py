@@ -1,0 +1,169 @@
+"""What a judge's answer says: one verdict, or ratings, and how likely its tokens made each of them.
+
+Strict on purpose. `"[[A]]" in text` calls an answer that names both sides a verdict for A; here two different verdicts
+are none, of equal ones the last counts, and a key that stands twice in a JSON object makes it unreadable.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from labelers.chat import Completion, Token
+
+A, B, TIE = "A", "B", "C"
+LETTERS = (A, B, TIE)
+
+_ALONE = re.compile(r"\W*(A|B|C|tie)\W*", re.IGNORECASE)
+_BRACKETED = re.compile(r"\[\[\s*(A|B|C|tie|A\s*=\s*B)\s*\]\]", re.IGNORECASE)
+_NAMED = re.compile(r"^\W*(?:final\s+)?verdict\W+(A|B|C|tie)\W*$", re.IGNORECASE | re.MULTILINE)
+_FIELD = re.compile(r'"verdict"\s*:\s*"\s*(A|B|C|tie)\s*"', re.IGNORECASE)
+_VERDICT_LINE = re.compile(r"^\W*(?:final\s+)?verdict\W.*\Z", re.IGNORECASE | re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"\s*```(?:json)?\s*(.*?)\s*```\s*", re.DOTALL)
+_AROUND = " \t\r\n[]()*\"'`.:,{}▁Ġ"
+
+
+def parse(text: str, letters: Sequence[str] = LETTERS) -> str | None:
+    """The one verdict of an answer: a letter alone, [[letter]], a line "Verdict: letter", or a JSON field."""
+    found = _find(text, letters)
+    return found[0] if found else None
+
+
+def chances(completion: Completion, letters: Sequence[str]) -> tuple[dict[str, float] | None, str]:
+    """P(A), P(B) and P(tie) of the answer in the order shown, and "logprobs" or "text"; None for what is no verdict.
+
+    By log-probabilities: of the token that says the verdict, the masses of all letters, normalised among them.
+    """
+    found = _find(completion.text, letters)
+    if found is None:
+        return None, "text"
+    said, place = found
+    token = _token_at(completion, place, lambda text: _letter(text) == said)
+    if token is not None:
+        mass = dict.fromkeys(LETTERS, 0.0)
+        for text, logprob in token.top.items():
+            letter = _letter(text)
+            if letter in letters:
+                mass[letter] += math.exp(logprob)
+        total = sum(mass.values())
+        if total > 0:
+            return {letter: share / total for letter, share in mass.items()}, "logprobs"
+    return {letter: float(letter == said) for letter in LETTERS}, "text"
+
+
+def critique(text: str) -> str:
+    """What stands before the verdict."""
+    whole = _object(text)
+    if whole is not None:
+        return str(whole.get("critique", ""))
+    return _VERDICT_LINE.sub("", text).strip()
+
+
+def ratings(
+    completion: Completion, levels: Mapping[str, Sequence[int]], sides: Sequence[str]
+) -> tuple[dict[str, dict[str, float]], str]:
+    """{"helpfulness": {"A": 3.2, "B": 1.0}, …} from a JSON object, or from {"helpfulness": 3} where `sides` is ("",).
+
+    `levels` are the values each attribute may have. With log-probabilities a rating is the expected value over the
+    tokens of its levels, because plain ratings tie a lot. Empty where anything is missing or no level.
+    """
+    whole = _object(completion.text)
+    if whole is None:
+        return {}, "text"
+    found: dict[str, dict[str, float]] = {}
+    methods = set()
+    for key, allowed in levels.items():
+        for side in sides:
+            value = _level(whole.get(key), side, allowed)
+            if value is None:
+                return {}, "text"
+            expected = _expected(completion, key, side, value, allowed)
+            methods.add("text" if expected is None else "logprobs")
+            found.setdefault(key, {})[side] = float(value) if expected is None else expected
+    return found, "text" if "text" in methods else "logprobs"
+
+
+def _find(text: str, letters: Sequence[str]) -> tuple[str, int] | None:
+    """The verdict and where in `text` its letter stands."""
+    whole, alone = _object(text), _ALONE.fullmatch(text)
+    if whole is not None:
+        # Exactly what the field says: a critique may quote marks of verdicts.
+        matches = [match for match in _FIELD.finditer(text) if str(whole.get("verdict", "")).strip() == match[1]]
+        matches = matches[-1:]
+    elif alone:
+        matches = [alone]
+    else:
+        matches = sorted([*_BRACKETED.finditer(text), *_NAMED.finditer(text)], key=lambda match: match.start(1))
+    if len({_verdict(match[1]) for match in matches}) != 1:
+        return None
+    verdict = _verdict(matches[-1][1])
+    return (verdict, matches[-1].start(1)) if verdict in letters else None
+
+
+def _verdict(word: str) -> str:
+    return word.upper() if len(word) == 1 else TIE
+
+
+def _letter(text: str) -> str:
+    """The letter a token stands for, "" for none."""
+    bare = text.strip(_AROUND)
+    return TIE if bare.lower() == "tie" else bare if bare in LETTERS else ""
+
+
+def _token_at(completion: Completion, place: int, fits: Callable[[str], bool]) -> Token | None:
+    """The token that wrote the character at `place` of the text, if it fits; else the last one that does.
+
+    Tokens of a thought may come first, and a server may have trimmed the text: then places do not match.
+    """
+    start = "".join(token.text for token in completion.tokens).rfind(completion.text)
+    if start >= 0 and completion.text:
+        left = start + place
+        for token in completion.tokens:
+            if left < len(token.text):
+                return token if fits(token.text) else None
+            left -= len(token.text)
+    return next((token for token in reversed(completion.tokens) if fits(token.text)), None)
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    """The JSON object that is all of `text`, fences aside; None for anything else, or when a key stands twice."""
+    fenced = _FENCE.fullmatch(text)
+    try:
+        whole = json.loads(fenced[1] if fenced else text, object_pairs_hook=_once)
+    except ValueError:
+        return None
+    return whole if isinstance(whole, dict) else None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key for key, _value in pairs}) < len(pairs):
+        raise ValueError("a key stands twice")
+    return dict(pairs)
+
+
+def _level(rated: Any, side: str, allowed: Sequence[int]) -> int | None:
+    value = rated.get(side) if side and isinstance(rated, dict) else rated
+    return value if isinstance(value, int) and not isinstance(value, bool) and value in allowed else None
+
+
+def _expected(completion: Completion, key: str, side: str, value: int, allowed: Sequence[int]) -> float | None:
+    """The mean of the levels by the chances of the token that wrote the rating; None without log-probabilities."""
+    inside = rf'\{{[^{{}}]*?"{side}"\s*:\s*' if side else ""
+    match = re.search(rf'"{re.escape(key)}"\s*:\s*{inside}(?=-?\d)', completion.text)
+    token = completion.tokens and match and _token_at(completion, match.end(), lambda text: _number(text) == value)
+    if not token:
+        return None
+    mass = {
+        number: math.exp(logprob)
+        for number, logprob in ((_number(text), logprob) for text, logprob in token.top.items())
+        if number in allowed
+    }
+    return sum(number * share for number, share in mass.items() if number is not None) / sum(mass.values())
+
+
+def _number(text: str) -> int | None:
+    bare = text.strip(_AROUND)
+    return int(bare) if re.fullmatch(r"-?[0-9]{1,3}", bare) else None
