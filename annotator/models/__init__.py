@@ -4,7 +4,7 @@ from annotator.models.exports import Export
 from annotator.models.guidelines import Guidelines
 from annotator.models.jobs import Job, JobCancelled, JobPaused
 from annotator.models.judgments import Assignment, Flag, Judgment, Outcome, Purpose
-from annotator.models.labelers import Labeler, LabelerCall, LabelerReport, LabelerVersion, Rater
+from annotator.models.labelers import BatchFile, Labeler, LabelerCall, LabelerReport, LabelerVersion, Rater
 from annotator.models.labels import Label, Recipe
 from annotator.models.ledger import Account, LedgerEntry, Reservation
 from annotator.models.people import User
@@ -18,6 +18,7 @@ __all__ = [
     "Account",
     "Assignment",
     "Attempt",
+    "BatchFile",
     "CachedScore",
     "Candidate",
     "Comment",

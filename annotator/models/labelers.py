@@ -154,6 +154,32 @@ class Rater(models.Model):
         return str(self.user) if self.user else f"{self.source}:{self.external_id or 'anonymous'}"
 
 
+class BatchFile(models.Model):
+    """Calls of a judge that go out as one file of a batch interface instead of one by one, and come back as another."""
+
+    class State(models.TextChoices):
+        PREPARING = "preparing", _("Being written")
+        OUT = "out", _("Out")
+        CLOSED = "closed", _("Closed")
+
+    labeler_version = models.ForeignKey(LabelerVersion, models.CASCADE, related_name="batch_files")
+    # The money of its calls; null for a labeler that costs nothing.
+    reservation = models.ForeignKey("Reservation", models.PROTECT, null=True, related_name="batch_files")
+    # What a call costs by this way, as a share of its usual price.
+    factor = models.DecimalField(max_digits=4, decimal_places=3)
+    # On what ("people", "everything"), how many comparisons at most, and what it may cost at most.
+    scope = models.CharField(max_length=20)
+    asked_for = models.PositiveIntegerField()
+    most = models.DecimalField(max_digits=14, decimal_places=6)
+    state = models.CharField(max_length=10, choices=State, default=State.PREPARING)
+    requested_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    closed_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"file {self.pk} of {self.labeler_version}"
+
+
 class LabelerCall(models.Model):
     """One call of a labeler that cost or could have cost something: the call ledger, failures included."""
 
@@ -175,6 +201,8 @@ class LabelerCall(models.Model):
     output_tokens = models.PositiveIntegerField(default=0)
     # Whose money it is; null for a labeler that costs nothing.
     reservation = models.ForeignKey("Reservation", models.PROTECT, null=True, related_name="calls")
+    # The file it went out with; null for a call that was made here. In flight it waits for what the lead brings back.
+    batch_file = models.ForeignKey(BatchFile, models.SET_NULL, null=True, related_name="calls")
     # While in flight (and when lost) the highest it can cost, which its reservation holds; then what it did cost.
     cost = models.DecimalField(max_digits=14, decimal_places=8, default=0)
     latency_ms = models.PositiveIntegerField(default=0)
