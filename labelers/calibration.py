@@ -85,7 +85,7 @@ class Judged:
 
 def judged(
     p_b: Any,
-    people: Any,
+    people: Any = None,
     *,
     lengths: Any,
     prompts: Any,
@@ -95,12 +95,15 @@ def judged(
     scores: Any = None,
     orders: Any = None,
 ) -> Judged:
-    """`Judged` from any sequences; `prompts` may be anything that can be sorted. Raises ValueError for other shapes."""
+    """`Judged` from any sequences; `prompts` may be anything that can be sorted. Raises ValueError for other shapes.
+
+    Without `people` it can be given a probability, and nothing can be learnt or measured.
+    """
     n = len(p_b)
     pairs = {"lengths": lengths, "scores": scores, "orders": orders}
     shaped = {name: None if column is None else _column(name, column, (n, 2)) for name, column in pairs.items()}
     assert shaped["lengths"] is not None
-    votes = _column("people", people, (n,))
+    votes = _column("people", np.full(n, 0.5) if people is None else people, (n,))
     if n and not (np.nanmin(votes) >= 0 and np.nanmax(votes) <= 1 and not np.isnan(votes).any()):
         raise ValueError("people holds shares of votes for B: numbers from 0 to 1, none missing.")
     return Judged(
@@ -282,7 +285,7 @@ def fit_logistic(columns: Floats, people: Floats, weight: Floats, around: Floats
         while (new := loss(beta - step)) > at + 1e-12 and np.abs(step).max() > 1e-12:
             step = step / 2
         beta, before, at = beta - step, at, new
-        if before - at < 1e-10:
+        if before - at < 1e-9:
             break
     return beta
 

@@ -49,8 +49,8 @@ The layout, "format": 1. Numbers are JSON numbers, never NaN: what cannot be tol
                                                           that above 0 is better in both
       "others": [{"label": "judge 3f2a", "tau": 0.6, "c": 0.8, "n": 900}],        CREAM's C = (tau + 1) / 2
       "ensemble": {"method": "weighted" | "equal" | "by_domain", "l2": 3.0 | null,
-                   "members": [{"label": "judge 3f2a", "weight": 0.8 | null, "n": 340, "alone": Value,
-                                "domains": ["chat"]}],                            alone: its calibrated accuracy
+                   "members": [{"label": "judge 3f2a", "weight": 0.8 | null, "share": 0.6 | null, "n": 340,
+                                "alone": Value, "domains": ["chat"]}],            alone: calibrated accuracy
                    "accuracy": Value, "equal": Value,                             out of fold; with equal weights
                    "best": Difference,                                            its accuracy minus the best member's
                    "curve": [{"n": 40, "accuracy": Value}]} | null,               null for what is no ensemble
