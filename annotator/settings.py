@@ -173,6 +173,7 @@ CELERY_IMPORTS = [
         "export",
         "ledger",
         "check",
+        "pairs",
     )
 ]
 

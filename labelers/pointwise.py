@@ -72,7 +72,7 @@ class Pointwise(ABC):
         """What made every score of this labeler."""
         return {}
 
-    def free(self) -> None:
+    def free(self) -> None:  # noqa: B027  # most keep nothing
         """Give back the memory of its models, if it keeps any; the next call reads them again."""
 
     def judge(self, pairs: Sequence[Pair]) -> list[Verdict]:
@@ -109,19 +109,23 @@ class Chosen:
 
 
 def pair_of(
-    case: Case, scored: Sequence[Scored], how: Literal["best_worst", "best_random"] = "best_worst", seed: int = 0
+    case: Case,
+    scored: Sequence[Scored],
+    how: Literal["best_worst", "best_random"] = "best_worst",
+    seed: int = 0,
+    tie: float = 0.0,
 ) -> Chosen | None:
     """The best response against the worst, or against one drawn among those that are worse than it.
 
-    None where there is nothing to choose: fewer than two scores, all equal, or no other text. The draw depends on
-    `seed` and the prompt.
+    None where there is nothing to choose: fewer than two scores, all equal (within `tie`), or no other text. The draw
+    depends on `seed` and the prompt.
     """
     known = [(each.value, place) for place, each in enumerate(scored) if each.value is not None]
     if len(known) < 2:
         return None
     # Of equal scores the first place, so that the same file gives the same pairs.
     top, best = max(known, key=lambda each: (each[0], -each[1]))
-    worse = [each for each in known if each[0] < top and case.responses[each[1]] != case.responses[best]]
+    worse = [each for each in known if top - each[0] > tie and case.responses[each[1]] != case.responses[best]]
     if not worse:
         return None
     if how == "best_worst":

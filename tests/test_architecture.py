@@ -31,6 +31,7 @@ KNOWS = {
     "standing": {"assign"},  # a comparison that comes to teach gives its places back
     "compare": {"ingest"},  # comparisons of responses written here come in as a file's do
     "handout": {"assign"},  # works for route: places for people
+    "pairs": {"ingest"},  # what it makes comes in as what is imported
 }
 
 

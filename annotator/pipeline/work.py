@@ -36,11 +36,13 @@ TASKS = {
     Job.Kind.EXPORT: "annotator.pipeline.export.run_exports",
     Job.Kind.GENERATE: "annotator.pipeline.generate.run_generates",
     Job.Kind.CHECK: "annotator.pipeline.check.run_checks",
+    Job.Kind.PAIRS: "annotator.pipeline.pairs.run_pairs",
 }
 # The queue of workers that may hold a model, and the tasks by which they ask for jobs that are meant for them.
 GPU = "gpu"
 GPU_TASKS = {
     Job.Kind.LABEL: "annotator.pipeline.label.run_model_labels",
+    Job.Kind.PAIRS: "annotator.pipeline.pairs.run_model_pairs",
 }
 
 

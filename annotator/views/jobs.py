@@ -26,6 +26,7 @@ RESULTS = {
     Job.Kind.RETRAIN: "plans",
     Job.Kind.ROUTE: "plans",
     Job.Kind.EXPORT: "exports",
+    Job.Kind.PAIRS: "comparisons",
 }
 
 

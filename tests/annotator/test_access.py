@@ -203,6 +203,7 @@ MATRIX: dict[str, Url] = {
     "import_upload": Url(own(), get={LEAD}, post={LEAD}),
     "import_preview": Url(own("upload"), get={LEAD}, post={LEAD}),
     "labelers": Url(own(), get=READERS),
+    "pairs": Url(own(), get={LEAD}, post={LEAD}),
     "labeler_add": Url(own(), get={LEAD}),
     "labeler_new": Url(lambda world: [*own()(world), "llm_judge"], get={LEAD}, post={LEAD}),
     "labeler_asked": Url(own("labeler.pk"), get=READERS),
