@@ -1,0 +1,1 @@
+"""A strong and a weak language model from scratch: texts and preferences, training, what a labeler of them is worth."""
