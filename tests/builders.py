@@ -89,6 +89,14 @@ def make_disclosure(project: Project, base_url: str, *parts: str) -> Disclosure:
     return disclosures.confirm(project, endpoint.place(base_url), parts or list(disclosures.PARTS), None)
 
 
+def make_generator(project: Project, base_url: str = "http://127.0.0.1:9/v1", **fields: Any) -> Labeler:
+    """Models that write responses; at its usual address nobody answers."""
+    labeler = Labeler.objects.create(project=project, name=f"writer{next(_number)}", kind=Labeler.GENERATOR, **fields)
+    parameters = {"base_url": base_url, "models": ["tiny"], "temperatures": [0.7], "max_tokens": 8}
+    LabelerVersion.objects.create(labeler=labeler, parameters=parameters, digest=f"{next(_number):064x}")
+    return labeler
+
+
 def make_judgment(comparison: Comparison, rater: Rater, level: int | None = None, **fields: Any) -> Judgment:
     """A person's `level` under the project's protocol, or a labeler's `p_b`."""
     protocol = comparison.project.protocol if rater.kind == "person" else None

@@ -34,6 +34,7 @@ from annotator.models import (
 from annotator.pipeline import aggregate
 from tests.builders import (
     make_comparison,
+    make_generator,
     make_judgment,
     make_labeler,
     make_member,
@@ -68,6 +69,7 @@ class World:
             self.users[role] = make_member(self.project, role)
         self.comparison = make_comparison(self.project, votes_wanted=1, places_open=1)
         self.labeler: Labeler = make_labeler(self.project).labeler_version.labeler
+        self.generator = make_generator(self.project)
         self.plan = make_plan(self.project, {self.comparison: None}, status="draft")
         self.job = Job.objects.create(project=self.project, kind="route")
         self.flag = Flag.objects.create(comparison=self.comparison, rater=make_person(self.project), reason="odd")
@@ -223,6 +225,13 @@ MATRIX: dict[str, Url] = {
     "suspect_raise": Url(own("comparison.pk"), post=REVIEWERS),
     "labeler_toggle": Url(own("labeler.pk"), post={LEAD}),
     "labeler_renew": Url(own("labeler.pk"), post={LEAD}),
+    "responses": Url(own(), get=READERS),
+    "responses_compare": Url(own(), post={LEAD}),
+    "prompt": Url(own("comparison.prompt_id"), get=READERS),
+    "generator_add": Url(own(), get={LEAD}, post={LEAD}),
+    "generator": Url(own("generator.pk"), get=READERS),
+    "generator_run": Url(own("generator.pk"), get={LEAD}, post={LEAD}),
+    **{f"generator_{act}": Url(own("generator.pk"), post={LEAD}) for act in ("disclosure", "prices", "toggle")},
     "exports": Url(own(), get=READERS, post={LEAD}),
     "export_download": Url(own("export.number"), get=READERS),
     "guidelines": Url(own(), get=MEMBERS),
