@@ -5,7 +5,7 @@ as TCP does: one more for every round of answers, half after a refusal, once for
 was noticed. A Retry-After holds back every call, because it speaks of the endpoint and not of the one that was told.
 
 The minute slides: in no 60 seconds are more calls begun than allowed, nor more tokens held for them. A call holds
-the most tokens it can use when it begins, and what it did use once that is known.
+the tokens it is expected to use when it begins, and what it did use once that is known.
 
 One `Limits` is for one run against one endpoint, and not safe to share between threads: its caller keeps the books in
 one thread. Several runs that ask the same endpoint each have their own; what they get wrong together the endpoint
@@ -107,6 +107,7 @@ class Begun:
     """A call that is under way: what its end is reported with."""
 
     at: float
+    place: Held
     tokens: Held
     was_full: bool
 
@@ -134,14 +135,20 @@ class Limits:
         return max(self.window.size - self.running, 0)
 
     def wait(self, tokens: int = 0) -> float:
-        """Seconds until a call of at most `tokens` may begin once there is a place; 0 for now."""
+        """Seconds until a call of so many `tokens` may begin once there is a place; 0 for now."""
         held_back = self._held_back_until - self._clock()
         return max(held_back, self._calls.wait(1), self._tokens.wait(tokens), 0.0)
 
     def begin(self, tokens: int = 0) -> Begun:
         self.running += 1
-        self._calls.take(1)
-        return Begun(self._clock(), self._tokens.take(tokens), self.running >= self.window.size)
+        was_full = self.running >= self.window.size
+        return Begun(self._clock(), self._calls.take(1), self._tokens.take(tokens), was_full)
+
+    def withdrawn(self, call: Begun) -> None:
+        """It was not made after all."""
+        self.running -= 1
+        self._calls.correct(call.place, 0)
+        self._tokens.correct(call.tokens, 0)
 
     def answered(self, call: Begun, tokens: int) -> None:
         """It came back and used so many tokens."""

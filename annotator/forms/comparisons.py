@@ -21,6 +21,12 @@ class ComparisonFilter(forms.Form):
         required=False,
         choices=[("", _("any")), ("disagree", _("people disagree")), ("waiting", _("waits for people"))],
     )
+    people = forms.ChoiceField(
+        label=_("People"),
+        required=False,
+        choices=[("", _("any")), ("yes", _("have judged it")), ("no", _("have not judged it"))],
+    )
+    not_judged_by = forms.TypedChoiceField(label=_("Not judged by"), required=False, coerce=int, empty_value=None)
     flagged = forms.BooleanField(label=_("flagged"), required=False)
     control = forms.BooleanField(label=_("random control"), required=False)
     # The plan whose routes are meant, by number; the approved one when empty.
@@ -29,10 +35,12 @@ class ComparisonFilter(forms.Form):
     rater = forms.IntegerField(required=False, min_value=1, widget=forms.HiddenInput)
     after = forms.IntegerField(required=False, min_value=0, widget=forms.HiddenInput)
 
-    def __init__(self, data: object, sources: Sequence[str]) -> None:
+    def __init__(self, data: object, sources: Sequence[str], labelers: Sequence[tuple[int, str]] = ()) -> None:
+        """`labelers`: (id, name) of those that may be asked for."""
         super().__init__(data)  # type: ignore[arg-type]
         words = {"people": _("people")}
         self.fields["source"].choices = [  # type: ignore[attr-defined]
             ("", _("any")),
             *((name, words.get(name, name)) for name in sources),
         ]
+        self.fields["not_judged_by"].choices = [("", _("any")), *labelers]  # type: ignore[attr-defined]

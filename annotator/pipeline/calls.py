@@ -1,19 +1,24 @@
 """Asking a labeler whose calls are worth money: each call is reserved, written, made, recorded, in this order.
 
 A row is written before its call, so a crash leaves it in flight and visible; the next run counts it as paid and asks
-again. An answer that was stored is never asked for again, not even when only some steps of a comparison were answered.
+again. An answer that was stored is never asked for again, not even when some of a comparison's other steps failed.
 Network calls happen in threads, all of the database's work in the thread of the run.
 """
 
 from __future__ import annotations
 
 import contextlib
+import heapq
+import itertools
+import json
+import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 from django.db.models import QuerySet
 from django.utils.timezone import now
@@ -22,50 +27,97 @@ from django.utils.translation import gettext as _
 from annotator.models import Comparison, Job, Labeler, LabelerCall, LabelerVersion, Prompt, Reservation
 from annotator.pipeline import ledger
 from annotator.pipeline.work import StepRefused
-from labelers.base import Answer, Asking, Calling, LabelerError, Usage, Verdict
+from labelers.base import Answer, Asking, Calling, Failure, LabelerError, Usage
+from labelers.limits import Begun, Limits
 
 Status = LabelerCall.Status
-# By comparison and step; None for a step that earlier answers made needless.
-Answers = dict[tuple[int, str], Answer | None]
+# What is asked about: a comparison is judged, a prompt is answered.
+Subject = Comparison | Prompt
+# By step; None for a step that earlier answers made needless.
+Answers = dict[str, Answer | None]
+# What is done with subjects all of whose steps are answered, some at a time.
+Take = Callable[[Sequence[tuple[Any, dict[str, Answer]]]], None]
 # So many calls in a row that cannot pass: the endpoint, key or model is wrong, not the comparison.
 HOPELESS = 5
+# A refusal for lack of room says nothing against the call: four count as one failure.
+BUSY_SHARE = 0.25
 # Seconds between two looks at the clock while nothing happens.
 PATIENCE = 2.0
+# Subjects read and looked up at once; more are read when fewer than that are open.
+CHUNK = 100
+# Characters of a failure that are kept as its example.
+EXAMPLE = 300
+# Bytes of text that are taken for a token until the endpoint has told what it counts.
+BYTES_A_TOKEN = 4
 
 
 @dataclass
+class Failures:
+    """Calls that did not give what they were made for, by kind: how many, and the latest of each in words.
+
+    A few numbers, however many calls fail. `given_up` counts what was not asked again.
+    """
+
+    calls: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)
+    given_up: int = 0
+    last: str = ""
+
+    def add(self, kind: str, words: str) -> None:
+        self.calls[kind] = self.calls.get(kind, 0) + 1
+        self.examples[kind] = words[:EXAMPLE]
+
+    def give_up(self, words: str) -> None:
+        self.given_up += 1
+        self.last = words[:EXAMPLE]
+
+
+@dataclass(eq=False)
+class Open:
+    """A subject that is being asked about."""
+
+    subject: Subject
+    answers: Answers
+    asked: set[str] = field(default_factory=set)
+    failed: bool = False
+
+    def given(self, steps: Iterable[str]) -> dict[str, Answer]:
+        """The answers of those of `steps` that were needed."""
+        found = {step: self.answers.get(step) for step in steps}
+        return {step: answer for step, answer in found.items() if answer is not None}
+
+
+@dataclass(eq=False)
 class Wanted:
-    """One step of one comparison, or prompt, that has to be asked."""
+    """One step of one subject that has to be asked."""
 
-    comparison: Comparison | Prompt
+    about: Open
     step: str
-    failures: int = 0
-    not_before: float = 0.0
+    failures: float = 0
 
 
-@dataclass
-class Asked:
-    """What became of a batch: verdicts by comparison id, failures in words, and why it stopped early, if it did."""
-
-    verdicts: dict[int, Verdict] = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)
-    stopped: StepRefused | None = None
+@dataclass(eq=False)
+class Running:
+    wanted: Wanted
+    call: LabelerCall
+    begun: Begun
 
 
 class Asker:
-    """Asks `labeler` about batches of comparisons, `labeler.concurrency` calls at once, with `reservation`'s money.
+    """Asks `labeler` about subjects, as many calls at once as its endpoint bears, with `reservation`'s money.
 
-    A generator, which gives no verdicts, is asked about prompts in the same way.
     `reservation` is None for a labeler that costs nothing. `beat` is called every second or two and may raise to
-    stop: calls in flight are then still waited for and recorded, because they are paid.
+    stop: calls in flight are then still waited for and recorded, because they are paid. However many subjects there
+    are, a few hundred are held at a time.
     """
 
     def __init__(
         self,
-        labeler: Asking | Calling,
+        labeler: Calling,
         version: LabelerVersion,
         reservation: Reservation | None,
         beat: Callable[[], None] = lambda: None,
+        failures: Failures | None = None,
     ) -> None:
         self.labeler = labeler
         # The column of a call that says what it was about.
@@ -73,97 +125,148 @@ class Asker:
         self.version = version
         self.reservation = reservation
         self.beat = beat
-        self.in_vain = 0
+        self.failures = failures if failures is not None else Failures()
+        given = version.parameters
+        self.limits = Limits(labeler.concurrency, given.get("calls_per_minute"), given.get("tokens_per_minute"))
+        self.stopped: StepRefused | None = None
+        self._in_vain = 0
+        self._is_open = 0
+        self._ready: deque[Wanted] = deque()
+        # (when it is due, a number that settles ties, what)
+        self._later: list[tuple[float, int, Wanted]] = []
+        self._number = itertools.count()
+        self._running: dict[Future[Answer], Running] = {}
+        self._finished: list[tuple[Subject, dict[str, Answer]]] = []
+        # Mean tokens of a call, once one is known.
+        self._tokens: float | None = None
 
-    def ask(self, comparisons: Sequence[Comparison | Prompt]) -> Asked:
-        """Ask what is not answered yet; gives the verdicts of all that are now."""
-        answers: Answers = dict(self._stored(comparisons))
-        waiting = deque(
-            Wanted(comparison, step)
-            for comparison in comparisons
-            for step in self.labeler.steps(comparison)
-            if (comparison.pk, step) not in answers
-        )
-        asked = Asked()
-        running: dict[Future[Answer], tuple[Wanted, LabelerCall]] = {}
+    def ask(self, subjects: Iterable[Subject], take: Take = lambda finished: None) -> None:
+        """Ask what is not answered yet, and give `take` each subject with its answers once it has all it needs.
+
+        Raises StepRefused when the money is used up or the endpoint is of no use.
+        """
+        more = iter(subjects)
         with ThreadPoolExecutor(max(self.labeler.concurrency, 1)) as threads:
             try:
-                while waiting or running:
-                    self._start(waiting, running, threads, answers, asked)
-                    self._collect(waiting, running, answers, asked)
+                while not self.stopped and (self._read(more) or self._running):
+                    self._start(threads)
+                    self._collect()
+                    self._hand_over(take)
                     self.beat()
             finally:
-                while running:
-                    self._collect(deque(), running, answers, asked)
-        if not isinstance(self.labeler, Asking):
-            return asked
-        for comparison in comparisons:
-            steps = self.labeler.steps(comparison)
-            if all((comparison.pk, step) in answers for step in steps):
-                asked.verdicts[comparison.pk] = self.labeler.verdict(_given(comparison, steps, answers))
-        return asked
+                while self._running:
+                    self._collect()
+                self._hand_over(take)
+        if self.stopped:
+            raise self.stopped
 
-    def _stored(self, comparisons: Sequence[Comparison | Prompt]) -> dict[tuple[int, str], Answer]:
+    # What there is to ask
+
+    def _read(self, more: Iterator[Subject]) -> bool:
+        """Open more subjects when few are; whether there is anything left to ask."""
+        while self._is_open < CHUNK and (chunk := list(itertools.islice(more, CHUNK))):
+            stored, out = self._stored(chunk), self._out(chunk)
+            for subject in chunk:
+                if subject.pk not in out:
+                    self._is_open += 1
+                    self._advance(Open(subject, stored.get(subject.pk, {})))
+        return bool(self._ready or self._later)
+
+    def _out(self, subjects: Sequence[Subject]) -> set[int]:
+        """Those that are asked about in a file of a batch interface, whose answers will come back with it."""
+        away = LabelerCall.objects.filter(
+            labeler_version=self.version, status=Status.IN_FLIGHT, batch_file__isnull=False
+        )
+        return set(away.filter(**{f"{self.about}__in": subjects}).values_list(f"{self.about}_id", flat=True))
+
+    def _stored(self, subjects: Sequence[Subject]) -> dict[int, Answers]:
         own = LabelerCall.objects.filter(labeler_version=self.version, status__in=(Status.OK, Status.UNPARSED))
-        calls = own.filter(**{f"{self.about}__in": comparisons})
-        return {
-            (getattr(call, f"{self.about}_id"), call.step): Answer(
+        found: dict[int, Answers] = {}
+        for call in own.filter(**{f"{self.about}__in": subjects}).order_by("id"):
+            found.setdefault(getattr(call, f"{self.about}_id"), {})[call.step] = Answer(
                 **call.answer,
                 usage=Usage(call.input_tokens, call.output_tokens),
                 cost=call.cost,
                 latency_ms=call.latency_ms,
             )
-            for call in calls.order_by("id")
-        }
+        return found
 
-    def _start(
-        self,
-        waiting: deque[Wanted],
-        running: dict[Future[Answer], tuple[Wanted, LabelerCall]],
-        threads: ThreadPoolExecutor,
-        answers: Answers,
-        asked: Asked,
-    ) -> None:
-        """Fill the free places with calls that are due and whose highest price is held."""
-        if asked.stopped:
-            waiting.clear()
-            return
-        clock = time.monotonic()
-        due = [wanted for wanted in self._ready(waiting, answers) if wanted.not_before <= clock]
-        due = due[: self.labeler.concurrency - len(running)]
-        if not due:
-            return
-        held = self._hold([self._call(wanted) for wanted in due])
-        for wanted, call in zip(due, held, strict=False):
-            waiting.remove(wanted)
-            earlier = self._earlier(wanted, answers)
-            running[threads.submit(self.labeler.ask, wanted.comparison, wanted.step, earlier)] = (wanted, call)
-        if not held and not running:
-            asked.stopped = self._out_of_money(due[0])
-
-    def _ready(self, waiting: deque[Wanted], answers: Answers) -> list[Wanted]:
-        """Those whose needs are answered; the ones among them with nothing left to ask are settled on the way."""
-        ready = []
-        for wanted in list(waiting):
-            comparison, step = wanted.comparison, wanted.step
-            if not all((comparison.pk, need) in answers for need in self.labeler.needs(comparison, step)):
+    def _advance(self, about: Open) -> None:
+        """Queue the steps that can be asked now; a step follows those it needs, so one pass finds them all."""
+        labeler, subject = self.labeler, about.subject
+        steps = labeler.steps(subject)
+        for step in steps:
+            needs = labeler.needs(subject, step)
+            if step in about.answers or step in about.asked or not all(need in about.answers for need in needs):
                 continue
-            if self.labeler.is_needed(comparison, step, self._earlier(wanted, answers)):
-                ready.append(wanted)
+            if labeler.is_needed(subject, step, about.given(needs)):
+                about.asked.add(step)
+                self._ready.append(Wanted(about, step))
             else:
-                waiting.remove(wanted)
-                answers[comparison.pk, step] = None
-        return ready
+                about.answers[step] = None
+        if not about.failed and all(step in about.answers for step in steps):
+            self._is_open -= 1
+            self._finished.append((subject, about.given(steps)))
 
-    def _earlier(self, wanted: Wanted, answers: Answers) -> dict[str, Answer]:
-        return _given(wanted.comparison, self.labeler.needs(wanted.comparison, wanted.step), answers)
+    def _hand_over(self, take: Take) -> None:
+        if self._finished:
+            finished, self._finished = self._finished, []
+            take(finished)
+
+    # Calls
+
+    def _start(self, threads: ThreadPoolExecutor) -> None:
+        """Fill the free places with calls that are due and whose highest price is held."""
+        begun = self._begin()
+        if not begun:
+            return
+        held = self._hold([self._call(wanted) for wanted, _begun in begun])
+        for (wanted, mark), call in zip(begun, held, strict=False):
+            about = wanted.about
+            earlier = about.given(self.labeler.needs(about.subject, wanted.step))
+            future = threads.submit(self.labeler.ask, about.subject, wanted.step, earlier)
+            self._running[future] = Running(wanted, call, mark)
+        for wanted, mark in reversed(begun[len(held) :]):
+            self.limits.withdrawn(mark)
+            self._ready.appendleft(wanted)
+        if not held and not self._running:
+            self.stopped = self._out_of_money(begun[0][0])
+
+    def _begin(self) -> list[tuple[Wanted, Begun]]:
+        """What the endpoint's limits let begin now."""
+        clock = time.monotonic()
+        while self._later and self._later[0][0] <= clock:
+            self._ready.append(heapq.heappop(self._later)[2])
+        begun = []
+        while self._ready and self.limits.places:
+            wanted = self._ready.popleft()
+            if wanted.about.failed:
+                continue
+            tokens = self._expected(wanted)
+            if self.limits.wait(tokens):
+                self._ready.appendleft(wanted)
+                break
+            begun.append((wanted, self.limits.begin(tokens)))
+        return begun
+
+    def _expected(self, wanted: Wanted) -> int:
+        """Tokens that the call will use: what calls have used on average, at first a guess from the texts."""
+        if self._tokens is not None:
+            return int(self._tokens)
+        subject = wanted.about.subject
+        prompt = subject if isinstance(subject, Prompt) else subject.prompt
+        texts = [json.dumps(prompt.turns, ensure_ascii=False)]
+        if isinstance(subject, Comparison):
+            texts += [subject.response_a.text, subject.response_b.text]
+        return sum(len(text.encode("utf-8", "surrogatepass")) for text in texts) // BYTES_A_TOKEN
 
     def _call(self, wanted: Wanted) -> LabelerCall:
+        subject, step = wanted.about.subject, wanted.step
         return LabelerCall(
             labeler_version=self.version,
-            step=wanted.step,
-            **{self.about: wanted.comparison},
-            cost=self.labeler.highest_price(wanted.comparison, wanted.step) if self.reservation else Decimal(0),
+            step=step,
+            cost=self.labeler.highest_price(subject, step) if self.reservation else Decimal(0),
+            **{self.about: subject},
         )
 
     def _hold(self, calls: list[LabelerCall]) -> list[LabelerCall]:
@@ -174,7 +277,7 @@ class Asker:
         )
 
     def _out_of_money(self, wanted: Wanted) -> StepRefused:
-        price = self.labeler.highest_price(wanted.comparison, wanted.step)
+        price = self.labeler.highest_price(wanted.about.subject, wanted.step)
         words = _(
             "The money set aside for %(name)s is used up: the next call can cost up to %(price)s %(currency)s. "
             "Raise the budget, or make a new plan for what is left."
@@ -184,57 +287,77 @@ class Asker:
             words % {"name": self.version.labeler.name, "price": f"{price:.6f}", "currency": project.currency}
         )
 
-    def _collect(
-        self,
-        waiting: deque[Wanted],
-        running: dict[Future[Answer], tuple[Wanted, LabelerCall]],
-        answers: Answers,
-        asked: Asked,
-    ) -> None:
+    # What came back
+
+    def _collect(self) -> None:
         """Wait for some calls and record them; without any, sleep until one is due or it is time to beat."""
-        if not running:
-            ready = self._ready(waiting, answers)
-            soonest = min((wanted.not_before for wanted in ready), default=0.0) - time.monotonic()
-            time.sleep(min(max(soonest, 0.0), PATIENCE))
+        patience = min(self._next_start(), PATIENCE)
+        if not self._running:
+            time.sleep(patience)
             return
-        for future in wait(running, PATIENCE, FIRST_COMPLETED).done:
-            wanted, call = running.pop(future)
+        for future in wait(self._running, patience, FIRST_COMPLETED).done:
+            running = self._running.pop(future)
             try:
                 answer = future.result()
             except LabelerError as error:
-                self._record_failure(call, error)
-                self._again_or_not(wanted, error, waiting, asked)
+                self._failed(running, error)
             except Exception as error:  # a fault of ours must not lose what the other calls cost
-                self._record_failure(call, LabelerError(repr(error), permanent=True, may_have_cost=True))
-                asked.stopped = StepRefused(f"{type(error).__name__}: {error}")
+                self._failed(running, LabelerError(repr(error), permanent=True, may_have_cost=True))
+                self.stopped = StepRefused(f"{type(error).__name__}: {error}")
             else:
-                self.in_vain = 0
-                answers[wanted.comparison.pk, wanted.step] = answer
-                asked.stopped = self._record_answer(call, answer) or asked.stopped
+                self._answered(running, answer)
 
-    def _again_or_not(self, wanted: Wanted, error: LabelerError, waiting: deque[Wanted], asked: Asked) -> None:
-        wanted.failures += 1
-        delay = self.labeler.delay(error, wanted.failures)
-        if delay is not None:
-            wanted.not_before = time.monotonic() + delay
-            waiting.append(wanted)
-            return
-        asked.failures.append(str(error))
-        self._drop_dependents(wanted, waiting)
-        self.in_vain += 1
-        if self.in_vain >= HOPELESS:
+    def _next_start(self) -> float:
+        """Seconds until a call could begin, as far as that is known; no place is free before a call has ended."""
+        if not self.limits.places:
+            return PATIENCE
+        if self._ready:
+            return max(self.limits.wait(self._expected(self._ready[0])), 0.0)
+        return max(self._later[0][0] - time.monotonic(), 0.0) if self._later else PATIENCE
+
+    def _answered(self, running: Running, answer: Answer) -> None:
+        wanted, used = running.wanted, answer.usage.input_tokens + answer.usage.output_tokens
+        self._in_vain = 0
+        self._tokens = used if self._tokens is None else 0.95 * self._tokens + 0.05 * used
+        self.limits.answered(running.begun, used)
+        self.stopped = self._record_answer(running.call, answer) or self.stopped
+        if not answer.is_understood:
+            kind = Failure.TRUNCATED if answer.finish_reason == "length" else Failure.UNPARSED
+            self.failures.add(kind, answer.text)
+        wanted.about.answers[wanted.step] = answer
+        if not wanted.about.failed:
+            self._advance(wanted.about)
+
+    def _failed(self, running: Running, error: LabelerError) -> None:
+        wanted = running.wanted
+        self.failures.add(error.kind, str(error))
+        if error.kind == Failure.BUSY:
+            self.limits.refused(running.begun, error.retry_after)
+        else:
+            self.limits.failed(running.begun)
+        self._record_failure(running.call, error)
+        wanted.failures += BUSY_SHARE if error.kind == Failure.BUSY else 1
+        delay = self.labeler.delay(error, math.ceil(wanted.failures))
+        if delay is None or wanted.about.failed:
+            self._give_up(wanted, error)
+        else:
+            due = time.monotonic() + delay
+            heapq.heappush(self._later, (due, next(self._number), wanted))
+
+    def _give_up(self, wanted: Wanted, error: LabelerError) -> None:
+        """Without this answer there is no verdict, so what else the subject wants is not bought either."""
+        self.failures.give_up(str(error))
+        if not wanted.about.failed:
+            wanted.about.failed = True
+            self._is_open -= 1
+            self._later = [entry for entry in self._later if not entry[2].about.failed]
+            heapq.heapify(self._later)
+        self._in_vain += 1
+        if self._in_vain >= HOPELESS:
             words = _(
                 "%(number)s calls in a row failed for good, the last with: %(error)s. Run it again once that is mended."
             )
-            asked.stopped = StepRefused(words % {"number": self.in_vain, "error": error})
-
-    def _drop_dependents(self, failed: Wanted, waiting: deque[Wanted]) -> None:
-        """What needs an answer that will not come is not asked."""
-        lost = {failed.step}
-        for wanted in [each for each in waiting if each.comparison is failed.comparison]:
-            if lost.intersection(self.labeler.needs(wanted.comparison, wanted.step)):
-                lost.add(wanted.step)
-                waiting.remove(wanted)
+            self.stopped = StepRefused(words % {"number": self._in_vain, "error": error})
 
     def _record_answer(self, call: LabelerCall, answer: Answer) -> StepRefused | None:
         call.status = Status.OK if answer.is_understood else Status.UNPARSED
@@ -267,18 +390,13 @@ class Asker:
         return None
 
 
-def _given(comparison: Comparison | Prompt, steps: Sequence[str], answers: Answers) -> dict[str, Answer]:
-    """The answers of those of `steps` that were asked."""
-    found = {step: answers.get((comparison.pk, step)) for step in steps}
-    return {step: answer for step, answer in found.items() if answer is not None}
-
-
 def count_lost(labeler: Labeler) -> int:
     """Calls of any version that earlier runs left in flight when they died: counted as paid, at their most.
 
-    Of a labeler one job runs at a time, so a call that is in flight when a run begins has nobody who waits for it.
+    Of a labeler one job runs at a time, so a call that is in flight when a run begins has nobody who waits for it. Not
+    so those of a batch file: a lead brings back what became of them.
     """
-    return count_as_paid(LabelerCall.objects.filter(labeler_version__labeler=labeler))
+    return count_as_paid(LabelerCall.objects.filter(labeler_version__labeler=labeler, batch_file=None))
 
 
 def count_as_paid(calls: QuerySet[LabelerCall]) -> int:

@@ -1,24 +1,29 @@
 """Label: AI labelers judge. Free ones everything; one with a price what a plan, or a lead's own order, gave it.
 
-A job's parameters: {"labeler": id, "plan": id | None, "scope": "" | "trial" | "people" | "everything",
-"comparisons": [ids] for a trial, "reserve": the most the run may cost when no plan reserved for it}.
+A job's parameters: {"labeler": id, "plan": id | None, "scope": "" | "trial" | "people" | "filter" | "everything",
+"comparisons": [ids] for a trial, "filter": {…} (`scope.of_filter`), "failed": only those asked in vain before,
+"reserve": the most the run may cost when no plan reserved for it}. Its result: {"run": `Tally.stored()`}.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
-from itertools import islice
+from functools import partial
+from typing import Any
 
 from celery import shared_task
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from annotator.models import (
+    BatchFile,
     Comparison,
     Job,
     JobCancelled,
@@ -27,39 +32,69 @@ from annotator.models import (
     LabelerVersion,
     Outcome,
     Project,
-    Rater,
     Reservation,
     User,
 )
-from annotator.pipeline import calls, heat_maps, ledger, models, proxy, versions, work
+from annotator.pipeline import (
+    batches,
+    calls,
+    check,
+    combine,
+    disclosures,
+    heat_maps,
+    ledger,
+    models,
+    probes,
+    proxy,
+    scope,
+    versions,
+    work,
+)
 from labelers import base
 from labelers.pointwise import Pointwise
 
 BATCH = 200
 # Seconds between two beats of a run.
 BEAT = 1.0
-TRIAL = 5
-# An estimate reads at most this many comparisons and scales.
-SAMPLE = 300
+# The rate of a run is that of its last minutes: so many marks, so many seconds apart.
+MARKS, BETWEEN_MARKS = 13, 10.0
 
 
 @dataclass
 class Tally:
-    """What a run has done so far."""
+    """What a run has done so far, in numbers that do not grow with it."""
 
     judged: int = 0
     unparsed: int = 0
-    failures: list[str] = field(default_factory=list)
+    failures: calls.Failures = field(default_factory=calls.Failures)
     lost: int = 0
+    # (Unix time, comparisons done) of the last minutes.
+    marks: list[tuple[float, int]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, job: Job | None, version: LabelerVersion) -> Tally:
+        """What earlier attempts of the job had done: counted where it is stored, else as they told it last."""
+        told = job.result.get("run") if job else None
+        if job is None or told is None:
+            return cls()
+        since = Judgment.objects.filter(rater__labeler_version=version, created_at__gte=job.created_at)
+        return cls(since.count(), told["unparsed"], calls.Failures(**told["failures"]), told["lost"])
+
+    def stored(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def mark(self, done: int) -> None:
+        clock = time.time()
+        if not self.marks or clock - self.marks[-1][0] >= BETWEEN_MARKS:
+            self.marks = [*self.marks, (clock, done)][-MARKS:]
 
     def words(self) -> str:
         parts = [ngettext("%(n)s comparison judged", "%(n)s comparisons judged", self.judged) % {"n": self.judged}]
         if self.unparsed:
             parts.append(_("%(n)s answers not understood") % {"n": self.unparsed})
-        if self.failures:
-            parts.append(
-                _("%(n)s calls failed, the last with: %(why)s") % {"n": len(self.failures), "why": self.failures[-1]}
-            )
+        if self.failures.given_up:
+            given_up = {"n": self.failures.given_up, "why": self.failures.last}
+            parts.append(_("%(n)s calls failed, the last with: %(why)s") % given_up)
         if self.lost:
             parts.append(_("%(n)s calls of an earlier run were lost and are counted as paid") % {"n": self.lost})
         return "; ".join(parts)
@@ -92,12 +127,15 @@ def request_run(
     plan_id: int | None = None,
     scope: str = "",
     comparisons: Sequence[int] = (),
+    filter: Mapping[str, Any] | None = None,
+    failed: bool = False,
     reserve: Decimal | None = None,
     by: User | None = None,
     version: LabelerVersion | None = None,
 ) -> Job:
     """One job of this labeler, plan and scope; while it waits asking again gives the same.
 
+    `filter`: the fields of `scope.of_filter`, for the scope "filter". `failed`: of these only what was asked in vain.
     `version`: a candidate that is to judge instead of the version in use (`versions.edit`).
 
     To a person who asks (`by`) one that runs counts too; without one it may be about comparisons that are new since.
@@ -106,18 +144,34 @@ def request_run(
     job = make(
         labeler.project,
         Job.Kind.LABEL,
-        key=f"{labeler.pk}:{plan_id or scope}" + (f":{version.pk}" if version else ""),
+        key=_key(labeler, plan_id or scope, filter, failed, version),
         by=by,
         queue=models.queue(labeler.kind),
         labeler=labeler.pk,
         plan=plan_id,
         scope=scope,
         comparisons=list(comparisons),
+        filter=dict(filter or {}),
+        failed=failed,
         reserve=str(reserve) if reserve is not None else None,
         version=version.pk if version else None,
     )
-    transaction.on_commit(lambda: work.nudge(work.task(Job.Kind.LABEL, job.queue)))
+    nudge(job)
     return job
+
+
+def _key(
+    labeler: Labeler, what: object, asked: Mapping[str, Any] | None, failed: bool, version: LabelerVersion | None
+) -> str:
+    """What makes two runs the same."""
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12] if asked else ""
+    parts = [labeler.pk, what, digest, "failed" if failed else "", version.pk if version else ""]
+    return ":".join(str(part) for part in parts).rstrip(":")
+
+
+def nudge(job: Job) -> None:
+    """Tell a worker of the job once it is stored."""
+    transaction.on_commit(lambda: work.nudge(work.task(job.kind, job.queue)))
 
 
 def set_enabled(labeler: Labeler, enabled: bool) -> None:
@@ -128,28 +182,50 @@ def set_enabled(labeler: Labeler, enabled: bool) -> None:
             job.cancel()
 
 
-def label_job(job: Job) -> str:
+def label_job(job: Job) -> work.Done:
     """Run one LABEL job; gives its closing message. A run that stops for money or a broken endpoint is refused."""
     labeler = job.project.labelers.select_related("project").filter(pk=job.parameters["labeler"]).first()
     if labeler is None or not labeler.enabled:
         raise work.StepRefused(_("The labeler was removed or disabled before its run began."))
+    if number := job.parameters.get("batch_file"):
+        return _file_job(job, BatchFile.objects.select_related("labeler_version__labeler__project").get(pk=number))
     reservation = _reservation(job, labeler)
-    comparison_ids = list(_scope(job, labeler))
-    tally = Tally()
+    version = version_of(labeler, job)
+    tally = Tally.of(job, version)
     try:
-        _run(labeler, comparison_ids, tally, job=job, reservation=reservation)
+        _run(labeler, version, scope.of_job(job, labeler, version), tally, job=job, reservation=reservation)
     except JobCancelled:
         job.refresh_from_db()
+        # A paused run keeps its money.
         if reservation and job.cancel_requested:
             _close_unless_plans(reservation)
         raise
     except work.StepRefused as refusal:
         if reservation:
             _close_unless_plans(reservation)
-        raise work.StepRefused(f"{refusal} ({tally.words()})", **refusal.result) from None
-    if reservation and not (reservation.plan_id and tally.failures):
+        result = {**refusal.result, "run": tally.stored()}
+        raise work.StepRefused(f"{refusal} ({tally.words()})", **result) from None
+    if reservation and not (reservation.plan_id and tally.failures.given_up):
         ledger.close(reservation)
-    return tally.words()
+    if job.parameters.get("version") or job.parameters.get("scope") in (probes.SCOPE, "people"):
+        check.request(labeler)  # somebody waits to see how good it is
+    for ensemble in combine.with_member(labeler):
+        request_run(ensemble)
+    return work.Done(tally.words(), {"run": tally.stored()})
+
+
+def _file_job(job: Job, file: BatchFile) -> work.Done:
+    """Write a batch file, or take in what came back of one."""
+    results = job.parameters.get("results")
+    if not results:
+        return work.Done(batches.fill(file, job.beat))
+    version, tally = file.labeler_version, Tally()
+    about = Comparison.objects.filter(calls__batch_file=file).distinct()
+    progress = _Progress(None, tally, about, version)
+    judge = versions.unconnected(version)
+    for answered in batches.take_in(file, results, job.beat, tally.failures):
+        progress.store(_said(judge, answered), file.reservation)
+    return work.Done(tally.words(), {"run": tally.stored()})
 
 
 def run_labeler(
@@ -165,95 +241,139 @@ def run_labeler(
     answered and paid is not asked again. Raises StepRefused when the money is used up or the endpoint is of no use.
     """
     tally = Tally()
-    _run(labeler, comparison_ids, tally, job=job, reservation=reservation)
+    comparisons = Comparison.objects.filter(project=labeler.project, pk__in=list(comparison_ids))
+    _run(labeler, version_of(labeler, job), comparisons, tally, job=job, reservation=reservation)
     return tally.judged
 
 
+def version_of(labeler: Labeler, job: Job | None = None) -> LabelerVersion:
+    """The version in use, or the one that the job names; what learns from people learns anew where that is due."""
+    named = job.parameters.get("version") if job else None
+    if labeler.kind == versions.PROXY:
+        return proxy.current_version(labeler)
+    if labeler.kind == versions.ENSEMBLE:
+        return combine.version_of(labeler, named)
+    return versions.asked_for(labeler, named)
+
+
 def _run(
-    labeler: Labeler, comparison_ids: Iterable[int], tally: Tally, *, job: Job | None, reservation: Reservation | None
+    labeler: Labeler,
+    version: LabelerVersion,
+    comparisons: QuerySet[Comparison],
+    tally: Tally,
+    *,
+    job: Job | None,
+    reservation: Reservation | None,
 ) -> None:
-    if not labeler.is_free and reservation is None and labeler.kind != versions.RECORDED:
+    if labeler.kind == versions.RECORDED:
+        return
+    if not labeler.is_free and reservation is None:
         raise work.StepRefused(
             _("%(name)s costs money: it judges what an approved plan gives it.") % {"name": labeler.name}
         )
-    if labeler.kind == versions.RECORDED:
+    if labeler.kind == versions.ENSEMBLE:
+        comparisons = combine.ready(version, comparisons)
+    progress = _Progress(job, tally, comparisons, version)
+    judge = _judge(version, progress.beat)
+    tally.lost += calls.count_lost(labeler)
+    if job and job.parameters.get("scope") == probes.SCOPE:
+        try:
+            probes.run(version, judge, reservation, progress.beat, tally.failures, partial(_allowed, labeler, version))
+        finally:
+            _free(judge)
         return
-    ids = list(comparison_ids)
-    done, last = 0, 0.0
-    batch: list[int] = []
-
-    def beat(share: float = 0.0) -> None:
-        """`share`: how much of the present batch is done."""
-        nonlocal last
-        if job and time.monotonic() - last >= BEAT:
-            last = time.monotonic()
-            job.beat(min(done + int(share * len(batch)), len(ids)), len(ids), tally.words())
-
-    version, judge = _judge(labeler, beat, job.parameters.get("version") if job else None)
-    tally.lost = calls.count_lost(labeler)
-    asker = calls.Asker(judge, version, reservation, beat) if isinstance(judge, base.Asking) else None
+    if isinstance(judge, base.Asking):
+        asker = calls.Asker(judge, version, reservation, progress.beat, tally.failures)
+        pending = scope.batches(version, comparisons, calls.CHUNK)
+        asker.ask(_allowed(labeler, version, pending), lambda done: progress.store(_said(judge, done), reservation))
+        return
     try:
-        for batch in _batches(ids, models.SHARD if models.is_model(labeler.kind) else BATCH):
-            pending = _pending(version, batch)
-            if asker:
-                _take_in(asker.ask(pending), version, pending, tally, reservation)
-            else:
-                _store(version, zip(pending, judge.judge(pending), strict=True), tally, reservation)
-            done += len(batch)
-            beat()
+        for batch in scope.batches(version, comparisons, models.SHARD if models.is_model(labeler.kind) else BATCH):
+            progress.batch = len(batch)
+            progress.store(zip(batch, judge.judge(batch), strict=True), reservation)
+            progress.beat()
     finally:
-        if isinstance(judge, Pointwise):
-            judge.free()
+        _free(judge)
 
 
-def _judge(
-    labeler: Labeler, beat: Callable[[float], None], version_id: int | None
-) -> tuple[LabelerVersion, base.Labeler | base.Asking]:
-    """The version in use, or the one that was asked for, and what judges by it."""
-    if labeler.kind == versions.PROXY:
-        version = proxy.current_version(labeler)
-        return version, proxy.build(version)
-    version = versions.asked_for(labeler, version_id)
-    if models.is_model(labeler.kind):
-        return version, models.build(version, beat)
-    return version, versions.build(version)
+def _free(judge: base.Labeler) -> None:
+    """Models stay in memory between two batches, and no longer."""
+    if isinstance(judge, Pointwise):
+        judge.free()
 
 
-def _take_in(
-    asked: calls.Asked,
-    version: LabelerVersion,
-    pending: Sequence[Comparison],
-    tally: Tally,
-    reservation: Reservation | None,
-) -> None:
-    answered = [(each, asked.verdicts[each.pk]) for each in pending if each.pk in asked.verdicts]
-    _store(version, answered, tally, reservation)
-    tally.failures += asked.failures
-    if asked.stopped:
-        raise asked.stopped
+def _allowed(
+    labeler: Labeler, version: LabelerVersion, batches: Iterable[Sequence[Comparison]]
+) -> Iterator[Comparison]:
+    """What is to be sent, as long as a lead's word for it stands. Raises StepRefused when it does not any more."""
+    for batch in batches:
+        if missing := disclosures.missing(labeler, version):
+            words = _(
+                "Texts may not leave for %(place)s: no lead has allowed it, or somebody took it back. Allow it on the "
+                "page of the labeler, then run it again."
+            )
+            raise work.StepRefused(words % {"place": missing[0]})
+        yield from batch
 
 
-def _store(
-    version: LabelerVersion,
-    verdicts: Iterable[tuple[Comparison, base.Verdict]],
-    tally: Tally,
-    reservation: Reservation | None,
-) -> None:
-    """Verdicts become judgments of the version's rater; one that is there already stays as it is."""
-    rows, mapped = [], {}
-    for comparison, verdict in verdicts:
-        if verdict.is_judgment:
-            rows.append(_judgment(version, comparison, verdict, reservation))
-            if verdict.per_token is not None:
-                mapped[comparison.pk] = verdict.per_token
-        elif verdict.outcome == base.Outcome.UNPARSED:
-            tally.unparsed += 1
-        else:
-            tally.failures.append(str(verdict.provenance.get("error", "")))
-    with transaction.atomic():
-        Judgment.objects.bulk_create(rows, ignore_conflicts=True)
-        heat_maps.store(version, mapped)
-    tally.judged += len(rows)
+def _said(
+    judge: base.Asking, answered: Iterable[tuple[Comparison, dict[str, base.Answer]]]
+) -> Iterator[tuple[Comparison, base.Verdict]]:
+    return ((comparison, judge.verdict(answers)) for comparison, answers in answered)
+
+
+class _Progress:
+    """A run's books: verdicts into judgments, and what is told of it every second."""
+
+    def __init__(
+        self, job: Job | None, tally: Tally, comparisons: QuerySet[Comparison], version: LabelerVersion
+    ) -> None:
+        self.job = job
+        self.tally = tally
+        self.version = version
+        self.batch = 0
+        self.total = comparisons.count() if job else 0
+        self.done = self.total - scope.unjudged(version, comparisons).count() if job else 0
+        self._last = float("-inf")
+
+    def beat(self, share: float = 0.0) -> None:
+        """`share`: how much of the present batch is done. Raises JobCancelled, or JobPaused."""
+        clock = time.monotonic()
+        if self.job is None or clock - self._last < BEAT:
+            return
+        self._last = clock
+        done = min(self.done + int(share * self.batch), self.total)
+        self.tally.mark(done)
+        self.job.beat(done, self.total, self.tally.words(), {"run": self.tally.stored()})
+
+    def store(self, verdicts: Iterable[tuple[Comparison, base.Verdict]], reservation: Reservation | None) -> None:
+        """Verdicts become judgments of the version's rater; one that is there already stays as it is."""
+        rows, mapped = [], {}
+        for comparison, verdict in verdicts:
+            self.done += 1
+            if verdict.is_judgment:
+                rows.append(_judgment(self.version, comparison, verdict, reservation))
+                if verdict.per_token is not None:
+                    mapped[comparison.pk] = verdict.per_token
+            elif verdict.outcome == base.Outcome.UNPARSED:
+                self.tally.unparsed += 1
+            else:
+                words = str(verdict.provenance.get("error", ""))
+                self.tally.failures.add(base.Failure.OTHER, words)
+                self.tally.failures.give_up(words)
+        with transaction.atomic():
+            Judgment.objects.bulk_create(rows, ignore_conflicts=True)
+            heat_maps.store(self.version, mapped)
+        self.tally.judged += len(rows)
+
+
+def _judge(version: LabelerVersion, beat: Callable[[float], None]) -> base.Labeler | base.Asking:
+    kind = version.labeler.kind
+    if kind == versions.PROXY:
+        return proxy.build(version)
+    if kind == versions.ENSEMBLE:
+        return combine.build(version)
+    return models.build(version, beat) if models.is_model(kind) else versions.build(version)
 
 
 def _judgment(
@@ -298,73 +418,3 @@ def _close_unless_plans(reservation: Reservation) -> None:
     """A plan's money stays reserved for another run of the same plan; a run's own goes back."""
     if reservation.plan_id is None:
         ledger.close(reservation)
-
-
-def _scope(job: Job, labeler: Labeler) -> Iterator[int]:
-    """Ids of the comparisons the job is about."""
-    plan_id, scope = job.parameters.get("plan"), job.parameters.get("scope", "")
-    comparisons = Comparison.objects.filter(project=job.project)
-    if plan_id:
-        comparisons = comparisons.filter(routes__plan=plan_id, routes__labeler=labeler)
-    elif job.parameters.get("comparisons"):
-        comparisons = comparisons.filter(pk__in=job.parameters["comparisons"])
-    elif scope == "people":
-        comparisons = judged_by_people(job.project)
-    yield from comparisons.order_by("pk").values_list("pk", flat=True).iterator(chunk_size=5000)
-
-
-def judged_by_people(project: Project) -> QuerySet[Comparison]:
-    """Where people's and AI judgments can be compared: the seed set above all."""
-    people = Judgment.objects.effective().filter(comparison=OuterRef("pk"), rater__kind=Rater.Kind.PERSON)
-    return Comparison.objects.filter(Exists(people), project=project)
-
-
-def trial_comparisons(labeler: Labeler, number: int = TRIAL) -> list[int]:
-    """A few comparisons it has not judged, such as people have judged first."""
-    version = versions.current_version(labeler)
-    chosen: list[int] = []
-    for group in (judged_by_people(labeler.project), Comparison.objects.filter(project=labeler.project)):
-        left = _unjudged(version, group).exclude(pk__in=chosen).order_by("pk")
-        chosen += left.values_list("pk", flat=True)[: number - len(chosen)]
-    return chosen
-
-
-def estimate(
-    labeler: Labeler, comparisons: QuerySet[Comparison], version: LabelerVersion | None = None
-) -> tuple[int, Decimal]:
-    """How many of `comparisons` it (or the candidate `version`) would judge and the most that can cost, retries aside.
-
-    Exact up to 300 comparisons, scaled up from 300 beyond. Raises StepRefused as `versions.build` does.
-    """
-    version = versions.asked_for(labeler, version.pk if version else None)
-    left = _unjudged(version, comparisons)
-    number = left.count()
-    if models.is_model(labeler.kind):  # its weights are no business of the process that asks
-        models.refuse_without_models()
-        return number, Decimal(0)
-    judge = versions.build(version)
-    if labeler.is_free or not number or not isinstance(judge, base.Asking):
-        return number, Decimal(0)
-    sample = list(_texts(left.order_by("pk"))[:SAMPLE])
-    price = versions.highest_price(judge, sample) * number / len(sample)
-    return number, price.quantize(Decimal("0.000001"))
-
-
-def _pending(version: LabelerVersion, ids: Sequence[int]) -> list[Comparison]:
-    return list(_texts(_unjudged(version, Comparison.objects.filter(pk__in=ids))).order_by("pk"))
-
-
-def _unjudged(version: LabelerVersion, comparisons: QuerySet[Comparison]) -> QuerySet[Comparison]:
-    own = Judgment.objects.filter(comparison=OuterRef("pk"), rater__labeler_version=version)
-    return comparisons.filter(~Exists(own))
-
-
-def _texts(comparisons: QuerySet[Comparison]) -> QuerySet[Comparison]:
-    whole = comparisons.select_related("prompt", "response_a", "response_b")
-    return whole.defer("prompt__html", "response_a__html", "response_b__html")
-
-
-def _batches(ids: Sequence[int], size: int = BATCH) -> Iterator[list[int]]:
-    numbers = iter(ids)
-    while batch := list(islice(numbers, size)):
-        yield batch

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.timezone import now
@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from annotator import access, readings, rendering
 from annotator.forms.comparisons import ComparisonFilter
-from annotator.models import Comparison, Flag, Judgment, Label, Plan, Project, Route
+from annotator.models import Comparison, Flag, Label, Plan, Project, Route
 from annotator.views.projects import sources_of
 
 PAGE = 50
@@ -26,7 +26,7 @@ PAGE = 50
 def comparisons(request: HttpRequest, project_id: int) -> HttpResponse:
     project = access.project_or_404(request, project_id, access.READERS)
     sources = sources_of(project)
-    form = ComparisonFilter(request.GET, sources)
+    form = ComparisonFilter(request.GET, sources, readings.labelers.names(project))
     form.is_valid()
     plan = _plan(project, form.cleaned_data.get("plan"))
     page = list(_chosen(project, plan, form.cleaned_data)[: PAGE + 1])
@@ -59,32 +59,8 @@ def _next(request: HttpRequest, page: list[Comparison]) -> str:
 
 def _chosen(project: Project, plan: Plan | None, asked: dict[str, Any]) -> QuerySet[Comparison]:
     """Keyset pages: ordered by id, starting after `after`, so that page 1,000 costs what page 1 costs."""
-    found = project.comparisons.select_related("prompt").order_by("id")
-    if asked.get("after"):
-        found = found.filter(pk__gt=asked["after"])
-    if words := asked.get("q"):
-        found = found.filter(Q(external_id=words) | Q(prompt__turns__icontains=words))
-    routes = Route.objects.filter(plan=plan, comparison=OuterRef("pk"))
-    if source := asked.get("source"):
-        found = found.filter(Exists(routes.filter(source=source)))
-    if asked.get("control"):
-        found = found.filter(Exists(routes.filter(is_control=True)))
-    labels = Label.objects.filter(recipe__project=project, recipe__is_default=True, comparison=OuterRef("pk"))
-    if asked.get("judged") == "stuck":
-        found = found.filter(pk__in=readings.board.judged_without_label(project).values("pk"))
-    elif judged := asked.get("judged"):
-        has_label = Exists(labels.filter(votes__gt=0))
-        found = found.filter(has_label if judged == "yes" else ~has_label)
-    if asked.get("votes") == "disagree":
-        found = found.filter(Exists(labels.filter(votes__gte=2, agreement__lt=1)))
-    if asked.get("votes") == "waiting":
-        found = found.filter(places_open__gt=0)
-    if asked.get("rater"):
-        judged_by = Judgment.objects.filter(is_current=True, rater=asked["rater"], comparison=OuterRef("pk"))
-        found = found.filter(Exists(judged_by))
-    if asked.get("flagged"):
-        found = found.filter(Exists(Flag.objects.filter(comparison=OuterRef("pk"), resolved_at=None)))
-    return found
+    found = readings.filters.chosen(project, plan, asked).select_related("prompt")
+    return found.filter(pk__gt=asked["after"]) if asked.get("after") else found
 
 
 def _rows(project: Project, plan: Plan | None, page: list[Comparison], colours: dict[str, str]) -> list[dict[str, Any]]:

@@ -19,11 +19,11 @@ from django.db import connection
 from django.db.models import Sum
 
 from annotator.models import Job, Judgment, Labeler, LabelerCall, LedgerEntry, Plan, Reservation
-from annotator.pipeline import label, ledger, versions, work
+from annotator.pipeline import label, ledger, scope, versions, work
 from annotator.pipeline.work import StepRefused
 from labelers import llm_judge
 from labelers.chat import Retries
-from tests.builders import make_comparison, make_judgment, make_person, make_plan, make_project
+from tests.builders import make_comparison, make_disclosure, make_judgment, make_person, make_plan, make_project
 from tests.labelers.conftest import one_server, server  # noqa: F401
 
 PRICES = {"price_per_call": Decimal("0.01"), "price_per_million_input": 1, "price_per_million_output": 2}
@@ -47,6 +47,7 @@ def judge_of(project, server, prices=PRICES, **parameters):  # noqa: F811
     )
     chosen = {"base_url": server.url, "model": "tiny", "constrain": True, "timeout": 10.0, "concurrency": 2}
     versions.new_version(labeler, versions.judge_parameters(project, **{**chosen, **parameters}))
+    make_disclosure(project, server.url)
     return labeler
 
 
@@ -252,7 +253,7 @@ def test_a_killed_worker_costs_only_what_was_in_flight(project, server):  # noqa
     worker.send_signal(signal.SIGKILL)
     worker.wait()
     assert statuses(labeler) == {"ok": 3, "in_flight": 1}
-    assert not Judgment.objects.exists(), "it died before it could store a judgment"
+    assert Judgment.objects.count() == 1, "what is complete is stored at once"
     Job.objects.update(lease_until=None, state=Job.State.WAITING)
     assert run(job).message == "3 comparisons judged; 1 calls of an earlier run were lost and are counted as paid"
     assert statuses(labeler) == {"ok": 6, "lost": 1}
@@ -274,10 +275,11 @@ def test_a_trial_prefers_comparisons_people_have_judged_and_its_estimate_is_enou
     labeler = judge_of(project, server)
     comparisons = [make_comparison(project) for _ in range(8)]
     make_judgment(comparisons[7], make_person(project), 1)
-    chosen = label.trial_comparisons(labeler)
+    chosen = scope.trial_comparisons(labeler)
     assert chosen == [comparisons[7].pk, *(c.pk for c in comparisons[:4])]
-    number, most = label.estimate(labeler, project.comparisons.filter(pk__in=chosen))
-    assert number == 5
+    expected = scope.estimate(labeler, project.comparisons.filter(pk__in=chosen))
+    assert (expected.number, expected.calls, expected.measured) == (5, 10, 0)
+    most = expected.most
     job = run(label.request_run(labeler, scope="trial", comparisons=chosen, reserve=most))
     assert job.message == "5 comparisons judged"
     assert 0 < paid() < most

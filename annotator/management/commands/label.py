@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from annotator.models import Job, Labeler, Plan, Project
-from annotator.pipeline import label, work
+from annotator.pipeline import label, scope, work
 
 
 class Command(BaseCommand):
@@ -37,8 +37,8 @@ class Command(BaseCommand):
             raise CommandError("a run stopped early; see above")
 
     def _one(self, project: Project, options: dict[str, Any]) -> Job:
-        chosen = project.labelers.get(name=options["labeler"])
+        chosen = project.labelers.judging().get(name=options["labeler"])
         if options["plan"] is not None:
             return label.request_run(chosen, plan_id=project.plans.get(number=options["plan"]).pk)
-        comparisons = label.trial_comparisons(chosen) if options["on"] == "trial" else ()
+        comparisons = scope.trial_comparisons(chosen) if options["on"] == "trial" else ()
         return label.request_run(chosen, scope=options["on"], comparisons=comparisons, reserve=options["up_to"])
