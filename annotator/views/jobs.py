@@ -27,6 +27,7 @@ RESULTS = {
     Job.Kind.ROUTE: "plans",
     Job.Kind.EXPORT: "exports",
     Job.Kind.PAIRS: "comparisons",
+    Job.Kind.GENERATE: "responses",
 }
 
 
@@ -48,7 +49,9 @@ def result_url(job: Job) -> str:
     if number := job.result.get("plan"):
         return reverse("plan", args=[job.project_id, number])
     try:
-        return reverse(RESULTS[Job.Kind(job.kind)], args=[job.project_id])
+        # Pairs made by a rule are comparisons, whichever job made them.
+        name = "comparisons" if "rule" in job.parameters else RESULTS[Job.Kind(job.kind)]
+        return reverse(name, args=[job.project_id])
     except NoReverseMatch:
         return ""
 
