@@ -9,7 +9,8 @@ model     {"name": a folder below one of MODEL_FOLDERS, or a repository (owner/n
            "adapter", "adapter_revision": the same for a LoRA, "" for none,
            "template": a chat template (Jinja) in place of the tokenizer's own, "" for its own,
            "precision": "" (bf16 on a GPU, fp32 on a CPU), "float32", "bfloat16" or "float16",
-           "backend": "transformers" (default), or "vllm" or "sglang" with "base_url" and "api_key_env"};
+           "backend": "transformers" (default), or "vllm" or "sglang" with "base_url", "api_key_env", "model" (what the
+           server calls it) and "tokenizer" (a folder)};
            parts that are empty may be left out. `MODEL_PARTS` has the labels.
 text      a str; `rows` > 1 asks for a larger box
 lines     a list of str, one a line
@@ -87,6 +88,17 @@ MODEL_PARTS: tuple[Field, ...] = (
         _("Jinja; only for models that bring none, or the wrong one."),
         default="",
         rows=6,
+        advanced=True,
+    ),
+    Field(
+        "model", "text", _("Its name at the server"), _("Where a server calls it otherwise."), default="", advanced=True
+    ),
+    Field(
+        "tokenizer",
+        "text",
+        _("Folder of its tokenizer"),
+        _("Only for a server, where the repository cannot be read from here."),
+        default="",
         advanced=True,
     ),
     Field("precision", "choice", _("Precision"), default="", choices=_PRECISIONS, advanced=True),

@@ -18,12 +18,14 @@ from django.utils.translation import gettext as _
 
 import labelers
 from annotator.models import Gold, Judgment, LabelerVersion, Project
-from annotator.pipeline import keys, model_fields, scores, versions, work
+from annotator.pipeline import disclosures, keys, model_fields, scores, versions, work
 from annotator.pipeline.model_fields import FIELDS
 from annotator.pipeline.work import StepRefused
+from labelers.base import LabelerError
 from labelers.chat import Chat
 from labelers.domains import ByModel
 from labelers.exemplars import Exemplar
+from labelers.logprobs import UnfitModel
 from labelers.pointwise import Pointwise
 
 # Comparisons of one batch: each model is read once for all of them, so weights that do not fit beside each other in
@@ -33,6 +35,8 @@ SHARD = 4096
 ROOM = 2.0
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,95})?")
+# What a lead may say of a model.
+PARTS = {part.name for part in model_fields.MODEL_PARTS} | {"backend", "base_url", "api_key_env"}
 # How many engines ask the cache one after the other in one call.
 _SWEEPS = {"density_ratio": 2, "implicit_reward": 2, "contrastive_prompts": 2, "follow_up": 1, "reward_model": 1}
 
@@ -77,13 +81,22 @@ def _frozen(project: Project, field: model_fields.Field, value: Any, chosen: Map
 def checked(model: Mapping[str, Any]) -> dict[str, Any]:
     """`model` without its empty parts. Raises StepRefused where it names what may not be loaded."""
     made = {part: value for part, value in model.items() if value not in ("", None)}
-    if made.get("backend", "transformers") != "transformers":
+    if unknown := set(made) - PARTS:
+        raise StepRefused(_("A model has no part named %(names)s.") % {"names": ", ".join(sorted(unknown))})
+    if is_served(made):
         versions.check_endpoint(str(made.get("base_url", "")))
-        return made
+    # Of a model that a server has, the tokenizer is read here.
     _check_name(str(made.get("name", "")), str(made.get("revision", "")))
     if adapter := made.get("adapter"):
         _check_name(str(adapter), str(made.get("adapter_revision", "")))
+    if folder := made.get("tokenizer"):
+        _check_folder(str(folder))
     return made
+
+
+def is_served(model: Mapping[str, Any]) -> bool:
+    """Whether a server computes, and not a worker of ours."""
+    return bool(model.get("backend", "transformers") != "transformers")
 
 
 def _check_name(name: str, revision: str) -> None:
@@ -196,14 +209,16 @@ def build(version: LabelerVersion, beat: Callable[[float], None] = lambda _share
             _("The models of %(name)s cannot be read: %(reason)s") % {"name": version.labeler, "reason": _first(error)}
         ) from error
     _refuse_changed(version, built)
-    return Counted(built, cache)
+    return InProject(version, built, cache)
 
 
-class Counted(Pointwise):
-    """A labeler whose every call tells the cache that it begins."""
+class InProject(Pointwise):
+    """A labeler of a project: nothing leaves without a lead's word, asked for anew at each call; a failure of a server
+    or a model is a refusal in words; and the cache hears that a call begins.
+    """
 
-    def __init__(self, built: Pointwise, cache: scores.Stored) -> None:
-        self.built, self.cache = built, cache
+    def __init__(self, version: LabelerVersion, built: Pointwise, cache: scores.Stored) -> None:
+        self.version, self.built, self.cache = version, built, cache
         self.slope, self.tie = built.slope, built.tie
 
     @property
@@ -211,8 +226,13 @@ class Counted(Pointwise):
         return self.built.provenance
 
     def score(self, cases: Any) -> Any:
+        refuse_unless_disclosed(self.version)
         self.cache.begin()
-        return self.built.score(cases)
+        try:
+            return self.built.score(cases)
+        except (LabelerError, UnfitModel) as error:
+            words = _("The models of %(name)s cannot score: %(reason)s")
+            raise StepRefused(words % {"name": self.version.labeler, "reason": _first(error)}) from error
 
     def free(self) -> None:
         self.built.free()
@@ -225,9 +245,19 @@ def refuse_without_models() -> None:
         )
 
 
+def refuse_unless_disclosed(version: LabelerVersion) -> None:
+    """Raise StepRefused when texts would leave for a server without a lead's word."""
+    if missing := disclosures.missing(version.labeler, version):
+        words = _(
+            "Texts may not leave for %(place)s: no lead has allowed it, or somebody took it back. Allow it on the page "
+            "of the labeler, then run it again."
+        )
+        raise StepRefused(words % {"place": missing[0]})
+
+
 def _reachable(version: LabelerVersion, model: dict[str, Any]) -> dict[str, Any]:
     """With the addresses and the key of its server, where it is behind one."""
-    if model.get("backend", "transformers") == "transformers":
+    if not is_served(model):
         return model
     base_url = model["base_url"]
     known = {part: value for part, value in model.items() if part != "api_key_env"}
@@ -266,7 +296,7 @@ def _refuse_changed(version: LabelerVersion, built: Pointwise) -> None:
 
 def _fit_together(named: Sequence[Mapping[str, Any]]) -> bool:
     """Whether all its models may stay in memory between two batches. What cannot be told is read anew for each."""
-    names = {str(model["name"]): model for model in named if model.get("backend", "transformers") == "transformers"}
+    names = {str(model["name"]): model for model in named if not is_served(model)}
     if len(names) < 2:
         return True
     sizes = [_size(model) for model in names.values()]

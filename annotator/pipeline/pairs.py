@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotator.models import Job, Labeler, LabelerVersion, Project, Prompt, Response, User
-from annotator.pipeline import compare, disclosures, ingest, models, versions, work
+from annotator.pipeline import compare, ingest, models, versions, work
 from labelers import base
 from labelers.pointwise import Case, Chosen, Pointwise, Scored, pair_of
 
@@ -79,13 +79,11 @@ def prompts_of(project: Project) -> QuerySet[Prompt]:
     return project.prompts.annotate(texts=texts).filter(texts__gte=2).order_by("pk")
 
 
-def refuse(labeler: Labeler, version: LabelerVersion | None = None) -> None:
+def refuse(labeler: Labeler) -> None:
     """Raise StepRefused where it cannot score here, in words for the lead. Loads nothing."""
     if models.is_model(labeler.kind):
         models.refuse_without_models()
-    if wanted := disclosures.missing(labeler, version):
-        words = _("Nobody has confirmed that texts of this project may leave for %(place)s. A lead can, on its page.")
-        raise work.StepRefused(words % {"place": wanted[0]})
+        models.refuse_unless_disclosed(versions.current_version(labeler))
 
 
 def request(labeler: Labeler, rule: str, seed: int, *, by: User | None) -> Job:
@@ -127,7 +125,6 @@ def _made(job: Job, version: LabelerVersion, tally: Tally) -> Iterator[Made]:
     try:
         for start in range(0, len(ids), BATCH):
             done = start
-            refuse(version.labeler, version)
             yield from _chosen(ids[start : start + BATCH], scorer, version, job.parameters, tally)
             beat()
     finally:

@@ -9,10 +9,10 @@ pytest.importorskip("transformers", reason="models need torch and transformers (
 import torch  # noqa: E402
 
 from annotator.models import CachedScore, Gold, HeatMap, Job, Judgment, Labeler, LabelerCall, LabelerVersion  # noqa: E402
-from annotator.pipeline import label, models, versions, work  # noqa: E402
+from annotator.pipeline import label, models, scope, versions, work  # noqa: E402
 from annotator.pipeline.work import StepRefused  # noqa: E402
 from labelers.exemplars import Exemplar  # noqa: E402
-from tests.builders import make_comparison, make_project  # noqa: E402
+from tests.builders import make_comparison, make_disclosure, make_project  # noqa: E402
 from tests.labelers import tiny_models as tiny  # noqa: E402
 from tests.labelers.test_reward_model import saved as saved_reward_model  # noqa: E402
 
@@ -118,6 +118,7 @@ def test_a_reward_model_gives_attributes_and_exactly_equal_scores_are_a_tie(proj
     assert all(one.built.model is None for one in built)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 @pytest.mark.parametrize("kind", ["implicit_reward", "contrastive_prompts", "follow_up"])
 def test_the_other_kinds_judge_too(project, shelf, kind):
@@ -133,10 +134,10 @@ def test_a_run_stops_between_batches_of_an_engine_and_what_it_computed_stays(pro
     job = label.request_run(ratio_of(project, shelf), scope="everything")
     beat = Job.beat
 
-    def cancelled_at_the_third(self, progress, total, message=""):
+    def cancelled_at_the_third(self, *told):
         if CachedScore.objects.count() >= 3:
             Job.objects.filter(pk=self.pk).update(cancel_requested=True)
-        beat(self, progress, total, message)
+        beat(self, *told)
 
     monkeypatch.setattr(Job, "beat", cancelled_at_the_third)
     work.work(Job.Kind.LABEL, label.label_job, work.GPU)
@@ -164,7 +165,7 @@ def test_a_site_without_models_says_so(project, shelf, settings):
     assert (job.state, job.queue) == (Job.State.FAILED, "")
     assert "started without models (MODELS=no)" in job.message
     with pytest.raises(StepRefused, match="without models"):
-        label.estimate(labeler, project.comparisons.all())
+        scope.estimate(labeler, project.comparisons.all())
 
 
 # What may be named
@@ -306,3 +307,44 @@ def test_what_is_missing_or_wrong_is_said_before_anything_is_stored(project, she
     with pytest.raises(StepRefused, match="Weak model is missing"):
         models.parameters(project, "density_ratio", {"strong": {"name": str(shelf / "strong")}})
     assert not LabelerVersion.objects.exists()
+
+
+# Models behind a server
+
+
+def served_ratio(project, shelf, server):
+    """The strong model behind a scoring server, the weak one loaded here."""
+    strong = {"name": str(shelf / "strong"), "backend": "vllm", "base_url": server}
+    return ratio_of(project, shelf, strong=strong, per_token=False)
+
+
+AWAY = "http://127.0.0.1:9"
+
+
+@pytest.mark.django_db
+def test_no_text_leaves_for_a_server_without_a_leads_word(project, shelf):
+    job = run(served_ratio(project, shelf, AWAY))
+    assert (job.state, Judgment.objects.count()) == (Job.State.FAILED, 0)
+    assert "Texts may not leave for 127.0.0.1:9" in job.message
+
+
+@pytest.mark.slow  # it is asked again and again, later each time
+@pytest.mark.django_db
+def test_a_server_that_is_away_is_named(project, shelf):
+    make_disclosure(project, AWAY)
+    labeler = served_ratio(project, shelf, AWAY)
+    job = run(labeler)
+    assert (job.state, Judgment.objects.count()) == (Job.State.FAILED, 0)
+    assert f"The models of {labeler}" in job.message
+    assert "cannot score" in job.message
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [({"tokenizer": "/etc"}, "lies in no folder"), ({"device": "cuda:7"}, "has no part named device")],
+)
+def test_a_server_is_no_way_around_what_may_be_read(shelf, settings, part, reason):
+    settings.MODEL_FOLDERS = [shelf]
+    served = {"name": str(shelf / "strong"), "backend": "vllm", "base_url": "http://127.0.0.1:9"}
+    with pytest.raises(StepRefused, match=reason):
+        models.checked({**served, **part})
