@@ -4,9 +4,11 @@ from django.urls import include, path
 from annotator.views import (
     annotate,
     appearance,
+    batches,
     comparisons,
     configure,
     disclosures,
+    ensembles,
     exports,
     generate,
     guidelines,
@@ -128,6 +130,27 @@ urlpatterns = [
     path(
         "projects/<int:project_id>/comparisons/<int:comparison_id>/raise", reports.suspect_raise, name="suspect_raise"
     ),
+    path("projects/<int:project_id>/labelers/<int:labeler_id>/files/", batches.batches, name="labeler_batches"),
+    path(
+        "projects/<int:project_id>/labelers/<int:labeler_id>/files/<int:file_id>/download",
+        batches.batch_download,
+        name="batch_download",
+    ),
+    path(
+        "projects/<int:project_id>/labelers/<int:labeler_id>/files/<int:file_id>/results",
+        batches.batch_results,
+        name="batch_results",
+    ),
+    path(
+        "projects/<int:project_id>/labelers/<int:labeler_id>/files/<int:file_id>/close",
+        batches.batch_close,
+        name="batch_close",
+    ),
+    path("projects/<int:project_id>/labelers/ensemble", ensembles.ensemble_add, name="ensemble_add"),
+    path(
+        "projects/<int:project_id>/labelers/<int:labeler_id>/ensemble", ensembles.ensemble_edit, name="ensemble_edit"
+    ),
+    path("projects/<int:project_id>/labelers/<int:labeler_id>/fill", ensembles.ensemble_fill, name="ensemble_fill"),
     path("projects/<int:project_id>/labelers/proxy", labelers.labeler_add_proxy, name="labeler_add_proxy"),
     path("projects/<int:project_id>/labelers/<int:labeler_id>/", labelers.labeler, name="labeler"),
     path("projects/<int:project_id>/labelers/<int:labeler_id>/run", labelers.labeler_run, name="labeler_run"),

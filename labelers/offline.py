@@ -55,8 +55,8 @@ class Offline:
         self.judge.chat = self._chat = _Unplugged(judge.chat.base_url, judge.chat.model)
 
     def request(self, pair: Pair, step: str, earlier: Mapping[str, Answer]) -> dict[str, Any]:
-        """The JSON body of the call that `step` would make."""
-        self._chat.said = None
+        """The JSON body of the call that `step` would make. Raises ValueError for a step that calls nobody."""
+        self._chat.said, self._chat.sent = None, b""
         with contextlib.suppress(LabelerError):  # it gets no answer, as is meant to be
             self.judge.ask(pair, step, earlier)
         body: dict[str, Any] = json.loads(self._chat.sent)

@@ -14,9 +14,9 @@ from annotator.pipeline import configure
 
 # Ways to begin, each with what it sets; a lead changes the rest.
 PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {"variant": "plain", "max_tokens": 8},
-    "critique": {"variant": "critique", "max_tokens": 1024, "logprobs": True},
-    "attributes": {"variant": "plain", "max_tokens": 64, "structured": "json"},
+    "quick": {},
+    "critique": {"variant": "critique"},
+    "attributes": {"structured": "json"},
 }
 PRESET_WORDS = {
     "quick": _("Quick verdict: one letter, with its probability. The cheapest."),
@@ -48,6 +48,12 @@ class JudgeForm(LabelerForm):
     attributes = forms.MultipleChoiceField(
         label=_("Also rate each response on"), required=False, widget=forms.CheckboxSelectMultiple
     )
+    attribute_calls = forms.ChoiceField(
+        label=_("Ratings are asked for"),
+        choices=[("both", _("both responses in one call, in both orders")), ("each", _("each response alone"))],
+        initial="both",
+    )
+    ratings_only = forms.BooleanField(label=_("Decide by the ratings alone, without a verdict"), required=False)
     by_criterion = forms.BooleanField(
         label=_("Judge by each comparison's own criterion, where it has one"), required=False
     )
@@ -70,8 +76,23 @@ class JudgeForm(LabelerForm):
     samples = forms.IntegerField(
         label=_("Answers in each order"), min_value=1, max_value=16, initial=1, help_text=_("More cost as much more.")
     )
+    disagreement = forms.ChoiceField(
+        label=_("When the two orders name different sides"),
+        choices=[
+            ("mean", _("the mean of both probabilities decides")),
+            ("tie", _("it is a tie")),
+            ("abstain", _("it says nothing")),
+        ],
+        initial="mean",
+    )
     temperature = forms.FloatField(label=_("Temperature"), min_value=0, max_value=2, initial=0)
-    max_tokens = forms.IntegerField(label=_("Most tokens of an answer"), min_value=1, max_value=4096, initial=8)
+    max_tokens = forms.IntegerField(
+        label=_("Most tokens of an answer"),
+        min_value=1,
+        max_value=32_768,
+        required=False,
+        help_text=_("Empty: 8 for a letter, 1024 where it writes first. They bound the price."),
+    )
     logprobs = forms.BooleanField(
         label=_("Ask for log-probabilities"),
         required=False,
@@ -108,13 +129,19 @@ class JudgeForm(LabelerForm):
         (
             _("What it is asked"),
             _("The question of this project's protocol and the guidelines, as they are now. Both orders are asked."),
-            ("variant", "attributes", "by_criterion", "exemplar_pool", "exemplar_count", "tools"),
+            ("variant", "attributes", "attribute_calls", "ratings_only", "by_criterion"),
             False,
+        ),
+        (
+            _("Examples and checks"),
+            "",
+            ("exemplar_pool", "exemplar_count", "tools"),
+            True,
         ),
         (
             _("How it answers"),
             "",
-            ("samples", "temperature", "max_tokens", "logprobs", "structured"),
+            ("structured", "logprobs", "samples", "temperature", "max_tokens", "disagreement"),
             False,
         ),
         (_("Pace"), "", ("concurrency", "calls_per_minute", "tokens_per_minute", "timeout"), True),
@@ -123,16 +150,19 @@ class JudgeForm(LabelerForm):
     _DEFAULTS: Mapping[str, Any] = {
         "variant": "plain",
         "attributes": [],
+        "attribute_calls": "both",
         "by_criterion": False,
         "exemplar_pool": 0,
         "tools": [],
         "samples": 1,
+        "disagreement": "mean",
         "structured": "off",
+        "max_tokens": None,
         "calls_per_minute": None,
         "tokens_per_minute": None,
         "timeout": 60.0,
     }
-    _ALWAYS = ("base_url", "model", "api_key_env", "max_tokens", "temperature", "concurrency", "logprobs")
+    _ALWAYS = ("base_url", "model", "api_key_env", "temperature", "concurrency", "logprobs")
 
     def __init__(
         self,
@@ -155,11 +185,13 @@ class JudgeForm(LabelerForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
-        if cleaned.get("variant", "plain") != "plain" and cleaned.get("max_tokens", ROOM) < ROOM:
+        if cleaned.get("variant", "plain") != "plain" and (cleaned.get("max_tokens") or ROOM) < ROOM:
             words = _("An answer that does more than decide needs room: give at least %(n)s tokens.")
             self.add_error("max_tokens", words % {"n": ROOM})
         if cleaned.get("samples", 1) > 1 and not cleaned.get("temperature", 1):
             self.add_error("temperature", _("At temperature 0 every answer is the same: give more, or ask once."))
+        if cleaned.get("ratings_only") and not cleaned.get("attributes"):
+            self.add_error("ratings_only", _("Choose above what it is to rate."))
         return cleaned
 
     def chosen(self) -> dict[str, Any]:
@@ -168,8 +200,8 @@ class JudgeForm(LabelerForm):
         kept |= {name: given[name] for name, usual in self._DEFAULTS.items() if given[name] != usual}
         if "attributes" in kept:
             kept["attributes"] = [self.offered[key] for key in kept["attributes"]]
-        if kept.get("structured") == "choice":
-            kept["constrain"] = bool(kept.pop("structured"))
+        if given["ratings_only"]:
+            kept["pairwise"] = False
         if "exemplar_pool" in kept:
             kept["exemplar_count"] = given["exemplar_count"]
         return kept
@@ -190,6 +222,7 @@ def _shown(parameters: Mapping[str, Any]) -> dict[str, Any]:
         shown["attributes"] = [each["key"] for each in shown["attributes"]]
     if "exemplars" in shown:
         shown["exemplar_pool"] = len(shown["exemplars"])
+    shown["ratings_only"] = not shown.get("pairwise", True)
     if shown.pop("constrain", False):
         shown["structured"] = "choice"
     return shown

@@ -11,7 +11,7 @@ from labelers.offline import Offline
 
 
 def request(version: LabelerVersion, comparison: Comparison) -> str:
-    """The address and JSON body of the first call; for models behind a server, the texts that it is to score."""
+    """The address and JSON body of a call; for models behind a server, the texts that it is to score."""
     body = _asked(version, comparison) if version.labeler.kind == versions.JUDGE else _scored(comparison)
     first = keys.addresses(version.parameters)[0].rstrip("/")
     path = "/chat/completions" if version.labeler.kind == versions.JUDGE else ""
@@ -25,8 +25,10 @@ def system_prompt(version: LabelerVersion, comparison: Comparison) -> str:
 
 
 def _asked(version: LabelerVersion, comparison: Comparison) -> dict[str, Any]:
+    """The first verdict's call, or rating's, without what earlier steps would have added to it."""
     judge = versions.unconnected(version)
-    return Offline(judge).request(comparison, judge.steps(comparison)[0], {})
+    step = next(name for name in judge.steps(comparison) if name.split(".")[0] in ("ab", "scores"))
+    return Offline(judge).request(comparison, step, {})
 
 
 def _scored(comparison: Comparison) -> dict[str, Any]:

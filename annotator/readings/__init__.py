@@ -3,6 +3,32 @@
 Views, commands and steps import readings, never the other way round.
 """
 
-from annotator.readings import board, charts, comparison, disclosures, heat_maps, labelers, own, plan, quality
+from annotator.readings import (
+    batches,
+    board,
+    charts,
+    comparison,
+    disclosures,
+    filters,
+    heat_maps,
+    labeler_versions,
+    labelers,
+    own,
+    plan,
+    quality,
+)
 
-__all__ = ["board", "charts", "comparison", "disclosures", "heat_maps", "labelers", "own", "plan", "quality"]
+__all__ = [
+    "batches",
+    "board",
+    "charts",
+    "comparison",
+    "disclosures",
+    "filters",
+    "heat_maps",
+    "labeler_versions",
+    "labelers",
+    "own",
+    "plan",
+    "quality",
+]

@@ -8,7 +8,7 @@ from math import sqrt
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Count, Max, Q, QuerySet, Sum
 
 from annotator.models import Judgment, Labeler, LabelerCall, LabelerVersion, Project
 
@@ -43,7 +43,7 @@ class Row:
 
 def rows(project: Project) -> list[Row]:
     """The project's labelers in the order in which they came; the nulls, which all others must beat, last."""
-    labelers = sorted(project.labelers.order_by("id"), key=lambda each: each.kind.startswith("null"))
+    labelers = sorted(project.labelers.judging().order_by("id"), key=lambda each: each.kind.startswith("null"))
     theirs = Judgment.objects.filter(project=project, is_current=True, rater__labeler_version__isnull=False)
     by = "rater__labeler_version__labeler"
     judged = dict(theirs.order_by().values(by).annotate(n=Count("id")).values_list(by, "n"))
@@ -68,12 +68,24 @@ def rows(project: Project) -> list[Row]:
     ]
 
 
+def names(project: Project) -> list[tuple[int, str]]:
+    """(id, name) of those that judge, for choices."""
+    return list(project.labelers.judging().order_by("name").values_list("id", "name"))
+
+
 def call_statuses(labeler: Labeler) -> list[dict[str, Any]]:
     """Its calls by how they ended: status in words, number, cost."""
     calls = LabelerCall.objects.filter(labeler_version__labeler=labeler).order_by().values("status")
     words = dict(LabelerCall.Status.choices)
     rows = calls.annotate(n=Count("id"), cost=Sum("cost"), input=Sum("input_tokens"), output=Sum("output_tokens"))
     return [{**row, "words": words[row["status"]]} for row in rows.order_by("status")]
+
+
+def failures(labeler: Labeler, most: int = 10) -> list[dict[str, Any]]:
+    """Calls that failed by what was said, the most frequent first: words, number, newest."""
+    calls = LabelerCall.objects.filter(labeler_version__labeler=labeler, status__in=("failed", "lost")).order_by()
+    rows = calls.values("error").annotate(n=Count("id"), last=Max("ended_at")).order_by("-n")
+    return [dict(row) for row in rows[:most]]
 
 
 def _versions(project: Project) -> QuerySet[LabelerVersion]:

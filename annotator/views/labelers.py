@@ -15,16 +15,19 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotator import access, readings
 from annotator.forms.labelers import PricesForm, RunForm
-from annotator.models import Comparison, Labeler, LabelerCall, Project
-from annotator.pipeline import label, ledger, proxy, versions
+from annotator.models import Comparison, Job, Labeler, LabelerCall, Project
+from annotator.pipeline import disclosures, keys, label, ledger, proxy, sample, scope, versions
 from annotator.pipeline.work import StepRefused
+from annotator.views import configure
 
 # Newest calls shown of one labeler.
 CALLS_SHOWN = 50
+# Newest runs.
+RUNS_SHOWN = 5
 
 
 def _labeler_or_404(project: Project, labeler_id: int) -> Labeler:
-    return get_object_or_404(project.labelers.select_related("project"), pk=labeler_id)
+    return get_object_or_404(project.labelers.judging().select_related("project"), pk=labeler_id)
 
 
 @login_required
@@ -74,24 +77,46 @@ def labeler(request: HttpRequest, project_id: int, labeler_id: int) -> HttpRespo
 
 
 def _page(request: HttpRequest, project: Project, chosen: Labeler, status: int = 200, **more: Any) -> HttpResponse:
-    version = chosen.versions.select_related("labeler__project").order_by("-id").first()
+    version = versions.in_use(chosen)
+    waiting = versions.candidate(chosen)
+    newest = waiting or version
     calls = LabelerCall.objects.filter(labeler_version__labeler=chosen)
-    parameters = dict(version.parameters) if version else {}
     whole = {
         "project": project,
         "tab": "labelers",
         "labeler": chosen,
         "version": version,
+        "candidate": waiting,
         "is_judge": chosen.kind == versions.JUDGE,
+        "can_edit": chosen.kind in configure.KINDS,
+        "can_run": chosen.kind in configure.KINDS,
         "is_outdated": bool(version and versions.is_outdated(version)),
-        "host": urlsplit(parameters.get("base_url", "")).hostname,
-        "parameters": parameters,
+        "places": keys.places(newest) if newest else [],
+        "missing": disclosures.missing(chosen, newest) if newest else None,
+        "parameters": dict(version.parameters) if version else {},
+        "history": readings.labeler_versions.rows(chosen),
         "accuracy": readings.labelers.accuracies(project).get(chosen.pk),
-        "calls": calls.select_related("comparison").order_by("-id")[:CALLS_SHOWN],
+        "calls": calls.select_related("comparison", "prompt").order_by("-id")[:CALLS_SHOWN],
         "statuses": readings.labelers.call_statuses(chosen),
+        "failures": readings.labelers.failures(chosen),
+        "runs": project.jobs.filter(kind=Job.Kind.LABEL, parameters__labeler=chosen.pk).order_by("-id")[:RUNS_SHOWN],
+        "trial": scope.TRIAL,
         "prices": PricesForm(instance=chosen) if _has_prices(chosen) else None,
     }
     return render(request, "labelers/labeler.html", {**whole, **more}, status=status)
+
+
+@login_required
+@require_safe
+def labeler_asked(request: HttpRequest, project_id: int, labeler_id: int) -> HttpResponse:
+    """What a judge is told before it sees any text of a comparison: a fragment, made when somebody opens it."""
+    project = access.project_or_404(request, project_id, access.READERS)
+    chosen = _labeler_or_404(project, labeler_id)
+    version = versions.in_use(chosen) or versions.candidate(chosen)
+    comparison = Comparison.objects.filter(project=project).select_related("prompt", "response_a", "response_b").first()
+    asked = version and comparison and chosen.kind == versions.JUDGE
+    words = sample.system_prompt(version, comparison) if asked else ""  # type: ignore[arg-type]
+    return render(request, "labelers/_asked.html", {"words": words})
 
 
 def _has_prices(chosen: Labeler) -> bool:

@@ -18,6 +18,7 @@ from django.utils.timezone import now
 
 from annotator.models import (
     Attempt,
+    BatchFile,
     Concern,
     Contest,
     Export,
@@ -31,7 +32,7 @@ from annotator.models import (
     Review,
     User,
 )
-from annotator.pipeline import aggregate
+from annotator.pipeline import aggregate, combine
 from tests.builders import (
     make_comparison,
     make_generator,
@@ -70,6 +71,13 @@ class World:
         self.comparison = make_comparison(self.project, votes_wanted=1, places_open=1)
         self.labeler: Labeler = make_labeler(self.project).labeler_version.labeler
         self.generator = make_generator(self.project)
+        self.batch_file = BatchFile.objects.create(
+            labeler_version=self.labeler.version, scope="everything", asked_for=1, factor=1, most=0
+        )
+        other = make_labeler(self.project).labeler_version.labeler
+        self.ensemble = combine.add(
+            self.project, "together", combine.setup(self.project, [self.labeler, other], combine.EQUAL, {})
+        )
         self.plan = make_plan(self.project, {self.comparison: None}, status="draft")
         self.job = Job.objects.create(project=self.project, kind="route")
         self.flag = Flag.objects.create(comparison=self.comparison, rater=make_person(self.project), reason="odd")
@@ -209,6 +217,10 @@ MATRIX: dict[str, Url] = {
     "labeler_add": Url(own(), get={LEAD}),
     "labeler_new": Url(lambda world: [*own()(world), "llm_judge"], get={LEAD}, post={LEAD}),
     "labeler_asked": Url(own("labeler.pk"), get=READERS),
+    "labeler_batches": Url(own("labeler.pk"), get={LEAD}, post={LEAD}),
+    "batch_download": Url(own("labeler.pk", "batch_file.pk"), get={LEAD}),
+    "batch_results": Url(own("labeler.pk", "batch_file.pk"), post={LEAD}),
+    "batch_close": Url(own("labeler.pk", "batch_file.pk"), post={LEAD}),
     "labeler_edit": Url(own("labeler.pk"), get={LEAD}, post={LEAD}),
     "labeler_disclosure": Url(own("labeler.pk"), get={LEAD}, post={LEAD}),
     "disclosure_withdraw": Url(own("labeler.pk"), post={LEAD}),
@@ -222,6 +234,9 @@ MATRIX: dict[str, Url] = {
     "labeler_decide": Url(own("labeler.pk"), post={LEAD}),
     # A recorded labeler cannot be asked about made pairs: back to its report.
     "labeler_measure": Url(own("labeler.pk"), get={LEAD}, post={LEAD}, data={"what": "checks"}),
+    "ensemble_add": Url(own(), get={LEAD}, post={LEAD}),
+    "ensemble_edit": Url(own("ensemble.pk"), get={LEAD}, post={LEAD}),
+    "ensemble_fill": Url(own("ensemble.pk"), get={LEAD}, post={LEAD}, data={"on": "people", "most": "0"}),
     "suspect_raise": Url(own("comparison.pk"), post=REVIEWERS),
     "labeler_toggle": Url(own("labeler.pk"), post={LEAD}),
     "labeler_renew": Url(own("labeler.pk"), post={LEAD}),

@@ -55,6 +55,8 @@ def form_for(server, **changes):  # noqa: F811
         "variant": "plain",
         "samples": "1",
         "structured": "choice",
+        "attribute_calls": "both",
+        "disagreement": "mean",
         "exemplar_pool": "0",
         "exemplar_count": "2",
         "timeout": "30",
@@ -73,7 +75,7 @@ def test_a_lead_adds_a_judge_sees_the_price_tries_it_and_sees_what_it_did(lead, 
     assert (parameters["guidelines"], parameters["question"]) == ("Prefer the truth.", "Which response is better?")
 
     page = lead.get(address("labeler_run", project, judge.pk) + "?on=trial")
-    assert b"<b>5 comparisons</b>" in page.content
+    assert b"<b>7 comparisons</b>" in page.content
     assert b"127.0.0.1" in page.content, "it says where the texts go"
     assert server.requests == [] and not Job.objects.exists()
     most = page.context["most"]
@@ -81,9 +83,9 @@ def test_a_lead_adds_a_judge_sees_the_price_tries_it_and_sees_what_it_did(lead, 
     job = Job.objects.get()
     assert answer.headers["Location"] == address("job", project, job.pk)
     work.work(Job.Kind.LABEL, label.label_job)
-    assert Judgment.objects.filter(rater__labeler_version__labeler=judge).count() == 5
+    assert Judgment.objects.filter(rater__labeler_version__labeler=judge).count() == 7
     page = lead.get(address("labeler", project, judge.pk))
-    assert page.context["accuracy"].comparisons == 5
+    assert page.context["accuracy"].comparisons == 7
     assert b"Prefer the truth" in server.requests[0]["messages"][0]["content"].encode()
     rows = {row.labeler.name: row for row in lead.get(address("labelers", project)).context["rows"]}
     assert 0 < rows["tiny judge"].cost < most

@@ -1,0 +1,348 @@
+"""Batch files: what a judge was not asked yet goes out as one file of a batch interface, and comes back as another.
+
+The format is OpenAI's: a request a line, {"custom_id", "method", "url", "body"}; a result a line, {"custom_id",
+"response": {"status_code", "body"}, "error"}. Its calls are rows of the same ledger as those that are made here:
+written and reserved before they go out, in flight until they come back, so that nothing is asked on both ways.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.utils.timezone import now
+from django.utils.translation import gettext as _
+
+from annotator.models import BatchFile, Comparison, Job, Labeler, LabelerCall, User
+from annotator.pipeline import calls, disclosures, ledger, scope, versions, work
+from labelers.base import Answer, LabelerError
+from labelers.offline import Offline
+
+CHUNK = 200
+# OpenAI takes so many requests in a file.
+MOST_REQUESTS = 50_000
+# Faults of a results file that are told; more are counted.
+FAULTS_TOLD = 50
+URL = "/v1/chat/completions"
+
+Finished = list[tuple[Comparison, dict[str, Answer]]]
+
+
+class _Desk(calls.Asker):
+    """The books of an `Asker`, without its calls."""
+
+    def look(self, comparisons: Sequence[Comparison]) -> tuple[list[LabelerCall], Finished]:
+        """The calls that could be made now, each at its highest price, and what needs none any more."""
+        stored = self._stored(comparisons)
+        for comparison in comparisons:
+            self._advance(calls.Open(comparison, stored.get(comparison.pk, {})))
+        wanted, finished = [self._call(each) for each in self._ready], self._finished
+        self._ready.clear()
+        self._finished, self._is_open = [], 0
+        return wanted, finished  # type: ignore[return-value]
+
+    def earlier(self, call: LabelerCall, comparison: Comparison, stored: Mapping[int, Any]) -> dict[str, Answer]:
+        needs = self.labeler.needs(comparison, call.step)
+        return calls.Open(comparison, stored.get(comparison.pk, {})).given(needs)
+
+    def answers(self, comparisons: Sequence[Comparison]) -> dict[int, Any]:
+        return self._stored(comparisons)
+
+    def record(self, call: LabelerCall, answer: Answer) -> None:
+        if refusal := self._record_answer(call, answer):
+            raise refusal
+
+    def record_failure(self, call: LabelerCall, error: LabelerError) -> None:
+        self.failures.add(error.kind, str(error))
+        self.failures.give_up(str(error))
+        self._record_failure(call, error)
+
+
+@dataclass
+class _Faults:
+    """What is wrong with a results file, line by line."""
+
+    told: list[dict[str, Any]] = field(default_factory=list)
+    more: int = 0
+
+    def add(self, line: int, name: str, reason: str) -> None:
+        if len(self.told) < FAULTS_TOLD:
+            self.told.append({"line": line, "field": name, "reason": reason})
+        else:
+            self.more += 1
+
+    def refuse(self) -> None:
+        """Raises StepRefused when there is any: a file is taken in whole or not at all."""
+        if self.told:
+            words = _("The results do not fit this file: nothing was stored. What has to be mended is listed.")
+            raise work.StepRefused(words, errors=self.told, more=self.more)
+
+
+def request_file(
+    labeler: Labeler, *, on: str, number: int, factor: Decimal, most: Decimal, by: User | None
+) -> tuple[BatchFile, Job]:
+    """A file of what the version in use has not judged of at most `number` comparisons; a worker writes it.
+
+    Raises StepRefused for a judge whose steps are not all calls.
+    """
+    version = versions.current_version(labeler)
+    if version.parameters.get("tools"):
+        raise work.StepRefused(_("Programs check responses for this judge before it is asked: it cannot go by file."))
+    file = BatchFile.objects.create(
+        labeler_version=version, scope=on, asked_for=number, factor=factor, most=most, requested_by=by
+    )
+    return file, _ask(file, by)
+
+
+def request_results(file: BatchFile, address: str, *, by: User | None) -> Job:
+    """Take in the results stored at `address`."""
+    return _ask(file, by, results=address)
+
+
+def _ask(file: BatchFile, by: User | None, **more: Any) -> Job:
+    """A LABEL job: of a labeler one runs at a time, so a run that is under way cannot ask the same meanwhile."""
+    labeler = file.labeler_version.labeler
+    key = f"{labeler.pk}:file:{file.pk}:{more.get('results', '')}"[:120]
+    job = Job.objects.request(
+        labeler.project, Job.Kind.LABEL, key=key, by=by, labeler=labeler.pk, batch_file=file.pk, **more
+    )
+    transaction.on_commit(lambda: work.nudge(work.TASKS[Job.Kind.LABEL]))
+    return job
+
+
+def fill(file: BatchFile, beat: Callable[[int, int], None]) -> str:
+    """Write the file's calls, each with its highest price held; gives the closing message. Safe to repeat.
+
+    Raises StepRefused when texts may not leave, or the money is not there.
+    """
+    version = file.labeler_version
+    if missing := disclosures.missing(version.labeler, version):
+        words = _(
+            "Texts may not leave for %(place)s yet: allow it on the page of the labeler, then ask for a file again."
+        )
+        close(file)
+        raise work.StepRefused(words % {"place": missing[0]})
+    try:
+        desk = _desk(file, _set_aside(file))
+    except ledger.OverBudget:
+        close(file)
+        raise
+    for comparisons in scope.batches(version, _comparisons(file), CHUNK):
+        done = file.calls.values("comparison").distinct().count()
+        room = min(file.asked_for - done, len(comparisons))
+        wanted, _finished = desk.look(comparisons[: max(room, 0)])
+        room_for_calls = MOST_REQUESTS - file.calls.count()
+        if not _hold(file, desk, wanted[:room_for_calls]) or room < len(comparisons) or room_for_calls < len(wanted):
+            break
+        beat(done, file.asked_for)
+    return _sent_out(file)
+
+
+def _hold(file: BatchFile, desk: _Desk, wanted: Sequence[LabelerCall]) -> bool:
+    """Write what there is money for; False when it did not reach."""
+    for call in wanted:
+        call.cost *= file.factor
+        call.batch_file = file
+    if desk.reservation is None:
+        LabelerCall.objects.bulk_create(wanted)
+        return True
+    return len(ledger.hold(desk.reservation, list(wanted))) == len(wanted)
+
+
+def _sent_out(file: BatchFile) -> str:
+    """What no call of the file holds goes back; an empty file is closed."""
+    if file.reservation:
+        ledger.close(file.reservation)
+    number = file.calls.count()
+    if not number:
+        close(file)
+        return _("Nothing to ask: all of it is judged or out, or the money does not reach for one call.")
+    BatchFile.objects.filter(pk=file.pk, state=BatchFile.State.PREPARING).update(state=BatchFile.State.OUT)
+    return _("%(n)s calls in the file: download it from the labeler's page.") % {"n": number}
+
+
+def _set_aside(file: BatchFile) -> Any:
+    labeler = file.labeler_version.labeler
+    if labeler.is_free:
+        return None
+    if file.reservation is None:
+        file.reservation = ledger.reserve(labeler.project, f"file:{file.pk}", file.most, source=labeler.name)
+        file.save(update_fields=["reservation"])
+    return file.reservation
+
+
+def _comparisons(file: BatchFile) -> Any:
+    project = file.labeler_version.labeler.project
+    on_people = file.scope == "people"
+    return (scope.judged_by_people(project) if on_people else project.comparisons.all()).order_by("pk")
+
+
+def _desk(file: BatchFile, reservation: Any, failures: calls.Failures | None = None) -> _Desk:
+    judge = versions.unconnected(file.labeler_version)
+    return _Desk(judge, file.labeler_version, reservation, failures=failures)
+
+
+def lines(file: BatchFile) -> Iterator[bytes]:
+    """The file itself, a request a line, for the calls of it that are in flight."""
+    desk = _desk(file, file.reservation)
+    offline = Offline(desk.labeler)
+    waiting = file.calls.filter(status=LabelerCall.Status.IN_FLIGHT).order_by("pk")
+    texts = waiting.select_related("comparison__prompt", "comparison__response_a", "comparison__response_b")
+    rows = texts.iterator(chunk_size=CHUNK)
+    while chunk := list(islice(rows, CHUNK)):
+        stored = desk.answers([call.comparison for call in chunk if call.comparison])
+        for call in chunk:
+            assert call.comparison is not None
+            earlier = desk.earlier(call, call.comparison, stored)
+            body = offline.request(call.comparison, call.step, earlier)
+            line = {"custom_id": custom_id(call), "method": "POST", "url": URL, "body": body}
+            yield json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+
+
+def custom_id(call: LabelerCall) -> str:
+    return f"call-{call.pk}"
+
+
+def take_in(
+    file: BatchFile, address: str, beat: Callable[[int, int], None], failures: calls.Failures
+) -> Iterator[Finished]:
+    """Store the results at `address`; gives the comparisons that have all their answers now, in chunks.
+
+    Whole or not at all: every line is looked at before the first is stored. What was stored before (a repeated file, a
+    crash) is not stored again. Raises StepRefused with line and field of what is wrong.
+    """
+    _check(file, address)
+    desk = _desk(file, file.reservation, failures)
+    offline, done, total = Offline(desk.labeler), 0, file.calls.count()
+    with default_storage.open(address) as stored:
+        rows = _rows(stored)
+        while chunk := dict(islice(((_number(row), row) for _line, row in rows), CHUNK)):
+            yield _take_chunk(file, desk, offline, chunk)
+            done += len(chunk)
+            beat(done, total)
+    if not file.calls.filter(status=LabelerCall.Status.IN_FLIGHT).exists():
+        close(file)
+
+
+def _take_chunk(file: BatchFile, desk: _Desk, offline: Offline, chunk: Mapping[int | None, Any]) -> Finished:
+    texts = ("comparison__prompt", "comparison__response_a", "comparison__response_b")
+    about = list(file.calls.filter(pk__in=[pk for pk in chunk if pk]).select_related(*texts))
+    comparisons = list({call.comparison_id: call.comparison for call in about if call.comparison}.values())
+    stored = desk.answers(comparisons)
+    for call in about:
+        if call.status == LabelerCall.Status.IN_FLIGHT and call.comparison:
+            earlier = desk.earlier(call, call.comparison, stored)
+            _record(file, desk, offline, call, earlier, chunk[call.pk])
+    _wanted, finished = desk.look(comparisons)
+    return finished
+
+
+def _record(
+    file: BatchFile, desk: _Desk, offline: Offline, call: LabelerCall, earlier: dict[str, Answer], row: Any
+) -> None:
+    said = row.get("response") or {}
+    if row.get("error") or said.get("status_code") != 200:
+        # A request that failed is not billed.
+        desk.record_failure(call, LabelerError(_reason(row), permanent=True))
+        return
+    assert call.comparison is not None
+    try:
+        answer = offline.answer(call.comparison, call.step, earlier, said["body"])
+    except LabelerError as error:
+        desk.record_failure(call, LabelerError(str(error), permanent=True, may_have_cost=True))
+    else:
+        desk.record(call, replace(answer, cost=answer.cost * file.factor, latency_ms=0))
+
+
+def _reason(row: Mapping[str, Any]) -> str:
+    """Why a request failed: the endpoint's word for it, never its text."""
+    error, said = row.get("error"), row.get("response")
+    code = error.get("code") if isinstance(error, dict) else None
+    status = said.get("status_code") if isinstance(said, dict) else None
+    word = code if isinstance(code, str) and code.isidentifier() else "failed"
+    return f"batch: HTTP {status} ({word})" if isinstance(status, int) else f"batch: {word}"
+
+
+def _check(file: BatchFile, address: str) -> None:
+    """Raises StepRefused with every fault of the file."""
+    known = set(file.calls.values_list("pk", flat=True))
+    faults, seen = _Faults(), {}  # type: ignore[var-annotated]
+    with default_storage.open(address) as stored:
+        for number, row in _rows(stored):
+            if not isinstance(row, dict):
+                faults.add(number, "", _("is not a JSON object"))
+                continue
+            pk = _number(row)
+            if pk not in known:
+                faults.add(number, "custom_id", _("is no call of this file"))
+            elif pk in seen:
+                faults.add(number, "custom_id", _("is also on line %(n)s") % {"n": seen[pk]})
+            else:
+                seen[pk] = number
+                for name, reason in _faults_of(row):
+                    faults.add(number, name, reason)
+    faults.refuse()
+
+
+def _faults_of(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Field and reason for what a result lacks."""
+    said, error = row.get("response"), row.get("error")
+    if error is not None and not isinstance(error, dict):
+        yield "error", _("is neither null nor an object")
+    if said is None and error is None:
+        yield "response", _("is missing, and there is no error")
+    elif said is not None and (not isinstance(said, dict) or not isinstance(said.get("status_code"), int)):
+        yield "response.status_code", _("is no number")
+    elif said is not None and said["status_code"] == 200 and not error:
+        yield from _faults_of_body(said.get("body"))
+
+
+def _faults_of_body(body: Any) -> Iterator[tuple[str, str]]:
+    if not isinstance(body, dict):
+        yield "response.body", _("is not a chat completion")
+        return
+    choices = body.get("choices")
+    if not (isinstance(choices, list) and choices and isinstance(choices[0], dict) and choices[0].get("message")):
+        yield "response.body.choices", _("has no message")
+    usage = body.get("usage")
+    tokens = [usage.get(name) if isinstance(usage, dict) else None for name in ("prompt_tokens", "completion_tokens")]
+    if not all(isinstance(count, int) and count >= 0 for count in tokens):
+        yield "response.body.usage", _("does not tell the tokens, so the cost is not known")
+
+
+def _rows(stored: Any) -> Iterator[tuple[int, Any]]:
+    """Line number and what the line holds; None for what is no JSON. Empty lines are left out."""
+    for number, line in enumerate(stored, 1):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line)
+        except ValueError:
+            yield number, None
+
+
+def _number(row: Mapping[str, Any]) -> int | None:
+    word = row.get("custom_id")
+    number = word.removeprefix("call-") if isinstance(word, str) and word.startswith("call-") else ""
+    return int(number) if number.isascii() and number.isdecimal() and len(number) < 19 else None
+
+
+@transaction.atomic
+def close(file: BatchFile) -> int:
+    """Give up what has not come back (the batch was cancelled, or ran out): its money goes back. Gives how many calls.
+
+    They can be asked anew. Results that come later are refused: nobody has the money for them any more.
+    """
+    waiting = file.calls.filter(status=LabelerCall.Status.IN_FLIGHT)
+    over = waiting.update(status=LabelerCall.Status.FAILED, cost=0, ended_at=now(), error="batch: given up")
+    if file.reservation:
+        ledger.close(file.reservation)
+    ended = {"state": BatchFile.State.CLOSED, "closed_at": now()}
+    BatchFile.objects.filter(pk=file.pk).exclude(state=BatchFile.State.CLOSED).update(**ended)
+    return over
