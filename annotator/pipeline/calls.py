@@ -345,9 +345,15 @@ class Asker:
             heapq.heappush(self._later, (due, next(self._number), wanted))
 
     def _give_up(self, wanted: Wanted, error: LabelerError) -> None:
-        """Without this answer there is no verdict, so what else the subject wants is not bought either."""
+        """Without this answer there is no verdict, so what else the subject wants is not bought either.
+
+        Responses to a prompt stand alone: the others are still wanted.
+        """
         self.failures.give_up(str(error))
-        if not wanted.about.failed:
+        if not isinstance(self.labeler, Asking):
+            wanted.about.answers[wanted.step] = None
+            self._advance(wanted.about)
+        elif not wanted.about.failed:
             wanted.about.failed = True
             self._is_open -= 1
             self._later = [entry for entry in self._later if not entry[2].about.failed]

@@ -219,11 +219,12 @@ def test_the_same_text_of_a_model_is_kept_once_and_counted(project, server):  # 
 def test_a_failure_that_cannot_pass_is_told_and_the_others_go_on(project, server):  # noqa: F811
     labeler = writer(project, server)
     prompts(project)
-    server.script.extend(["404", "429", "text:Two."])
-    job = run(labeler)
-    assert job.message.startswith("1 new response; 1 calls failed, the last with: HTTP 404")
-    run(labeler)
-    assert Response.objects.count() == 2
+    server.script.extend(["404", "429", "text:Two.", "text:Three.", "text:Four."])
+    job = run(labeler, number=2)
+    assert job.message.startswith("3 new responses; 1 calls failed, the last with: HTTP 404")
+    assert len(server.requests) == 5, "the other response to the same prompt is still wanted"
+    run(labeler, number=2)
+    assert (Response.objects.count(), len(server.requests)) == (4, 6)
 
 
 def test_a_trial_writes_to_the_prompts_that_wait_first(project, server):  # noqa: F811
