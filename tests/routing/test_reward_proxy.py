@@ -100,3 +100,13 @@ def test_the_penalty_is_strong_when_labels_are_noise_and_weak_when_they_are_not(
 def test_a_proxy_refuses_to_learn_from_no_label():
     with pytest.raises(ValueError, match="at least one label"):
         reward_proxy.RewardProxy().fit(np.ones((3, 1)), np.full(3, np.nan))
+
+
+def test_single_precision_finds_the_same_reward_models():
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(300, 20))
+    targets = (rng.random((4, 300)) < 1 / (1 + np.exp(-X[:, 0]))).astype(float)
+    targets[2, :150] = np.nan
+    single = reward_proxy.fit_mixtures(X.astype(np.float32), targets)
+    assert single.dtype == np.float32
+    assert np.abs(single - reward_proxy.fit_mixtures(X, targets)).max() < 1e-3
