@@ -11,8 +11,10 @@ KINDS = {
     "null_longest": "labelers.nulls.Longest",
     "null_shortest": "labelers.nulls.Shortest",
     "null_random": "labelers.nulls.Random",
+    "null_relevance": "labelers.relevance.Relevance",
     "llm_judge": "labelers.llm_judge.LLMJudge",
     "proxy": "labelers.proxy.Proxy",
+    "ensemble": "labelers.combined.Combined",
     # Models of one's own (docs/logprobs.md): built where torch is, and no page offers them yet.
     "density_ratio": "labelers.density_ratio.DensityRatio",
     "implicit_reward": "labelers.density_ratio.ImplicitReward",

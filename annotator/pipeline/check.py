@@ -145,7 +145,8 @@ def hindrance(candidate: LabelerVersion) -> str:
 
 def accept(candidate: LabelerVersion, *, confirmed: bool = False) -> None:
     """Take a candidate into use. Raises NeedsConfirmation, with what speaks against it, unless `confirmed`."""
-    if candidate.accepted_at is None and candidate.discarded_at is not None:
+    candidate.refresh_from_db(fields=["accepted_at", "discarded_at"])
+    if candidate.discarded_at is not None:
         raise work.StepRefused(_("This version was put aside meanwhile. Edit the labeler to take it up again."))
     if not confirmed and (why := hindrance(candidate)):
         raise NeedsConfirmation(why)

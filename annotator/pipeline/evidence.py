@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -90,9 +90,9 @@ class Said:
         return int((~np.isnan(self.p_b)).sum())
 
 
-def load(project: Project, most: int = MOST) -> Evidence:
-    """What people have said until now, streamed; at most `most` comparisons."""
-    rows = Judgment.objects.effective().levels_of_people().filter(project=project).votes_by_comparison()
+def load(project: Project, most: int = MOST, until: int | None = None) -> Evidence:
+    """What people have said until now, or until a judgment, streamed; at most `most` comparisons."""
+    rows = Judgment.objects.effective().levels_of_people(until).filter(project=project).votes_by_comparison()
     votes = {pk: (mean, float(count)) for pk, mean, count in rows.iterator(chunk_size=5000)}
     votes |= _known(project)
     ids = sorted(heapq.nsmallest(most, votes, key=_drawn))
@@ -109,6 +109,29 @@ def load(project: Project, most: int = MOST) -> Evidence:
         domains=np.array(domains, dtype=np.str_),
         languages=_common(languages),
     )
+
+
+def of_pairs(pairs: Sequence[Comparison], languages: Collection[str]) -> Evidence:
+    """Comparisons with their texts, of which people need not have said anything (votes 0, people one half).
+
+    `languages`: those that evidence of the project told apart; others are "other", as there.
+    """
+    domain = Keywords()
+    found = [Reading(_last(pair.prompt.turns)).language or "" for pair in pairs]
+    told = [each if each in languages else "other" for each in found]
+    return Evidence(
+        ids=np.array([pair.pk for pair in pairs], dtype=np.int64),
+        people=np.full(len(pairs), 0.5),
+        votes=np.zeros(len(pairs)),
+        lengths=np.array([[len(pair.response_a.text), len(pair.response_b.text)] for pair in pairs], dtype=np.float64),
+        prompts=np.array([pair.prompt.text_hash for pair in pairs], dtype=np.str_),
+        domains=np.array([domain(pair.prompt.turns) for pair in pairs], dtype=np.str_),
+        languages=np.array(told, dtype=np.str_),
+    )
+
+
+def _last(turns: Sequence[dict[str, Any]]) -> str:
+    return next((str(turn.get("content", "")) for turn in reversed(turns)), "")
 
 
 def answers(version: LabelerVersion, known: Evidence) -> Said:
@@ -165,8 +188,7 @@ def _facts(ids: Sequence[int]) -> Iterator[tuple[int, str, int, int, str, str]]:
     domain = Keywords()
     rows = Comparison.objects.filter(pk__in=ids).annotate(a=Length("response_a__text"), b=Length("response_b__text"))
     for pk, digest, turns, a, b in rows.values_list("pk", "prompt__text_hash", "prompt__turns", "a", "b"):
-        last = next((str(turn.get("content", "")) for turn in reversed(turns)), "")
-        yield pk, digest, a, b, domain(turns), Reading(last).language or ""
+        yield pk, digest, a, b, domain(turns), Reading(_last(turns)).language or ""
 
 
 def _common(languages: Sequence[str]) -> NDArray[np.str_]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
@@ -30,6 +30,8 @@ POOL, AMONG = 300, 2000
 BATCH = 20
 SEED = 0
 PREFIX = "check:"
+# The scope of a run that asks these pairs (`label`).
+SCOPE = "checks"
 # The step of a labeler that is not asked call by call.
 VERDICT = "verdict"
 
@@ -104,6 +106,7 @@ def _probe(name: str, pair: Any, owner: Mapping[int, Comparison], seen: dict[str
 
 def estimate(version: LabelerVersion) -> tuple[int, Decimal]:
     """How many pairs are left to be judged, and the most that can cost. Raises StepRefused as `versions.build` does."""
+    version = versions.of_today(version)
     if version.labeler.kind in NOT_ASKED:
         raise work.StepRefused(_("Its verdicts came with the data, or are made of others': it cannot be asked."))
     left = unanswered(version)
@@ -128,12 +131,16 @@ def run(
     reservation: Reservation | None,
     beat: Callable[[], None],
     failures: calls.Failures,
+    allowed: Callable[[Iterable[Sequence[Comparison]]], Iterable[Comparison]],
 ) -> int:
-    """Have all pairs judged that are not yet; gives how many were left. Raises StepRefused as `calls.Asker` does."""
+    """Have all pairs judged that are not yet; gives how many were left. Raises StepRefused as `calls.Asker` does.
+
+    `allowed` passes on what a lead lets leave this site.
+    """
     left = unanswered(version)
     if isinstance(judge, base.Asking):
         probing = Probing(judge, left)
-        calls.Asker(probing, version, reservation, beat, failures).ask(probing.comparisons)
+        calls.Asker(probing, version, reservation, beat, failures).ask(allowed([probing.comparisons]))
         return len(left)
     for start in range(0, len(left), BATCH):
         _judge(version, judge, left[start : start + BATCH])

@@ -136,14 +136,16 @@ def gather(project: Project, known: signals.Signals) -> Evidence:
 def problem_of(project: Project, known: signals.Signals, labelers: list[Labeler]) -> strategies.Problem:
     """The project's comparisons as routing sees them: people first, then `labelers`.
 
-    A recorded labeler can be used where it has answered, another one everywhere. Raises StepRefused when a judge
-    cannot be used as configured.
+    A recorded labeler or an ensemble can be used where it has answered, another one everywhere. Raises StepRefused
+    when a judge cannot be used as configured.
     """
     columns = [known.labelers.index(labeler) for labeler in labelers]
     prices = [signals.prices(labeler, known.ids) for labeler in labelers]
     people_price = project.price_per_judgment * project.votes
     answered = ~np.isnan(known.p_b[:, columns])
-    can_judge = np.array([labeler.kind != versions.RECORDED for labeler in labelers], dtype=bool)
+    # An ensemble costs nothing where its members have judged, and cannot judge anywhere else.
+    stored = (versions.RECORDED, versions.ENSEMBLE)
+    can_judge = np.array([labeler.kind not in stored for labeler in labelers], dtype=bool)
     problem = strategies.Problem(
         features=features.symmetric(known.features),
         names=features.NAMES,

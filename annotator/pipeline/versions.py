@@ -32,7 +32,7 @@ PROXY = "proxy"
 ENSEMBLE = "ensemble"
 RECORDED = "recorded"
 # Labelers of ours that send nothing anywhere and cost nothing: they run on everything by themselves.
-OWN = ("null_longest", "null_shortest", "null_random", PROXY)
+OWN = ("null_longest", "null_shortest", "null_random", "null_relevance", PROXY)
 # Parameters of a judge's version that its class is not built with.
 _BOOKKEEPING = ("api_key_env", "guidelines_version", "protocol_version", "calls_per_minute", "tokens_per_minute")
 
@@ -98,6 +98,15 @@ def _as_candidate(labeler: Labeler, parameters: Mapping[str, Any]) -> LabelerVer
     LabelerVersion.objects.filter(pk=version.pk).update(discarded_at=None)
     version.discarded_at = None
     return version
+
+
+def succeed(version: LabelerVersion, parameters: Mapping[str, Any]) -> LabelerVersion:
+    """What `version` has become by learning anew, with its standing: in use at once, or a candidate as it was."""
+    with transaction.atomic():
+        Labeler.objects.select_for_update(no_key=True).get(pk=version.labeler_id)
+        if version.accepted_at is not None:
+            return accept(new_version(version.labeler, parameters))
+        return _as_candidate(version.labeler, parameters)
 
 
 def of_today(version: LabelerVersion) -> LabelerVersion:
@@ -202,7 +211,7 @@ def build(version: LabelerVersion) -> LabelerContract | Asking:
         addresses = check_endpoint(base_url)
         key = keys.key_for(version, base_url) or api_key(parameters.get("api_key_env", ""), base_url)
         return unconnected(version, api_key=key, addresses=addresses)
-    if kind == PROXY or kind in FIELDS or kind not in labelers.KINDS:  # these: `models.build`, in a worker
+    if kind in (PROXY, ENSEMBLE) or kind in FIELDS or kind not in labelers.KINDS:  # these: `models.build`, in a worker
         raise StepRefused(_("%(name)s cannot be built from its parameters alone.") % {"name": version.labeler})
     return labelers.load(kind)(**parameters)
 

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from annotator import access
 from annotator.forms.reports import DecisionForm, MeasureForm
 from annotator.models import Comparison, Job, Labeler, LabelerVersion, Project
-from annotator.pipeline import check, keys, label, ledger, probes, versions
+from annotator.pipeline import check, keys, label, ledger, probes, scope, versions
 from annotator.pipeline.work import StepRefused
 from annotator.readings import reports
 
@@ -153,9 +153,9 @@ def labeler_measure(request: HttpRequest, project_id: int, labeler_id: int) -> H
         return redirect("labeler_report", project.pk, labeler.pk)
     what = form.cleaned_data["what"]
     try:
-        version = versions.candidate(labeler) if what == "candidate" else versions.asked_for(labeler, None)
+        version = versions.candidate(labeler) if what == "candidate" else versions.in_use(labeler)
         if version is None:
-            raise StepRefused(_("There is no candidate. Edit the labeler to make one."))
+            raise StepRefused(_("There is no such version. Edit the labeler to make a candidate."))
         number, most = _estimate(version, what)
     except StepRefused as refusal:
         messages.error(request, str(refusal))
@@ -186,7 +186,8 @@ def labeler_measure(request: HttpRequest, project_id: int, labeler_id: int) -> H
 def _estimate(version: LabelerVersion, what: str) -> tuple[int, Decimal]:
     """Comparisons, or checks of one, that are left to do, and the most they can cost."""
     if what == "candidate":
-        return label.estimate(version.labeler, label.judged_by_people(version.labeler.project), version=version)
+        found = scope.estimate(version.labeler, scope.judged_by_people(version.labeler.project), version)
+        return found.number, found.most
     return probes.estimate(version)
 
 
@@ -194,7 +195,7 @@ def _run(version: LabelerVersion, what: str, most: Decimal, by: Any) -> Job:
     reserve = None if version.labeler.is_free else most
     if what == "candidate":
         return label.request_run(version.labeler, scope="people", version=version, reserve=reserve, by=by)
-    return label.request_run(version.labeler, scope="checks", reserve=reserve, by=by)
+    return label.request_run(version.labeler, scope=probes.SCOPE, reserve=reserve, by=by)
 
 
 @login_required

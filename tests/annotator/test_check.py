@@ -1,0 +1,265 @@
+"""Reports are computed from what people and labelers said, once for the same judgments, and gate candidates."""
+
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from django.utils.timezone import now
+
+from annotator.models import Job, Judgment, Label, Labeler, LabelerCall, LabelerReport, Rater
+from annotator.pipeline import aggregate, appraise, check, label, probes, signals, versions, work
+from annotator.readings import reports
+from tests.builders import make_comparison, make_judgment, make_labeler, make_member, make_person, make_project
+
+pytestmark = pytest.mark.django_db
+
+
+def judged_by(rater, comparisons, right, rng, sure=0.9):
+    """Judgments of a labeler that is right in a share `right` of what people said, and says to be `sure`."""
+    for comparison in comparisons:
+        side = comparison.better if rng.random() < right else -comparison.better
+        make_judgment(comparison, rater, p_b=sure if side > 0 else 1 - sure)
+
+
+def project_with_people(number=60, seed=0):
+    rng = np.random.default_rng(seed)
+    project = make_project()
+    person = make_person(project)
+    comparisons = []
+    for place in range(number):
+        long = "word " * int(rng.integers(3, 40))
+        comparison = make_comparison(
+            project, f"Please tell me everything about subject {place}.", a=long + ".", b="No."
+        )
+        comparison.prompt.text_hash = f"{place:064x}"
+        comparison.prompt.save()
+        comparison.better = 1 if rng.random() < 0.5 else -1
+        make_judgment(comparison, person, comparison.better)
+        comparisons.append(comparison)
+    return project, comparisons, rng
+
+
+def run(kind, step):
+    work.work(kind, step)
+    return Job.objects.filter(kind=kind).latest("id")
+
+
+def test_the_report_says_how_much_better_than_the_nulls_a_labeler_is():
+    project, comparisons, rng = project_with_people()
+    rater = make_labeler(project, "good judge")
+    judged_by(rater, comparisons, 0.95, rng)
+    check.request(rater.labeler_version.labeler)
+    job = run(Job.Kind.CHECK, check.check_job)
+    assert (job.state, job.message) == ("done", "1 report computed")
+    data = LabelerReport.objects.get().data
+    right = sum((j.p_b > 0.5) == (j.comparison.better > 0) for j in _with_better(rater, comparisons)) / 60
+    assert data["measures"]["raw"]["accuracy"]["value"] == pytest.approx(right)
+    assert {each["kind"] for each in data["nulls"]} == {"null_longest", "null_shortest"}
+    assert reports.best_null(data)["difference"]["better"]
+    assert reports.sentence(data)[0].startswith("beats “the ")
+    assert sum(data["site"]["margins"]["right"]) == pytest.approx(60 * right)
+
+
+def _with_better(rater, comparisons):
+    better = {each.pk: each.better for each in comparisons}
+    found = list(Judgment.objects.filter(rater=rater).select_related("comparison"))
+    for judgment in found:
+        judgment.comparison.better = better[judgment.comparison_id]
+    return found
+
+
+def test_the_same_judgments_make_no_second_report_and_a_new_one_does():
+    project, comparisons, rng = project_with_people(30)
+    rater = make_labeler(project)
+    judged_by(rater, comparisons, 0.8, rng)
+    panel = appraise.Panel.of(project)
+    assert appraise.store(rater.labeler_version, panel) is True
+    assert appraise.store(rater.labeler_version, appraise.Panel.of(project)) is False
+    make_judgment(comparisons[0], make_person(project), -comparisons[0].better)
+    assert appraise.store(rater.labeler_version, appraise.Panel.of(project)) is True
+    assert LabelerReport.objects.count() == 2
+
+
+def test_the_tick_asks_when_somebody_has_judged_since_and_then_waits():
+    project, comparisons, rng = project_with_people(10)
+    assert check.request_due() == 0, "there is no labeler yet"
+    rater = make_labeler(project)
+    judged_by(rater, comparisons, 0.8, rng)
+    assert check.request_due() == 1 and check.request_due() == 0
+    run(Job.Kind.CHECK, check.check_job)
+    Job.objects.update(created_at=now() - check.LONGEST * 2)
+    assert check.request_due() == 0, "nobody has judged since"
+    make_judgment(comparisons[0], make_person(project), 1)
+    assert check.request_due() == 1
+
+
+# Candidates
+
+
+def edited(project, comparisons, rng, *, before=0.7, after=0.7):
+    """A labeler that has judged, and its candidate, which has judged the same."""
+    labeler = Labeler.objects.create(project=project, name="coin", kind="null_random")
+    first = versions.edit(labeler, {"seed": 1})
+    judged_by(first.rater, comparisons, before, rng)
+    second = versions.edit(labeler, {"seed": 2})
+    judged_by(second.rater, comparisons, after, rng)
+    return labeler, first, second
+
+
+def test_an_edit_of_a_labeler_that_has_judged_waits_as_a_candidate():
+    project, comparisons, rng = project_with_people(4)
+    labeler, first, second = edited(project, comparisons, rng)
+    assert first.accepted_at and second.accepted_at is None
+    assert versions.current_version(labeler) == first and labeler.version == first
+    assert versions.candidate(labeler) == second
+    third = versions.edit(labeler, {"seed": 3})
+    assert versions.candidate(labeler) == third, "a newer candidate puts the older one aside"
+    assert versions.edit(labeler, {"seed": 2}) == second == versions.candidate(labeler), "taken up again"
+    assert second.rater.judgments.count() == 4
+    assert versions.edit(labeler, {"seed": 1}) == first and versions.candidate(labeler) is None
+
+
+def test_what_a_candidate_says_counts_only_once_it_is_accepted():
+    project, comparisons, rng = project_with_people(3)
+    pooled = aggregate.recipe(project, "pooled")
+    judge = Labeler.objects.create(project=project, name="judge", kind="llm_judge")
+    first = versions.new_version(judge, {"model": "m1"})
+    second = versions.new_version(judge, {"model": "m2"}, accepted=False)
+    make_judgment(comparisons[0], first.rater, p_b=0.2)
+    make_judgment(comparisons[0], second.rater, p_b=0.9)
+    ids = np.array([comparisons[0].pk])
+    person = float(comparisons[0].better > 0)
+
+    def labelled():
+        Judgment.objects.filter(effective_at__gt=now()).update(effective_at=now())
+        while aggregate.aggregate():
+            pass
+        return Label.objects.get(comparison=comparisons[0], recipe=pooled).p_b
+
+    assert labelled() == pytest.approx((person + 0.2) / 2)
+    assert signals._answers(judge, ids).tolist() == [0.2]
+    versions.accept(second)
+    assert labelled() == pytest.approx((person + 0.9) / 2)
+    assert signals._answers(judge, ids).tolist() == [0.9]
+
+
+def test_a_worse_candidate_is_accepted_only_by_confirmation():
+    project, comparisons, rng = project_with_people(80)
+    labeler, first, second = edited(project, comparisons, rng, before=0.95, after=0.5)
+    with pytest.raises(check.NeedsConfirmation, match="not been compared"):
+        check.accept(second)
+    check.request(labeler)
+    run(Job.Kind.CHECK, check.check_job)
+    with pytest.raises(check.NeedsConfirmation, match="contradict it more often"):
+        check.accept(second)
+    assert versions.current_version(labeler) == first
+    check.accept(second, confirmed=True)
+    assert versions.current_version(labeler) == second
+
+
+def test_a_candidate_that_is_no_worse_needs_no_confirmation_and_one_put_aside_cannot_be_accepted():
+    project, comparisons, rng = project_with_people(80)
+    labeler, first, second = edited(project, comparisons, rng, before=0.6, after=0.97)
+    check.request(labeler)
+    run(Job.Kind.CHECK, check.check_job)
+    lines = reports.comparison(second, first)
+    assert lines[0].value > 0 and lines[0].n == 80
+    versions.discard(second)
+    with pytest.raises(work.StepRefused, match="put aside"):
+        check.accept(second)
+    versions.edit(labeler, {"seed": 2})
+    second.refresh_from_db()
+    check.accept(second)
+    assert versions.current_version(labeler) == second
+    with pytest.raises(work.StepRefused, match="in use"):
+        versions.discard(second)
+
+
+def test_a_run_for_a_candidate_judges_as_the_candidate():
+    project, comparisons, rng = project_with_people(5)
+    labeler = Labeler.objects.create(project=project, name="coin", kind="null_random")
+    first = versions.edit(labeler, {"seed": 1})
+    judged_by(first.rater, comparisons[:1], 1, rng)
+    second = versions.edit(labeler, {"seed": 2})
+    label.request_run(labeler, scope="people", version=second)
+    job = run(Job.Kind.LABEL, label.label_job)
+    assert job.state == "done" and second.rater.judgments.count() == 5 and first.rater.judgments.count() == 1
+
+
+# Suspects
+
+
+def test_labels_that_several_calibrated_labelers_contradict_strongly_are_suspects():
+    project, comparisons, rng = project_with_people(150)
+    raters = [make_labeler(project, name) for name in ("one", "two", "three")]
+    wrong = comparisons[0]
+    for rater in raters:
+        judged_by(rater, comparisons[1:], 0.93, rng, sure=0.95)
+        make_judgment(wrong, rater, p_b=0.05 if wrong.better > 0 else 0.95)
+    panel = appraise.Panel.of(project)
+    found = appraise.suspects(raters[0].labeler_version, panel)
+    assert wrong.pk in {each["comparison"] for each in found} and len(found) < 10
+    assert all(each["mean"] < appraise.DOUBTED for each in found)
+    one = [each for each in found if each["comparison"] == wrong.pk][0]
+    data = {"site": {"suspects": [one]}}
+    (shown,) = reports.suspects(project, data)
+    assert not shown.is_raised
+    check.raise_suspect(wrong, make_person(project))
+    assert reports.suspects(project, data)[0].is_raised
+
+
+# Checks by made pairs
+
+
+def test_checks_are_calls_and_no_judgments_and_nothing_is_asked_twice():
+    project, comparisons, _rng = project_with_people(12)
+    labeler = Labeler.objects.create(project=project, name="longest", kind="null_longest")
+    version = versions.current_version(labeler)
+    number, most = probes.estimate(version)
+    assert number > 20 and most == Decimal(0)
+    label.request_run(labeler, scope="checks")
+    job = run(Job.Kind.LABEL, label.label_job)
+    assert job.state == "done", job.message
+    assert not Judgment.objects.filter(rater__labeler_version=version).exists()
+    calls = LabelerCall.objects.filter(labeler_version=version)
+    assert calls.count() == number and not calls.exclude(step__startswith="check:").exists()
+    assert probes.estimate(version) == (0, Decimal(0))
+    outcomes = {each["name"]: each for each in probes.results(version)}
+    assert outcomes["padding"]["outcome"] == "fail" and outcomes["padding"]["rate"] == 0
+    assert outcomes["duplicate"]["outcome"] != "fail" and outcomes["duplicate"]["rate"] == 1
+    assert outcomes["swap"]["rate"] == 1
+
+
+# The page
+
+
+def test_the_page_opens_from_what_is_stored(client, django_assert_max_num_queries):
+    project, comparisons, rng = project_with_people(60)
+    rater = make_labeler(project, "good judge")
+    judged_by(rater, comparisons, 0.9, rng)
+    labeler = rater.labeler_version.labeler
+    client.force_login(make_member(project, "lead"))
+    address = f"/projects/{project.pk}/labelers/{labeler.pk}/report"
+    assert "has no report yet" in client.get(address).content.decode()
+    appraise.store(rater.labeler_version, appraise.Panel.of(project))
+    with django_assert_max_num_queries(30):
+        page = client.get(address).content.decode()
+    assert "beats “the" in page and page.count("<svg") >= 4 and "As sure as it should be?" in page
+    csv = client.get(address + ".csv").content.decode().splitlines()
+    assert csv[0] == "table,row,value,low,high,comparisons" and any(
+        line.startswith("accuracy,good judge,") for line in csv
+    )
+
+
+def test_a_lead_accepts_a_worse_candidate_on_the_page_only_with_the_box_ticked(client):
+    project, comparisons, rng = project_with_people(60)
+    labeler, first, second = edited(project, comparisons, rng, before=0.97, after=0.4)
+    appraise.store(second, appraise.Panel.of(project))
+    client.force_login(make_member(project, "lead"))
+    address = f"/projects/{project.pk}/labelers/{labeler.pk}/"
+    given = {"version": second.pk, "decision": "accept"}
+    refused = client.post(address + "decide", given)
+    assert refused.status_code == 422 and "Tick the box" in refused.content.decode()
+    assert versions.in_use(labeler) == first
+    assert client.post(address + "decide", {**given, "confirmed": "1"}).status_code == 302
+    assert versions.in_use(labeler) == second
