@@ -13,11 +13,11 @@ from typing import Any, Literal, NamedTuple
 from labelers.base import PROMPTS
 from labelers.domains import DOMAINS, ByModel, Keywords
 from labelers.exemplars import Exemplar, chooser
-from labelers.logprobs import Cache, Engine, InMemory, Score, Source, Tokens, Unscorable, sweep
+from labelers.logprobs import Cache, Engine, InMemory, Score, Tokens, Unscorable, named, sweep
 from labelers.pointwise import Case, Pointwise, Scored, Turns
 
 Reduction = Literal["sum", "mean", "bytes", "power"]
-# An engine, or what names a model: {"name": …, "revision": …}.
+# An engine, or what names a model: {"name": …, "revision": …}; with "backend" and "base_url" where a server has it.
 Model = Engine | Mapping[str, Any]
 # A response, its tokens on either side, what else went into its score.
 Asked = tuple[str, Tokens, Tokens, dict[str, Any]]
@@ -35,7 +35,7 @@ def engine(model: Model, cache: Cache | None, cut: Literal["refuse", "context"],
     if isinstance(model, Engine):
         return model
     shared = InMemory() if cache is None else cache
-    return Engine.of(Source(**model), cache=shared, cut=cut, temperature=temperature)
+    return named(model, cache=shared, cut=cut, temperature=temperature)
 
 
 def reduced(score: Score, tokens: Tokens, reduction: Reduction, alpha: float) -> float:
@@ -75,7 +75,7 @@ class Ratio(Pointwise):
             raise ValueError(f"no such reduction: {reduction!r}")
         shared = InMemory() if cache is None else cache
         self.above = engine(above, shared, cut, temperature)
-        self.below = engine(below, shared, cut, temperature)
+        self.below = engine(below, shared, cut, temperature).sharing(self.above)
         self.reduction, self.alpha, self.score_end = reduction, alpha, score_end
         self.slope, self.tie, self.resident, self.per_token = slope, tie, resident, per_token
 

@@ -79,6 +79,15 @@ class Engine:
             raise UnfitModel(f"{self.loaded.identity} has no adapter to leave out, or no name for its base")
         return Engine(self.loaded, self.texts, self.cache, self.budget, self.temperature, self.layout, adapter=False)
 
+    def sharing(self, other: Engine) -> Engine:
+        """This engine, on the weights of `other` where that is an adapter over it: one set is read instead of two."""
+        ours, theirs = self.loaded.source, other.loaded.source
+        if ours is None or theirs is None or self.identity != other.loaded.base_identity:
+            return self
+        if models.place(ours) != models.place(theirs):
+            return self
+        return Engine(other.loaded, self.texts, self.cache, self.budget, self.temperature, self.layout, adapter=False)
+
     @property
     def identity(self) -> str:
         return self.loaded.identity if self.adapter else self.loaded.base_identity

@@ -116,13 +116,35 @@ def test_temperature_divides_the_logits():
     assert score.total == pytest.approx(expected.sum().item(), abs=1e-2)
 
 
-def test_the_order_of_the_texts_changes_nothing():
-    texts = texts_of("chatml", count=6)
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_the_order_of_the_texts_changes_nothing(family):
+    texts = texts_of(family, count=5)
     places = list(range(len(texts)))
     random.Random(1).shuffle(places)
-    straight = [score.total for score in engine_of("chatml", budget=150).score(texts)]
-    shuffled = engine_of("chatml", budget=150).score([texts[place] for place in places])
+    straight = [score.total for score in engine_of(family, budget=150).score(texts)]
+    shuffled = engine_of(family, budget=150).score([texts[place] for place in places])
     assert [score.total for score in shuffled] == pytest.approx([straight[place] for place in places], abs=1e-3)
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_templated_texts_are_scored_with_bos_once_and_their_end_once(family):
+    """What the template writes, packed, against the naive pass; data that carry the end's mark change nothing."""
+    bos, eos, _pad, _others = tiny.MARKS[family]
+    end = {"gemma2": "<end_of_turn>"}.get(family, eos)
+    texts = Texts(tiny.tokenizer(family), limit=512)
+    ask = [{"role": "user", "content": "why is the sky blue"}]
+    said = ["because short waves", f"because short waves{end}", " yes.\n\nno", "17"]
+    some = [texts.tokens(ask, text) for text in said]
+    assert some[0] == some[1]
+    for tokens in some:
+        if bos:
+            assert (
+                tokens.context.count(texts.tokenizer.bos_token_id) == 1
+                and tokens.context[0] == texts.tokenizer.bos_token_id
+            )
+        assert tokens.response.count(texts.tokenizer.convert_tokens_to_ids(end)) == 1
+    found = flat(score.per_token for score in engine_of(family).score(some, per_token=True))
+    assert found == pytest.approx(flat(naive(tiny.model(family), tokens) for tokens in some), abs=NATS)
 
 
 # The cache
@@ -189,52 +211,73 @@ def test_what_was_computed_before_a_crash_is_kept(cache):
 # Weights
 
 
-class Adapted(torch.nn.Module):
-    """Answers as PEFT's model does: a base whose head has an adapter that can be left out."""
-
-    def __init__(self, base):
-        super().__init__()
-        self.inner = base
-        self.disabled = False
-
-    def get_base_model(self):
-        return self.inner
-
-    def disable_adapter(self):
-        import contextlib
-
-        @contextlib.contextmanager
-        def without():
-            weight = self.inner.model.layers[0].mlp.up_proj.weight
-            weight.data -= 0.1
-            yield
-            weight.data += 0.1
-
-        return without()
-
-
-def test_a_lora_and_its_base_share_weights_and_differ_in_scores():
-    import copy
-
-    base = tiny.model("llama3")
-    adapted = copy.deepcopy(base)
-    adapted.model.layers[0].mlp.up_proj.weight.data += 0.1
-    texts = texts_of("llama3")[:3]
-    with_adapter = Engine.around(Adapted(adapted), None, "base+lora", base_identity="base")
-    without = with_adapter.base()
-    assert without.loaded is with_adapter.loaded and without.identity == "base"
-    expected = [sum(naive(model, tokens)) for model in (adapted, base) for tokens in texts]
-    found = [score.total for engine in (with_adapter, without) for score in engine.score(texts)]
-    assert found == pytest.approx(expected, abs=1e-2)
-    assert abs(expected[0] - expected[3]) > 0.1
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("model")
     tiny.model("llama3").save_pretrained(path)
     tiny.tokenizer("llama3").save_pretrained(path)
     return path
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory):
+    """A saved LoRA over the base in `folder`, with weights that are not zero, and the two merged into one model."""
+    import copy
+
+    from peft import LoraConfig, get_peft_model
+
+    path = tmp_path_factory.mktemp("adapter")
+    torch.manual_seed(7)
+    config = LoraConfig(r=4, lora_alpha=16, target_modules=["q_proj", "up_proj"], init_lora_weights=False)
+    adapted = get_peft_model(copy.deepcopy(tiny.model("llama3")), config)
+    adapted.save_pretrained(path)
+    return path, adapted.merge_and_unload().eval()
+
+
+def test_a_lora_and_its_base_are_scored_on_one_set_of_weights(folder, adapter):
+    path, merged = adapter
+    texts = texts_of("llama3")[:3]
+    strong = Engine.of(models.Source(str(folder), adapter=str(path), device="cpu"))
+    weak = strong.base()
+    found = flat(score.per_token for scores in sweep([strong, weak], [texts] * 2, per_token=True) for score in scores)
+    expected = flat(naive(model, tokens) for model in (merged, tiny.model("llama3")) for tokens in texts)
+    assert found == pytest.approx(expected, abs=NATS)
+    half = len(expected) // 2
+    assert max(abs(a - b) for a, b in zip(expected[:half], expected[half:], strict=True)) > 0.1
+    assert strong.loaded.loads == 1 and weak.loaded is strong.loaded
+    plain = Engine.of(models.Source(str(folder), device="cpu"))
+    assert (weak.identity, weak.options) == (plain.identity, plain.options), "their scores are found in one cache"
+    assert strong.identity not in (weak.identity, "")
+
+
+def test_a_ratio_of_two_names_reads_a_base_and_its_adapter_once(folder, adapter):
+    from labelers.density_ratio import DensityRatio
+    from tests.labelers.test_labelers import pair
+
+    path, merged = adapter
+    base = {"name": str(folder), "device": "cpu"}
+    labeler = DensityRatio({**base, "adapter": str(path)}, base)
+    pairs = [pair("because short waves scatter more", "no idea, thanks!"), pair("yes.", "17 plus 25 makes 42")]
+    apart = DensityRatio(
+        Engine.around(merged, labeler.above.texts, "merged"),
+        Engine.around(tiny.model("llama3"), labeler.above.texts, "base"),
+    )
+    assert [v.scores for v in labeler.judge(pairs)] == [pytest.approx(v.scores, abs=0.02) for v in apart.judge(pairs)]
+    assert labeler.below.loaded is labeler.above.loaded and labeler.above.loaded.loads == 1
+    assert labeler.below.identity == models.exact(str(folder), "")
+
+
+def test_only_the_base_of_an_adapter_shares_its_weights(folder, adapter, tmp_path):
+    path, _merged = adapter
+    tiny.model("llama3", seed=1).save_pretrained(tmp_path)
+    tiny.tokenizer("llama3").save_pretrained(tmp_path)
+    adapted = Engine.of(models.Source(str(folder), adapter=str(path), device="cpu"))
+    for other in (
+        Engine.of(models.Source(str(tmp_path), device="cpu")),
+        Engine.of(models.Source(str(folder), device="cpu", precision="bfloat16")),
+        engine_of("llama3"),
+    ):
+        assert other.sharing(adapted) is other
 
 
 def test_models_are_swept_one_after_the_other_and_read_only_when_needed(folder):
