@@ -158,6 +158,7 @@ def main() -> None:
     for descriptor in (0, 1, 2):
         os.dup2(nothing, descriptor)
     os.closerange(answer + 1, 256)
+    os.environ.clear()  # the interpreter itself adds a locale
     try:
         _seal(int(sys.argv[1]), int(sys.argv[2]))
     except OSError as error:

@@ -38,7 +38,8 @@ def tiny_model():
 
 
 class JudgeServer(ThreadingHTTPServer):
-    """`script` holds what the next requests get: "ok", "429", "500", "garbage", "hang", "401", "text:<answer>".
+    """`script` holds what the next requests get: "ok", "429", "500", "garbage", "hang", "401", "text:<answer>",
+    "cut:<answer>" (as if it had been longer), "thought:<reasoning>|<answer>". `unknown` names parameters it refuses.
 
     `seen` counts requests by their messages, `billed` the completions it delivered; `busiest` is the most requests
     it had at once.
@@ -62,22 +63,27 @@ class JudgeServer(ThreadingHTTPServer):
         self.always = "ok"
         self.pause = 0.0
         self.refusal: object = "invalid_api_key"
+        self.unknown: tuple[str, ...] = ()
 
     @property
     def url(self):
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
-    def complete(self, request):
+    def prompt(self, messages):
+        """The tokens of a prompt, which are billed."""
+        text = "".join(f"<{m['role']}>{m['content']}\n" for m in messages) + "<assistant>"
+        return self.tokenizer.encode(text).ids
+
+    def complete(self, request, most=None):
         """Sample greedily; `structured_outputs.choice` allows only the given single-letter answers."""
         import torch
 
-        text = "".join(f"<{m['role']}>{m['content']}\n" for m in request["messages"]) + "<assistant>"
-        ids = self.tokenizer.encode(text).ids
+        ids = self.prompt(request["messages"])
         choice = (request.get("structured_outputs") or {}).get("choice")
         allowed = [self.tokenizer.token_to_id(letter) for letter in choice] if choice else None
         said, logprobs = [], []
         with self.lock, torch.inference_mode():
-            for _step in range(1 if choice else request["max_tokens"]):
+            for _step in range(1 if choice else most or request.get("max_tokens") or request["max_completion_tokens"]):
                 logits = self.model(torch.tensor([(ids + said)[-2048:]])).logits[0, -1].float()
                 scores = torch.log_softmax(logits, -1)
                 best = max(allowed, key=lambda i: scores[i]) if allowed else int(scores.argmax())
@@ -87,8 +93,10 @@ class JudgeServer(ThreadingHTTPServer):
                 logprobs.append((best, [(i, float(scores[i])) for i in ranked]))
         return self.tokenizer.decode(said), logprobs, len(ids), len(said)
 
-    def body(self, request, text=None):
-        generated, logprobs, prompt_tokens, completion_tokens = self.complete(request)
+    def body(self, request, text=None, finish_reason="stop", thought=None):
+        generated, logprobs, prompt_tokens, completion_tokens = self.complete(request, None if text is None else 1)
+        if text is not None:
+            completion_tokens = len(self.tokenizer.encode(text.encode(errors="replace").decode()).ids)
         content = None
         if request.get("logprobs") and text is None:
             word = self.tokenizer.decode
@@ -109,8 +117,12 @@ class JudgeServer(ThreadingHTTPServer):
             "choices": [
                 {
                     "index": 0,
-                    "finish_reason": "stop",
-                    "message": {"role": "assistant", "content": generated if text is None else text},
+                    "finish_reason": finish_reason,
+                    "message": {
+                        "role": "assistant",
+                        "content": generated if text is None else text,
+                        "reasoning_content": thought,
+                    },
                     "logprobs": {"content": content, "refusal": None} if content else None,
                 }
             ],
@@ -151,16 +163,25 @@ class Handler(BaseHTTPRequestHandler):
                 json.dumps({"error": {"message": f"no: {self.headers['Authorization']}", "code": server.refusal}}),
                 extra,
             )
+        for name in server.unknown:
+            if name in request:
+                more = " Use 'max_completion_tokens' instead." if name == "max_tokens" else ""
+                message = f"Unsupported parameter: '{name}' is not supported with this model.{more}"
+                return self.send(400, json.dumps({"error": {"message": message, "param": name}}))
         if mode == "hang":
             time.sleep(3)
             self.close_connection = True
             return None
         if mode == "garbage":
             return self.send(200, '{"id": "x", "choi')
-        text = mode.partition(":")[2] if mode.startswith("text:") else None
+        how, said, text = mode.partition(":")
+        thought = None
+        if how == "thought":
+            thought, _bar, text = text.partition("|")
         with server.lock:
             server.billed += 1
-        return self.send(200, json.dumps(server.body(request, text)))
+        reason = "length" if how == "cut" else "stop"
+        return self.send(200, json.dumps(server.body(request, text if said else None, reason, thought)))
 
     def send(self, status, body, headers=None):
         data = body.encode()
