@@ -177,8 +177,9 @@ class LabelerForm(forms.Form):
         return configure.Key(self.cleaned_data["api_key"], self.cleaned_data["credential"])
 
     def price(self) -> Prices:
-        given = self.cleaned_data
-        return Prices(given["price_per_call"], given["price_per_million_input"], given["price_per_million_output"])
+        """What was given; a kind that asks for no prices is free."""
+        given = [self.cleaned_data.get(f"price_per_{of}") for of in ("call", "million_input", "million_output")]
+        return Prices(*(price or Decimal(0) for price in given))
 
 
 class PricesForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -203,15 +204,3 @@ class PricesForm(forms.ModelForm):  # type: ignore[type-arg]
 def _not_negative(value: Decimal) -> None:
     if value < 0:
         raise forms.ValidationError(_("A price cannot be negative."))
-
-
-class RunForm(forms.Form):
-    """A confirmed run: on what, and the most it may cost."""
-
-    on = forms.ChoiceField(
-        choices=[("trial", _("trial")), ("people", _("people")), ("everything", _("everything"))],
-        widget=forms.HiddenInput,
-    )
-    most = forms.DecimalField(
-        label=_("The most it may cost"), min_value=Decimal(0), max_digits=14, decimal_places=6, required=False
-    )

@@ -169,6 +169,27 @@ def _key(
     return ":".join(str(part) for part in parts).rstrip(":")
 
 
+def retry_failed(job: Job, labeler: Labeler, *, by: User) -> Job:
+    """A run of what `job` asked in vain and nobody judged since. Raises StepRefused when there is nothing of that."""
+    asked = job.parameters
+    version = version_of(labeler, job)
+    again = Job(project=job.project, parameters={**asked, "failed": True})
+    expected = scope.estimate(labeler, scope.of_job(again, labeler, version), version)
+    if not expected.number:
+        raise work.StepRefused(_("Nothing of this run is left that failed."))
+    return request_run(
+        labeler,
+        plan_id=asked.get("plan"),
+        scope=asked.get("scope", ""),
+        comparisons=asked.get("comparisons") or (),
+        filter=asked.get("filter"),
+        failed=True,
+        reserve=None if labeler.is_free or asked.get("plan") else expected.most,
+        by=by,
+        version=version if asked.get("version") else None,
+    )
+
+
 def nudge(job: Job) -> None:
     """Tell a worker of the job once it is stored."""
     transaction.on_commit(lambda: work.nudge(work.task(job.kind, job.queue)))

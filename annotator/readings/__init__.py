@@ -16,6 +16,7 @@ from annotator.readings import (
     own,
     plan,
     quality,
+    runs,
 )
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "own",
     "plan",
     "quality",
+    "runs",
 ]

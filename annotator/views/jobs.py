@@ -61,6 +61,8 @@ def result_url(job: Job) -> str:
 def job(request: HttpRequest, project_id: int, job_id: int) -> HttpResponse:
     project = access.project_or_404(request, project_id, access.READERS)
     found = get_object_or_404(project.jobs, pk=job_id)
+    if found.kind == Job.Kind.LABEL:
+        return redirect("run", project.pk, found.pk)
     context = {"project": project, "tab": "board", "job": found, "result_url": result_url(found)}
     return render(request, "jobs/job.html", context)
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from annotator import access, readings
-from annotator.forms.labelers import PricesForm, RunForm
+from annotator.forms.labelers import PricesForm
 from annotator.models import Comparison, Job, Labeler, LabelerCall, Project
-from annotator.pipeline import disclosures, keys, label, ledger, proxy, sample, scope, versions
-from annotator.pipeline.work import StepRefused
+from annotator.pipeline import disclosures, keys, label, proxy, sample, scope, versions
 from annotator.views import configure
 
 # Newest calls shown of one labeler.
@@ -137,64 +134,6 @@ def labeler_prices(request: HttpRequest, project_id: int, labeler_id: int) -> Ht
     form.save()
     messages.success(request, _("Saved. The prices hold for new plans and new calls."))
     return redirect("labeler", project.pk, chosen.pk)
-
-
-@login_required
-@require_http_methods(["GET", "POST"])
-def labeler_run(request: HttpRequest, project_id: int, labeler_id: int) -> HttpResponse:
-    """First what would be sent where and cost at most, then, confirmed, the run."""
-    project = access.project_or_404(request, project_id, access.LEADS)
-    chosen = _labeler_or_404(project, labeler_id)
-    if chosen.kind in (versions.RECORDED, versions.PROXY):
-        messages.error(request, _("There is nothing to run here: its verdicts come with the data or from votes."))
-        return redirect("labeler", project.pk, chosen.pk)
-    form = RunForm(request.POST if request.method == "POST" else {"on": request.GET.get("on", "trial")})
-    if not form.is_valid():
-        messages.error(request, _("Choose what it should judge."))
-        return redirect("labeler", project.pk, chosen.pk)
-    on = form.cleaned_data["on"]
-    try:
-        trial = label.trial_comparisons(chosen) if on == "trial" else []
-        number, most = label.estimate(chosen, _comparisons(project, on, trial))
-    except StepRefused as refusal:
-        messages.error(request, str(refusal))
-        return redirect("labeler", project.pk, chosen.pk)
-    if request.method == "POST" and number:
-        confirmed = form.cleaned_data["most"] or Decimal(0)
-        free = ledger.available(project)
-        if confirmed < most:
-            form.add_error(None, _("Meanwhile it can cost more than you confirmed; look again."))
-        elif most > free:
-            form.add_error(None, _("The budget does not cover it. Raise it in the settings, or choose fewer."))
-        else:
-            job = label.request_run(
-                chosen,
-                scope=on,
-                comparisons=trial,
-                reserve=None if chosen.is_free else most,
-                by=request.user,  # type: ignore[arg-type]
-            )
-            return redirect("job", project.pk, job.pk)
-    context = {
-        "project": project,
-        "tab": "labelers",
-        "labeler": chosen,
-        "on": on,
-        "number": number,
-        "most": most,
-        "free": ledger.available(project),
-        "host": urlsplit(chosen.version.parameters.get("base_url", "")).hostname,
-        "form": form if request.method == "POST" else None,
-    }
-    status = 422 if request.method == "POST" else 200
-    return render(request, "labelers/run.html", context, status=status)
-
-
-def _comparisons(project: Project, on: str, trial: list[int]) -> Any:
-    if on == "people":
-        return label.judged_by_people(project)
-    comparisons = Comparison.objects.filter(project=project)
-    return comparisons.filter(pk__in=trial) if on == "trial" else comparisons
 
 
 @login_required

@@ -80,6 +80,8 @@ class World:
         )
         self.plan = make_plan(self.project, {self.comparison: None}, status="draft")
         self.job = Job.objects.create(project=self.project, kind="route")
+        asked = {"labeler": self.labeler.pk}
+        self.run = Job.objects.create(project=self.project, kind="label", parameters=asked)
         self.flag = Flag.objects.create(comparison=self.comparison, rater=make_person(self.project), reason="odd")
         self.membership = Membership.objects.get(project=self.project, user=self.users[VIEWER])
         self.recipe = aggregate.default_recipe(self.project)
@@ -212,6 +214,11 @@ MATRIX: dict[str, Url] = {
     "new_project": Url(get=FOUNDERS, post=FOUNDERS, refusal=403, in_project=False),
     "import_upload": Url(own(), get={LEAD}, post={LEAD}),
     "import_preview": Url(own("upload"), get={LEAD}, post={LEAD}),
+    "run": Url(own("run.pk"), get=READERS),
+    "run_progress": Url(own("run.pk"), get=READERS),
+    "run_pause": Url(own("run.pk"), post={LEAD}),
+    "run_resume": Url(own("run.pk"), post={LEAD}),
+    "run_retry": Url(own("run.pk"), post={LEAD}),
     "labelers": Url(own(), get=READERS),
     "pairs": Url(own(), get={LEAD}, post={LEAD}),
     "labeler_add": Url(own(), get={LEAD}),

@@ -275,7 +275,7 @@ def test_a_trial_prefers_comparisons_people_have_judged_and_its_estimate_is_enou
     labeler = judge_of(project, server)
     comparisons = [make_comparison(project) for _ in range(8)]
     make_judgment(comparisons[7], make_person(project), 1)
-    chosen = scope.trial_comparisons(labeler)
+    chosen = scope.trial_comparisons(labeler, 5)
     assert chosen == [comparisons[7].pk, *(c.pk for c in comparisons[:4])]
     expected = scope.estimate(labeler, project.comparisons.filter(pk__in=chosen))
     assert (expected.number, expected.calls, expected.measured) == (5, 10, 0)

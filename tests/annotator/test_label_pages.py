@@ -78,10 +78,10 @@ def test_a_lead_adds_a_judge_sees_the_price_tries_it_and_sees_what_it_did(lead, 
     assert b"<b>7 comparisons</b>" in page.content
     assert b"127.0.0.1" in page.content, "it says where the texts go"
     assert server.requests == [] and not Job.objects.exists()
-    most = page.context["most"]
+    most = page.context["expected"].most
     answer = lead.post(address("labeler_run", project, judge.pk), {"on": "trial", "most": most})
     job = Job.objects.get()
-    assert answer.headers["Location"] == address("job", project, job.pk)
+    assert answer.headers["Location"] == address("run", project, job.pk)
     work.work(Job.Kind.LABEL, label.label_job)
     assert Judgment.objects.filter(rater__labeler_version__labeler=judge).count() == 7
     page = lead.get(address("labeler", project, judge.pk))
@@ -95,6 +95,7 @@ def test_a_run_that_costs_more_than_was_confirmed_or_than_there_is_does_not_star
     make_comparison(project)
     lead.post(address("labeler_new", project, "llm_judge"), form_for(server, price_per_call="3"))
     judge = Labeler.objects.get(name="tiny judge")
+    make_disclosure(project, server.url)
     answer = lead.post(address("labeler_run", project, judge.pk), {"on": "trial", "most": "1"})
     assert answer.status_code == 422 and b"more than you confirmed" in answer.content
     ledger.set_cap(project, Decimal(5))

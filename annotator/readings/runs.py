@@ -1,0 +1,106 @@
+"""One run of a labeler as its lead sees it: how far, how fast, what it cost, what failed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from math import ceil
+
+from django.db.models import Q, QuerySet, Sum
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from annotator.models import Job, Labeler, LabelerCall, Reservation
+
+# By `labelers.base.Failure`.
+KINDS: dict[str, str | Promise] = {
+    "busy": _("too many requests (429, 503)"),
+    "server": _("the endpoint's own fault (5xx)"),
+    "timeout": _("no answer in time"),
+    "connection": _("no connection"),
+    "garbage": _("not an answer of a model"),
+    "refused": _("refused (4xx)"),
+    "unparsed": _("no single verdict in the answer"),
+    "truncated": _("the answer was cut at its most tokens"),
+    "other": _("other"),
+}
+
+
+@dataclass(frozen=True)
+class Failed:
+    words: str | Promise
+    calls: int
+    example: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """`rate` is comparisons a minute over the last two minutes, `left` the minutes to the end at that rate; None
+    while unknown. `spent` is what its calls did cost, `held` what those under way can cost, `set_aside` all its money.
+    """
+
+    job: Job
+    labeler: Labeler | None
+    judged: int
+    unparsed: int
+    given_up: int
+    lost: int
+    rate: float | None
+    left: int | None
+    spent: Decimal
+    held: Decimal
+    set_aside: Decimal | None
+    failures: list[Failed]
+
+    @property
+    def failed_calls(self) -> int:
+        return sum(failed.calls for failed in self.failures)
+
+
+def of_job(job: Job) -> Run:
+    told = job.result.get("run") or {}
+    failures = told.get("failures") or {}
+    examples = failures.get("examples", {})
+    failed = [Failed(KINDS.get(kind, kind), n, examples.get(kind, "")) for kind, n in failures.get("calls", {}).items()]
+    rate = _rate(told.get("marks") or []) if job.state == Job.State.RUNNING else None
+    reservation = _reservation(job)
+    spent, held = _money(job, reservation)
+    return Run(
+        job=job,
+        labeler=job.project.labelers.filter(pk=job.parameters.get("labeler")).first(),
+        judged=told.get("judged", 0),
+        unparsed=told.get("unparsed", 0),
+        given_up=failures.get("given_up", 0),
+        lost=told.get("lost", 0),
+        rate=rate,
+        left=ceil((job.total - job.progress) / rate) if rate else None,
+        spent=spent,
+        held=held,
+        set_aside=reservation.amount - reservation.refunded if reservation else None,
+        failures=sorted(failed, key=lambda each: -each.calls),
+    )
+
+
+def _rate(marks: list[tuple[float, int]]) -> float | None:
+    if len(marks) < 2:
+        return None
+    (began, first), (ended, last) = marks[0], marks[-1]
+    return 60 * (last - first) / (ended - began) if last > first and ended > began else None
+
+
+def _reservation(job: Job) -> Reservation | None:
+    """Its own money, or its plan's, which all runs of that plan share."""
+    plan = job.parameters.get("plan")
+    held = Reservation.objects.filter(account__project=job.project)
+    if not plan:
+        return held.filter(key=f"job:{job.pk}").first()
+    return held.filter(plan=plan, source=job.project.labelers.get(pk=job.parameters["labeler"]).name).first()
+
+
+def _money(job: Job, reservation: Reservation | None) -> tuple[Decimal, Decimal]:
+    calls: QuerySet[LabelerCall] = LabelerCall.objects.none()
+    if reservation:
+        calls = LabelerCall.objects.filter(reservation=reservation, created_at__gte=job.created_at)
+    in_flight = Q(status=LabelerCall.Status.IN_FLIGHT)
+    sums = calls.aggregate(spent=Sum("cost", filter=~in_flight), held=Sum("cost", filter=in_flight))
+    return sums["spent"] or Decimal(0), sums["held"] or Decimal(0)
