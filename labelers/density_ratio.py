@@ -151,17 +151,26 @@ def _refused(problem: Unscorable) -> Scored:
     return Scored(None, problem=str(problem))
 
 
+# Tokens decoded together while places are looked up: decoding the whole for each token would be quadratic.
+WINDOW = 24
+
+
 def offsets(tokenizer: Any, ids: Sequence[int], text: str) -> list[tuple[int, int]]:
     """Where in `text` each token of it stands. Marks have no width; of a character that several tokens make the last
     has it. Templates trim a response or put a space before it, so places count from its first letter."""
     marks, whole = set(tokenizer.all_special_ids), tokenizer.decode(ids, skip_special_tokens=True)
     ahead = _indent(text) - _indent(whole)
-    ends = [0]
+    # What is decoded begins at token `first`; before what follows it lie `before` characters more than are seen.
+    ends, first, before = [0], 0, 0
     for number, id in enumerate(ids):
-        so_far = tokenizer.decode(ids[: number + 1], skip_special_tokens=True)
+        seen = tokenizer.decode(ids[first : number + 1], skip_special_tokens=True)
         if id not in marks and number + 1 < len(ids):
-            so_far = so_far.rstrip("\ufffd")
-        ends.append(ends[-1] if id in marks else max(ends[-1], len(so_far)))
+            seen = seen.rstrip("\ufffd")
+        ends.append(ends[-1] if id in marks else max(ends[-1], before + len(seen)))
+        if number - first >= WINDOW and id not in marks:
+            alone = tokenizer.decode([id], skip_special_tokens=True)
+            if "\ufffd" not in alone:  # not a part of a character
+                first, before = number, before + len(seen) - len(alone)
     placed = [min(max(end + ahead, 0), len(text)) for end in ends]
     return list(zip(placed, placed[1:], strict=False))
 

@@ -1,6 +1,7 @@
 """Ratios of two models, implicit rewards, contrastive prompts, follow-ups: each against a direct computation."""
 
 import math
+import random
 
 import pytest
 
@@ -272,3 +273,30 @@ def test_a_router_that_is_away_is_not_asked_for_ever():
     router.prepare([{"role": "user", "content": f"prompt {number}"}] for number in range(100))
     assert len(asked) == ByModel.HOPELESS
     assert router([{"role": "user", "content": "prompt 100"}]) == ""
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_places_in_long_texts_are_those_of_decoding_the_whole_for_each_token(family):
+    """Characters of one to four bytes, spaces of all kinds, marks in between: windows change nothing but the time."""
+    tokenizer = tiny.tokenizer(family)
+    drawn = random.Random(7)
+    for _round in range(8):
+        text = "".join(
+            drawn.choice(["sky ", "é", "☃", "𝄞", "\n\n", "  ", "17+25", "a", "。", "\t"]) for _n in range(90)
+        )
+        ids = tokenizer(text, add_special_tokens=False).input_ids
+        ids = [*ids[:40], tokenizer.eos_token_id, *ids[40:], tokenizer.eos_token_id]
+        assert offsets(tokenizer, ids, text) == one_by_one(tokenizer, ids, text)
+
+
+def one_by_one(tokenizer, ids, text):
+    marks, whole = set(tokenizer.all_special_ids), tokenizer.decode(ids, skip_special_tokens=True)
+    ahead = (len(text) - len(text.lstrip())) - (len(whole) - len(whole.lstrip()))
+    ends = [0]
+    for number, id in enumerate(ids):
+        so_far = tokenizer.decode(ids[: number + 1], skip_special_tokens=True)
+        if id not in marks and number + 1 < len(ids):
+            so_far = so_far.rstrip("\ufffd")
+        ends.append(ends[-1] if id in marks else max(ends[-1], len(so_far)))
+    placed = [min(max(end + ahead, 0), len(text)) for end in ends]
+    return list(zip(placed, placed[1:], strict=False))
