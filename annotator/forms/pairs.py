@@ -3,14 +3,14 @@ from __future__ import annotations
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from annotator.models import Project
+from annotator.models import Labeler, Project
 from annotator.pipeline import pairs
 
 
 class PairsForm(forms.Form):
     """Which labeler scores the responses, and which two of a prompt are then compared."""
 
-    labeler = forms.ModelChoiceField(
+    labeler: forms.ModelChoiceField[Labeler] = forms.ModelChoiceField(
         label=_("Scored by"),
         queryset=None,
         help_text=_("Labelers that score a response by itself: models of your own, and the longest or shortest."),

@@ -46,7 +46,7 @@ class Field:
     help: StrPromise | str = ""
     default: Any = None
     required: bool = False
-    choices: tuple[tuple[str, StrPromise], ...] = ()
+    choices: tuple[tuple[str, StrPromise | str], ...] = ()
     least: float | None = None
     most: float | None = None
     rows: int = 1

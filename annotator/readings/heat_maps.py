@@ -40,6 +40,10 @@ class Token:
     words: str
     value: float
 
+    @property
+    def nats(self) -> str:
+        return f"{self.value:+.3f}".replace("-", "−")
+
 
 @dataclass(frozen=True)
 class Side:
