@@ -23,7 +23,7 @@ from scipy.special import expit, logit
 from annotator.models import LabelerReport, LabelerVersion, Project
 from annotator.pipeline import evidence, probes, versions
 from annotator.pipeline.evidence import Evidence, Said
-from labelers import calibration, compare, report
+from labelers import calibration, compare, ensemble, report
 
 # A change of what is computed here makes new reports of old judgments.
 CODE_VERSION = 1
@@ -52,7 +52,7 @@ class Panel:
 
     def said(self, version: LabelerVersion) -> Said:
         if version.pk not in self.read:
-            self.read[version.pk] = evidence.answers(version, self.known)
+            self.read[version.pk] = evidence.unseen(evidence.answers(version, self.known), self.known)
         return self.read[version.pk]
 
     @cached_property
@@ -153,8 +153,15 @@ def _consistency(version: LabelerVersion, others: Sequence[LabelerVersion]) -> l
 
 
 def _ensemble(version: LabelerVersion, panel: Panel) -> dict[str, Any] | None:
-    """What an ensemble learnt about its members when it was made; None for any other labeler."""
-    return version.parameters.get("report") if version.labeler.kind == versions.ENSEMBLE else None
+    """How an ensemble's members do alone and together, out of fold; None for any other labeler."""
+    chosen = version.parameters
+    if version.labeler.kind != versions.ENSEMBLE or not chosen.get("versions"):
+        return None
+    rows = LabelerVersion.objects.select_related("labeler").in_bulk(list(chosen["versions"].values()))
+    members = {rows[pk].labeler.name: panel.known.judged(panel.said(rows[pk])) for pk in chosen["versions"].values()}
+    names = {row.labeler_id: row.labeler.name for row in rows.values()}
+    domains = {domain: names[pk] for domain, pk in chosen["domains"].items()}
+    return ensemble.measured(members, chosen["method"], domains=domains)
 
 
 def _where_said(nulls: Mapping[str, NDArray[np.float64]], said: Said) -> dict[str, NDArray[np.float64]]:

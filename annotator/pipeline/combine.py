@@ -135,7 +135,7 @@ def _learn(project: Project, base: LabelerVersion, counted_on: Mapping[str, int]
         made = ensemble.Ensemble(EQUAL, tuple(counted_on), (1 / len(counted_on),) * len(counted_on), ())
         return {**stored, "learnt": made.as_json(), "languages": []}
     known = evidence.load(project, until=last)
-    said = _said(known, counted_on)
+    said = _said(known, counted_on, taught=True)
     together = np.all([~np.isnan(each.p_b) for each in said.values()], axis=0) if said else np.empty(0)
     if chosen["method"] == WEIGHTED and together.sum() < ENOUGH:
         words = _(
@@ -151,12 +151,16 @@ def _learn(project: Project, base: LabelerVersion, counted_on: Mapping[str, int]
     return {**stored, "learnt": made.as_json(), "languages": sorted(set(known.languages.tolist()))}
 
 
-def _said(known: Any, counted_on: Mapping[str, int]) -> dict[str, Any]:
-    """By member, as a text of its id: what it said of `known` (`labelers.calibration.Judged`)."""
+def _said(known: Any, counted_on: Mapping[str, int], *, taught: bool = False) -> dict[str, Any]:
+    """By member, as a text of its id: what it said of `known` (`labelers.calibration.Judged`).
+
+    `taught`: to learn from, so without what a member may have been shown as an example.
+    """
     from annotator.pipeline import evidence
 
     rows = LabelerVersion.objects.in_bulk(list(counted_on.values()))
-    return {member: known.judged(evidence.answers(rows[pk], known)) for member, pk in counted_on.items()}
+    said = {member: evidence.answers(rows[pk], known) for member, pk in counted_on.items()}
+    return {member: known.judged(evidence.unseen(each, known) if taught else each) for member, each in said.items()}
 
 
 def _domains(chosen: Mapping[str, Any]) -> dict[str, str]:
@@ -175,7 +179,7 @@ def build(version: LabelerVersion) -> Combined:
     held_out: dict[int, float] = {}
     if known["method"] != EQUAL:
         taught = evidence.load(version.labeler.project, until=known["last_judgment"])
-        said = _said(taught, known["versions"])
+        said = _said(taught, known["versions"], taught=True)
         p_b = ensemble.cross_fitted(said, known["method"], domains=_domains(known), seed=known["seed"])
         held_out = dict(zip(taught.ids.tolist(), p_b.tolist(), strict=True))
 

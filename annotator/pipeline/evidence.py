@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -151,6 +151,15 @@ def answers(version: LabelerVersion, known: Evidence) -> Said:
     unusable = _unparsed(version, known, p_b) | ({"abstain": abstained} if abstained else {})
     has_scores = bool((~np.isnan(scores[~np.isnan(p_b)])).all()) and bool((~np.isnan(scores)).any())
     return Said(version, p_b, scores if has_scores else None, _orders(version, known), unusable)
+
+
+def unseen(said: Said, known: Evidence) -> Said:
+    """Without what the version may have been shown as an example: all known answers, when it was shown any."""
+    if not said.version.parameters.get("exemplars"):
+        return said
+    shown = Gold.objects.filter(project=said.version.labeler.project_id).values_list("comparison_id", flat=True)
+    p_b = np.where(np.isin(known.ids, list(shown)), np.nan, said.p_b)
+    return replace(said, p_b=p_b)
 
 
 def judged_by(version: LabelerVersion, most: int = MOST) -> list[int]:
