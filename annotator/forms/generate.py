@@ -82,7 +82,7 @@ class GeneratorForm(LabelerForm):
             raise forms.ValidationError(_("At most 20 models, their names at most 200 characters."))
         return names
 
-    def clean_temperatures(self) -> list[float]:
+    def clean_temperatures(self) -> list[int | float]:
         try:
             given = [float(part) for part in re.split(r"[\s;]+", self.cleaned_data["temperatures"].strip()) if part]
         except ValueError:
@@ -90,7 +90,7 @@ class GeneratorForm(LabelerForm):
         chosen = sorted({round(value, 3) for value in given if 0 <= value <= 2})
         if not chosen or len(chosen) > MOST_TEMPERATURES or len(chosen) < len(set(given)):
             raise forms.ValidationError(_("Numbers from 0 to 2 with spaces between, such as 0 0.7."))
-        return chosen
+        return [int(value) if value.is_integer() else value for value in chosen]
 
     def chosen(self) -> dict[str, Any]:
         given = self.cleaned_data

@@ -232,7 +232,8 @@ def generate_job(job: Job) -> str | work.Done:
     """Run one GENERATE job; gives its closing message."""
     if "rule" in job.parameters:
         report = compare.compare(job.project, job.parameters["rule"], job.parameters.get("seed", 0), job=job)
-        return work.Done(str(report), {"comparisons": report.comparisons})
+        made = ngettext("%(n)s comparison made", "%(n)s comparisons made", report.comparisons)
+        return work.Done(made % {"n": report.comparisons}, {"comparisons": report.comparisons})
     labeler = job.project.labelers.select_related("project").filter(pk=job.parameters["labeler"]).first()
     if labeler is None or not labeler.enabled:
         raise work.StepRefused(_("The generator was removed or switched off before its run began."))
@@ -295,11 +296,18 @@ def _write(
 
     A worker that dies between the two leaves answers without responses, which the next run finds here as well.
     """
+    finished: set[int] = set()
+
+    def take(answered: Sequence[tuple[Any, dict[str, Answer]]]) -> None:
+        done = [prompt for prompt, _answers in answered]
+        finished.update(prompt.pk for prompt in done)
+        tally.prompts += len(done)
+        store(version, generator, done, tally)
+
     try:
-        asker.ask(prompts)
+        asker.ask(prompts, take)
     finally:
-        store(version, generator, prompts, tally)
-    tally.prompts += len(prompts)
+        store(version, generator, [prompt for prompt in prompts if prompt.pk not in finished], tally)
 
 
 def refuse_unless_disclosed(labeler: Labeler, version: LabelerVersion) -> None:
