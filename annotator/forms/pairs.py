@@ -13,6 +13,7 @@ class PairsForm(forms.Form):
     labeler: forms.ModelChoiceField[Labeler] = forms.ModelChoiceField(
         label=_("Scored by"),
         queryset=None,
+        empty_label=_("Choose a labeler"),
         help_text=_("Labelers that score a response by itself: models of your own, and the longest or shortest."),
     )
     rule = forms.ChoiceField(label=_("Compare"), choices=list(pairs.RULES.items()), widget=forms.RadioSelect)
