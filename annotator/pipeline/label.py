@@ -232,7 +232,8 @@ def label_job(job: Job) -> work.Done:
         check.request(labeler)  # somebody waits to see how good it is
     for ensemble in combine.with_member(labeler):
         request_run(ensemble)
-    return work.Done(tally.words(), {"run": tally.stored()})
+    words = probes.words(version) if job.parameters.get("scope") == probes.SCOPE else tally.words()
+    return work.Done(words, {"run": tally.stored()})
 
 
 def _file_job(job: Job, file: BatchFile) -> work.Done:

@@ -18,6 +18,7 @@ from typing import Any
 from django.db.models import Count, Max
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotator.models import Comparison, Judgment, LabelerCall, LabelerVersion, Reservation
 from annotator.pipeline import calls, models, versions, work
@@ -241,6 +242,14 @@ def results(version: LabelerVersion) -> list[dict[str, Any]]:
     return [
         asdict(check.evaluate([_verdict(said.get(_key(probe))) for probe in probes])) for check, probes in made(version)
     ]
+
+
+def words(version: LabelerVersion) -> str:
+    """What a run of the checks says when it is over."""
+    number = len(answers(version))
+    return ngettext("%(n)s pair of the checks is judged", "%(n)s pairs of the checks are judged", number) % {
+        "n": number
+    }
 
 
 def digest(version: LabelerVersion) -> str:

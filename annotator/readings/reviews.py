@@ -123,8 +123,9 @@ class Vote:
 
 
 def votes(review: Review) -> list[Vote]:
-    """All current answers of people and of AI that reads."""
+    """All current answers of people and of AI that reads, candidates of it left out."""
     current = Judgment.objects.filter(comparison=review.comparison_id, is_current=True)
+    current = current.exclude(rater__kind=Rater.Kind.LABELER, rater__labeler_version__accepted_at=None)
     for pattern in UNPOOLED:
         kind = pattern.rstrip("%")
         current = current.exclude(rater__labeler_version__labeler__kind__startswith=kind)
