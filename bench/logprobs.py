@@ -4,11 +4,15 @@ A random Llama with a real vocabulary scores two responses a prompt (prompt 400 
 the first and for the second responses a padded batch, full logits, log_softmax in fp32. Ours: `labelers.logprobs`.
 Time: both in one process, batch by batch in turn, so that what else the machine does falls on both. Memory: a fresh
 process each. Exits 1 when the two differ by more than 1e-3 nats at any token.
+
+Where there is a GPU, also: random weights in bf16 in the shapes of Qwen2.5-0.5B, -1.5B and -7B, `mfu` (useful
+operations over the card's measured rate of products) and `pairs_per_s` for a strong and a weak model of the largest.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -44,16 +48,20 @@ def model_of(given: argparse.Namespace) -> Any:
 
 
 def texts_of(given: argparse.Namespace) -> list[Any]:
-    """First and second responses in turn."""
+    return texts(given.prompts, given.vocabulary, given.seed)
+
+
+def texts(prompts: int, vocabulary: int, seed: int) -> list[Any]:
+    """First and second responses in turn: prompts of 400 tokens, responses of 350 ± 200."""
     from labelers.logprobs import Tokens
 
-    rng = random.Random(given.seed)
+    rng = random.Random(seed)
 
     def drawn(count: int) -> tuple[int, ...]:
-        return tuple(rng.choices(range(3, given.vocabulary), k=count))
+        return tuple(rng.choices(range(3, vocabulary), k=count))
 
     texts = []
-    for _prompt in range(given.prompts):
+    for _prompt in range(prompts):
         context = drawn(400)
         texts += [Tokens(context, drawn(min(900, max(10, round(rng.gauss(350, 200)))))) for _side in range(2)]
     return texts
@@ -127,17 +135,33 @@ def _resident_mb(name: str) -> int:
 
 def part(name: str, given: argparse.Namespace) -> dict[str, Any]:
     """A fresh process."""
-    options = [f"--{key}={value}" for key, value in vars(given).items() if key not in ("json", "part")]
+    options = [
+        f"--{key.replace('_', '-')}={value}" for key, value in vars(given).items() if key not in ("json", "part")
+    ]
     command = [sys.executable, __file__, f"--part={name}", *options]
     environment = {**os.environ, "OMP_NUM_THREADS": str(given.threads), "TRANSFORMERS_VERBOSITY": "error"}
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment).stdout)
+
+
+def on_gpu(given: argparse.Namespace) -> dict[str, Any]:
+    """`mfu`, `pairs_per_s` and more; nothing without a GPU, unless a device is named."""
+    import torch
+
+    from bench.scoring import gpu
+
+    device = given.device or ("cuda" if torch.cuda.is_available() else "")
+    if not device:
+        return {}
+    some = functools.partial(texts, given.gpu_prompts, seed=given.seed)
+    return gpu.all_shapes(given.shapes.split(","), some, device, given.gpu_budget, given.seed)
 
 
 def measured(given: argparse.Namespace) -> dict[str, Any]:
     from bench.annotators import machine
 
     here = machine()
-    time_, mine, theirs = (part(name, given) for name in ("time", "ours", "naive"))
+    time_, mine, theirs, on_card = (part(name, given) for name in ("time", "ours", "naive", "gpu"))
+    card = {"mfu": on_card["mfu"], "pairs_per_s": on_card["pairs_per_s"], "gpu": on_card} if on_card else {}
     return {
         "ratio_to_naive": round(time_["naive_s"] / time_["ours_s"], 2),
         "ratio_to_naive_cpu": round(time_["naive_cpu_s"] / time_["ours_cpu_s"], 2),
@@ -151,6 +175,7 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
         "naive_growth_mb": theirs["growth_mb"],
         "max_difference_nats_per_token": time_["difference"],
         "response_tokens": time_["tokens"],
+        **card,
         "options": {key: value for key, value in vars(given).items() if key not in ("json", "part", "seed")},
         "seed": given.seed,
         "versions": {"python": platform.python_version(), "torch": version("torch")}
@@ -166,12 +191,16 @@ def main() -> int:
     parser.add_argument("--budget", type=int, default=0, help="tokens of a packed batch; 0: the engine's own")
     parser.add_argument("--vocabulary", type=int, default=SHAPE["vocab_size"])
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--shapes", default="0.5b,1.5b,7b", help="of the GPU's part, the largest last")
+    parser.add_argument("--gpu-prompts", type=int, default=256)
+    parser.add_argument("--gpu-budget", type=int, default=0, help="tokens of a batch there; 0: the engine's own")
+    parser.add_argument("--device", default="", help="where the GPU's part runs; empty: a GPU if there is one")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--part", choices=("time", "ours", "naive"), help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=("time", "ours", "naive", "gpu"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.part:
-        print(json.dumps(timed(given) if given.part == "time" else weighed(given)))
+        print(json.dumps({"time": timed, "gpu": on_gpu}.get(given.part, weighed)(given)))
         return 0
     found = measured(given)
     for name, value in found.items():
