@@ -1,9 +1,10 @@
-"""From a labeler's margins to probabilities: p = σ(b₁·margin + b₂·length difference), fitted on what people said.
+"""From a labeler's margins to probabilities: p = σ(b₁·margin + b₂·length difference [+ b₃·order]), fitted on people.
 
 No intercept: exchanging A and B must mirror p, and with an intercept it would not. The margin is the log-odds of a
 judge's p, or the difference of a scorer's two scores; the length difference is tanh(characters of B minus those of A,
 standardised), as in length-controlled AlpacaEval (Dubois et al. 2024), so that b₂ takes what length alone explains and
-p with b₂ = 0 is a label without it.
+p with b₂ = 0 is a label without it. For a labeler that was asked in one order only, the order is −1 where A was shown
+first, 1 where B was: it takes what position alone explains, and still mirrors.
 
 A labeler is fitted as a whole and in each *cell*, a domain in a language. A cell with fewer than `LEAST` comparisons
 takes the whole's coefficients. A larger one is pulled towards them as if it held `pooling` further comparisons that
@@ -33,6 +34,7 @@ POOLINGS = (30.0, 100.0, 300.0, None)
 L2 = 1.0
 # Margins beyond so many root mean squares are cut: one absurd score must not set the slope.
 CUT = 4.0
+NOTHING = 1e-9
 STEPS = 50
 
 
@@ -42,10 +44,11 @@ class Judged:
 
     `p_b` (n,): the labeler's P(B is better), NaN where it gave none. `scores` (n, 2): its scores of A and B, for a
     labeler that scores (NaN where it did not), else None. `orders` (n, 2): p_b as it was said with A shown first and
-    with B shown first, both in the pair's own order, for a labeler that is asked in both, else None. `people` (n,):
-    share of votes for B, ties one half. `weight` (n,): what each counts when fitting (gold more than one vote).
-    `lengths` (n, 2): characters of A and B. `prompts` (n,): numbers that equal prompts share. `domains`, `languages`
-    (n,): "" where unknown.
+    with B shown first, both in the pair's own order, for a labeler that is asked in both, else None. `first` (n,): −1
+    where A alone was shown first, 1 where B, 0 where both or unknown; None when all are. `people` (n,): share of votes
+    for B, ties one half. `weight` (n,): what each counts when fitting (gold more than one vote). `lengths` (n, 2):
+    characters of A and B. `prompts` (n,): numbers that equal prompts share. `domains`, `languages` (n,): "" where
+    unknown.
     """
 
     p_b: Floats
@@ -57,6 +60,7 @@ class Judged:
     languages: NDArray[np.str_]
     scores: Floats | None = None
     orders: Floats | None = None
+    first: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.p_b)
@@ -68,7 +72,7 @@ class Judged:
 
     def saying(self, p_b: Floats) -> Judged:
         """The same comparisons with another labeler's probabilities and nothing else of it."""
-        return replace(self, p_b=p_b, scores=None, orders=None)
+        return replace(self, p_b=p_b, scores=None, orders=None, first=None)
 
     @property
     def margin(self) -> Floats:
@@ -94,6 +98,7 @@ def judged(
     languages: Any = None,
     scores: Any = None,
     orders: Any = None,
+    first: Any = None,
 ) -> Judged:
     """`Judged` from any sequences; `prompts` may be anything that can be sorted. Raises ValueError for other shapes.
 
@@ -116,6 +121,7 @@ def judged(
         languages=np.full(n, "") if languages is None else np.asarray(languages, dtype=np.str_),
         scores=shaped["scores"],
         orders=shaped["orders"],
+        first=None if first is None else np.sign(np.nan_to_num(_column("first", first, (n,)))),
     )
 
 
@@ -133,6 +139,7 @@ class Cell:
     n: int
     b_margin: float
     b_length: float
+    b_first: float = 0.0
     pooled: bool = False
 
 
@@ -148,9 +155,9 @@ class Calibration:
     cells: dict[tuple[str, str], Cell]
 
     def log_odds(self, said: Judged, *, length: bool = True) -> Floats:
-        """(n,) b₁·margin + b₂·length difference; NaN without a margin. `length=False` gives the length-controlled."""
+        """(n,) b₁·margin + b₂·length difference + b₃·order; NaN without a margin. `length=False`: without b₂."""
         columns = self._columns(said)
-        b = np.array([self._coefficients(key) for key in _cells(said)]).reshape(len(said), 2)
+        b = np.array([self._coefficients(key) for key in _cells(said)]).reshape(len(said), 3)
         if not length:
             b[:, 1] = 0.0
         return np.asarray((columns * b).sum(axis=1))
@@ -161,9 +168,9 @@ class Calibration:
     def _columns(self, said: Judged) -> Floats:
         return _scaled(said, self.margin_scale, self.length_scale)
 
-    def _coefficients(self, key: tuple[str, str]) -> tuple[float, float]:
+    def _coefficients(self, key: tuple[str, str]) -> tuple[float, float, float]:
         cell = self.cells.get(key, self.whole)
-        return cell.b_margin, cell.b_length
+        return cell.b_margin, cell.b_length, cell.b_first
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -171,7 +178,7 @@ class Calibration:
             "margin_scale": self.margin_scale,
             "length_scale": self.length_scale,
             "pooling": self.pooling,
-            "whole": {"n": self.whole.n, "b_margin": self.whole.b_margin, "b_length": self.whole.b_length},
+            "whole": {name: value for name, value in vars(self.whole).items() if name != "pooled"},
             "cells": [
                 {"domain": domain, "language": language, **vars(cell)}
                 for (domain, language), cell in sorted(self.cells.items())
@@ -218,21 +225,24 @@ def _cells(said: Judged) -> list[tuple[str, str]]:
 
 
 def _scaled(said: Judged, margin_scale: float, length_scale: float) -> Floats:
-    """(n, 2) margin and length difference; both change their sign when A and B change places."""
+    """(n, 3) margin, length difference and order; all change their sign when A and B change places."""
     margin = np.clip(said.margin / margin_scale, -CUT, CUT)
-    return np.column_stack([margin, np.tanh(said.longer / length_scale)])
+    first = np.zeros(len(said)) if said.first is None else said.first
+    return np.column_stack([margin, np.tanh(said.longer / length_scale), first])
 
 
 def _scale(column: Floats) -> float:
     """Root mean square: a standard deviation around 0, which mirroring does not change."""
-    return float(np.sqrt(np.mean(column**2))) if column.any() else 1.0
+    size = float(np.sqrt(np.mean(column**2))) if len(column) else 0.0
+    # Smaller differences are rounding, and dividing by them would make something of it.
+    return size if size > NOTHING else 1.0
 
 
 def _fit(usable: Judged, pooling: float | None) -> Calibration:
     margin_scale, length_scale = _scale(usable.margin), _scale(usable.longer)
     columns = _scaled(usable, margin_scale, length_scale)
-    nothing = np.zeros(2)
-    whole = fit_logistic(columns, usable.people, usable.weight, nothing, L2 * np.eye(2))
+    nothing = np.zeros(3)
+    whole = fit_logistic(columns, usable.people, usable.weight, nothing, L2 * np.eye(3))
     information = _information(columns, usable.weight, whole) / max(usable.weight.sum(), 1e-12)
     keys = np.array([f"{domain}\0{language}" for domain, language in _cells(usable)], dtype=np.str_)
     cells: dict[tuple[str, str], Cell] = {}
@@ -241,14 +251,16 @@ def _fit(usable: Judged, pooling: float | None) -> Calibration:
         n, alone = int(inside.sum()), whole
         pooled = pooling is None or n < LEAST
         if not pooled:
-            prior = pooling * information + 1e-6 * np.eye(2)
+            prior = pooling * information + 1e-6 * np.eye(3)
             alone = fit_logistic(columns[inside], usable.people[inside], usable.weight[inside], whole, prior)
         domain, _, language = str(key).partition("\0")
-        cells[domain, language] = Cell(n, float(alone[0]), float(alone[1]), pooled)
+        cells[domain, language] = _cell(n, alone, pooled)
     kind: Literal["log_odds", "scores"] = "log_odds" if usable.scores is None else "scores"
-    return Calibration(
-        kind, margin_scale, length_scale, pooling, Cell(len(usable), float(whole[0]), float(whole[1])), cells
-    )
+    return Calibration(kind, margin_scale, length_scale, pooling, _cell(len(usable), whole), cells)
+
+
+def _cell(n: int, beta: Floats, pooled: bool = False) -> Cell:
+    return Cell(n, float(beta[0]), float(beta[1]), float(beta[2]), pooled)
 
 
 def _pooling(usable: Judged, seed: int) -> float | None:
