@@ -76,19 +76,21 @@ class Words:
         self._texts = {name: (PROMPTS / name).read_text().removesuffix("\n") for name in FILES}
         self._exemplars = Nearest(exemplars, exemplar_count) if exemplars and exemplar_count else None
         known = dict(line.split(": ", 1) for line in self._texts["judge_notes.txt"].splitlines())
-        used = [*(["criterion"] if by_criterion else []), *(["examples"] if self._exemplars else []), *aids]
-        notes = "".join(f"- {known[name]}\n" for name in used)
-        rubric = {"question": question, "guidelines": guidelines.strip() or "(none)", "mark": "data", "notes": notes}
+        used = [*(["criterion"] if by_criterion else []), *(["examples"] if self._exemplars else [])]
+        notes = ["".join(f"- {known[name]}\n" for name in names) for names in ([*used, *aids], aids)]
+        rubric = {"question": question, "guidelines": guidelines.strip() or "(none)", "mark": "data", "notes": notes[0]}
         answer = f"judge_{'critique' if critique else 'letter'}{'_json' if as_json else ''}.txt"
         self._system = self._fill("judge_system.txt", **rubric, answer=self._fill(answer, **self._ties))
-        self._rubric, self._attributes = rubric, attributes
+        # Attributes are rated as they are defined, whatever the criterion, and examples have no ratings.
+        self._rubric, self._attributes = {**rubric, "notes": notes[1]}, attributes
         self._ask = "Your critique, then your verdict:" if critique else "Which response is better? One letter:"
         if as_json:
             self._ask = "Which response is better? The JSON object:"
 
     def verdict(self, pair: Pair, order: str, aids: Mapping[str, str]) -> list[Message]:
         """`order` "ab" shows response A first. `aids`: questions, reference, tools (JSON, see `tools.findings`)."""
-        return self._both(self._system, pair, order, aids, self._ask)
+        shown = {"examples": self._examples(pair), "aids": self._criterion(pair) + self._aids(pair, aids)}
+        return self._both(self._system, pair, order, aids, self._ask, shown)
 
     def scores(self, pair: Pair, order: str, aids: Mapping[str, str]) -> list[Message]:
         """Ratings of both responses in an order, or of one of them alone ("a", "b")."""
@@ -97,7 +99,8 @@ class Words:
         shape = "{" + ", ".join(f"{json.dumps(each['key'])}: {one}" for each in self._attributes) + "}"
         system = self._fill("judge_scores.txt", **self._rubric, attributes=self._meanings(), shape=shape)
         if both:
-            return self._both(system, pair, order, aids, "The ratings of response A and response B:")
+            shown = {"examples": "", "aids": self._aids(pair, aids)}
+            return self._both(system, pair, order, aids, "The ratings of response A and response B:", shown)
         response = pair.response_a if order == "a" else pair.response_b
         parts = {"first": defused(response.text), "aids": self._aids(pair, aids)}
         findings = self._findings(pair, [("The response", order)], aids)
@@ -140,13 +143,13 @@ class Words:
             for each in self._attributes
         )
 
-    def _both(self, system: str, pair: Pair, order: str, aids: Mapping[str, str], ask: str) -> list[Message]:
+    def _both(
+        self, system: str, pair: Pair, order: str, aids: Mapping[str, str], ask: str, shown: Mapping[str, str]
+    ) -> list[Message]:
         first, second = (pair.response_a, pair.response_b) if order == "ab" else (pair.response_b, pair.response_a)
-        findings = self._findings(pair, [("Response A", order[0]), ("Response B", order[1])], aids)
-        parts = {"first": defused(first.text), "second": defused(second.text), "aids": self._aids(pair, aids)}
-        return self._messages(
-            system, "judge_user.txt", pair, **parts, examples=self._examples(pair), ask=findings + ask
-        )
+        ask = self._findings(pair, [("Response A", order[0]), ("Response B", order[1])], aids) + ask
+        texts = {"first": defused(first.text), "second": defused(second.text)}
+        return self._messages(system, "judge_user.txt", pair, **texts, **shown, ask=ask)
 
     def _alone(self, name: str, pair: Pair) -> list[Message]:
         user = _context(pair, _mark(pair)) + _block(f"data {_mark(pair)} conversation", _conversation(pair))
@@ -163,13 +166,13 @@ class Words:
             {"role": "user", "content": self._fill(template, **known, **parts)},
         ]
 
-    def _aids(self, pair: Pair, aids: Mapping[str, str]) -> str:
-        mark, parts = _mark(pair), []
+    def _criterion(self, pair: Pair) -> str:
         criterion = str(getattr(pair, "criterion", "")) if self.by_criterion else ""
-        if criterion:
-            parts.append(_block(f"data {mark} criterion", defused(criterion)))
-        parts += [_block(f"data {mark} {name}", aids[name]) for name in ("questions", "reference") if aids.get(name)]
-        return "".join(parts)
+        return _block(f"data {_mark(pair)} criterion", defused(criterion)) if criterion else ""
+
+    def _aids(self, pair: Pair, aids: Mapping[str, str]) -> str:
+        known = [name for name in ("questions", "reference") if aids.get(name)]
+        return "".join(_block(f"data {_mark(pair)} {name}", aids[name]) for name in known)
 
     def _findings(self, pair: Pair, sides: Sequence[tuple[str, str]], aids: Mapping[str, str]) -> str:
         """What programs found in the responses, under the names by which they are shown."""
