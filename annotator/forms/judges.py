@@ -74,7 +74,7 @@ class JudgeForm(LabelerForm):
         choices=[("calculator", _("sums in the responses")), ("code", _("code in the responses is run, sealed off"))],
     )
     samples = forms.IntegerField(
-        label=_("Answers in each order"), min_value=1, max_value=16, initial=1, help_text=_("More cost as much more.")
+        label=_("Answers in each order"), min_value=1, max_value=16, initial=1, help_text=_("Each costs as much again.")
     )
     disagreement = forms.ChoiceField(
         label=_("When the two orders name different sides"),
@@ -124,7 +124,7 @@ class JudgeForm(LabelerForm):
     timeout = forms.FloatField(label=_("Seconds to wait for an answer"), min_value=1, max_value=600, initial=60)
 
     SECTIONS = (
-        (_("Endpoint"), "", ("base_url", "model"), False),
+        (_("Who judges"), "", ("name", "base_url", "model"), False),
         (_("Key"), _("Leave it out where the endpoint asks for none."), LabelerForm.KEYS, False),
         (
             _("What it is asked"),

@@ -112,11 +112,7 @@ class LabelerForm(forms.Form):
 
     @property
     def sections(self) -> list[Section]:
-        common = [
-            (_("Name"), "", ("name",), False),
-            *self.SECTIONS,
-            (_("Prices"), self.project.currency, self.PRICES, False),
-        ]
+        common = [*self.SECTIONS, (_("Prices"), self.project.currency, self.PRICES, False)]
         made = [
             Section(title, [self[name] for name in names if self._is_shown(name)], help_text, folded)
             for title, help_text, names, folded in common

@@ -93,7 +93,7 @@ class ModelLabelerForm(LabelerForm):
     def sections(self) -> list[Section]:
         plain = [field for field in FIELDS[self.kind] if field.type != "model"]
         models = [field for field in FIELDS[self.kind] if field.type == "model"]
-        made = [Section(_("Name"), [self["name"]])] if "name" in self.fields else []
+        made = [Section(_("What it is called"), [self["name"]])] if "name" in self.fields else []
         for field in models:
             shown = [(name, part) for name, part in _parts(field)]
             made.append(Section(field.label, [self[name] for name, part in shown if not part.advanced], field.help))

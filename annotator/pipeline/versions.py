@@ -152,26 +152,6 @@ def discard(version: LabelerVersion) -> None:
         raise StepRefused(_("This version is in use. Edit the labeler to replace it."))
 
 
-def add_judge(project: Project, name: str, price: Prices, **chosen: Any) -> Labeler:
-    """A new LLM judge of the project. Raises StepRefused for an endpoint or a name that cannot be used."""
-    check_endpoint(chosen["base_url"])
-    with transaction.atomic():
-        labeler, created = Labeler.objects.get_or_create(
-            project=project,
-            name=name,
-            defaults={
-                "kind": JUDGE,
-                "price_per_call": price.per_call,
-                "price_per_million_input": price.per_million_input,
-                "price_per_million_output": price.per_million_output,
-            },
-        )
-        if not created:
-            raise StepRefused(_("This project already has a labeler named %(name)s.") % {"name": name})
-        new_version(labeler, judge_parameters(project, **chosen))
-    return labeler
-
-
 def renew(labeler: Labeler) -> LabelerVersion:
     """A version of a judge with the project's guidelines and protocol of today (see `edit`)."""
     return edit(labeler, judge_parameters(labeler.project, **labeler.version.parameters))
