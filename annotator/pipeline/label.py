@@ -205,7 +205,7 @@ def set_enabled(labeler: Labeler, enabled: bool) -> None:
 
 def label_job(job: Job) -> work.Done:
     """Run one LABEL job; gives its closing message. A run that stops for money or a broken endpoint is refused."""
-    labeler = job.project.labelers.select_related("project").filter(pk=job.parameters["labeler"]).first()
+    labeler = job.project.labelers.judging().select_related("project").filter(pk=job.parameters["labeler"]).first()
     if labeler is None or not labeler.enabled:
         raise work.StepRefused(_("The labeler was removed or disabled before its run began."))
     if number := job.parameters.get("batch_file"):

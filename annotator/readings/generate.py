@@ -71,7 +71,7 @@ def generators(project: Project) -> list[Row]:
     found = project.labelers.filter(kind=Labeler.GENERATOR).order_by("id").prefetch_related("versions")
     rows = []
     for labeler in found:
-        row: dict[str, Any] = by_labeler.get(labeler.pk, {})
+        row: dict[str, Any] = dict(by_labeler.get(labeler.pk, {}))
         version = max(labeler.versions.all(), key=lambda each: each.pk)
         paid = row.get("paid") or Decimal(0)
         rows.append(Row(labeler, version, row.get("written", 0), paid, row.get("failed", 0)))

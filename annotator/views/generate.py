@@ -174,6 +174,8 @@ def generator_run(request: HttpRequest, project_id: int, labeler_id: int) -> Htt
     chosen = _generator_or_404(project, labeler_id)
     form = WriteForm(request.POST if request.method == "POST" else request.GET)
     if not form.is_valid():
+        if request.method == "GET" and not request.GET:
+            return redirect("generator", project.pk, chosen.pk)
         return _generator(request, project, chosen, 422, form=form)
     version = chosen.version
     if not chosen.enabled or disclosures.missing(chosen, version):
