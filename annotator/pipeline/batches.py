@@ -54,14 +54,19 @@ class _Desk(calls.Asker):
     def answers(self, comparisons: Sequence[Comparison]) -> dict[int, Any]:
         return self._stored(comparisons)
 
-    def record(self, call: LabelerCall, answer: Answer) -> None:
-        if refusal := self._record_answer(call, answer):
-            raise refusal
+    def answered(self, call: LabelerCall, answer: Answer) -> None:
+        self._write_answer(call, answer)
 
-    def record_failure(self, call: LabelerCall, error: LabelerError) -> None:
+    def failed(self, call: LabelerCall, error: LabelerError) -> None:
         self.failures.add(error.kind, str(error))
         self.failures.give_up(str(error))
-        self._record_failure(call, error)
+        self._write_failure(call, error)
+
+    def store(self) -> None:
+        """What was told since, together. Raises StepRefused when a call cost more than there is."""
+        self._record()
+        if self.stopped:
+            raise self.stopped
 
 
 @dataclass
@@ -239,6 +244,7 @@ def _take_chunk(file: BatchFile, desk: _Desk, offline: Offline, chunk: Mapping[i
         if call.status == LabelerCall.Status.IN_FLIGHT and call.comparison:
             earlier = desk.earlier(call, call.comparison, stored)
             _record(file, desk, offline, call, earlier, chunk[call.pk])
+    desk.store()
     _wanted, finished = desk.look(comparisons)
     return finished
 
@@ -249,15 +255,15 @@ def _record(
     said = row.get("response") or {}
     if row.get("error") or said.get("status_code") != 200:
         # A request that failed is not billed.
-        desk.record_failure(call, LabelerError(_reason(row), permanent=True))
+        desk.failed(call, LabelerError(_reason(row), permanent=True))
         return
     assert call.comparison is not None
     try:
         answer = offline.answer(call.comparison, call.step, earlier, said["body"])
     except LabelerError as error:
-        desk.record_failure(call, LabelerError(str(error), permanent=True, may_have_cost=True))
+        desk.failed(call, LabelerError(str(error), permanent=True, may_have_cost=True))
     else:
-        desk.record(call, replace(answer, cost=answer.cost * file.factor, latency_ms=0))
+        desk.answered(call, replace(answer, cost=answer.cost * file.factor, latency_ms=0))
 
 
 def _reason(row: Mapping[str, Any]) -> str:
