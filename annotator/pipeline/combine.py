@@ -37,6 +37,7 @@ ENOUGH = 40
 # Learn anew when people have judged so many times more than the last version knew.
 GROWTH = 1.25
 CHOSEN = ("members", "method", "domains")
+NOTHING: dict[str, Any] = {"members": [], "method": WEIGHTED, "domains": {}}
 
 
 # What a lead chooses
@@ -132,7 +133,7 @@ def _learn(project: Project, base: LabelerVersion, counted_on: Mapping[str, int]
     last = project.judgments.order_by("-id").values_list("id", flat=True).first()
     stored = {**chosen, "versions": dict(counted_on), "last_judgment": last, "seed": 0}
     if chosen["method"] == EQUAL:
-        made = ensemble.Ensemble(EQUAL, tuple(counted_on), (1 / len(counted_on),) * len(counted_on), ())
+        made = ensemble.Ensemble("equal", tuple(counted_on), (1 / len(counted_on),) * len(counted_on), ())
         return {**stored, "learnt": made.as_json(), "languages": []}
     known = evidence.load(project, until=last)
     said = _said(known, counted_on, taught=True)

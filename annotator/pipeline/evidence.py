@@ -176,13 +176,13 @@ def elsewhere(version: LabelerVersion, ids: Sequence[int]) -> NDArray[np.float64
         rows = Judgment.objects.effective().filter(
             rater__labeler_version=version, comparison__in=chunk, p_b__isnull=False
         )
-        p_b.update(rows.values_list("comparison_id", "p_b"))
+        p_b.update((pk, p) for pk, p in rows.values_list("comparison_id", "p_b") if p is not None)
     return np.array([p_b[pk] for pk in ids], dtype=np.float64)
 
 
 def _known(project: Project) -> dict[int, tuple[float, float]]:
     """Known answers that name one side or a tie, in place of people's votes."""
-    share = {Gold.Better.A: 0.0, Gold.Better.TIE: 0.5, Gold.Better.B: 1.0}
+    share: dict[str, float] = {Gold.Better.A: 0.0, Gold.Better.TIE: 0.5, Gold.Better.B: 1.0}
     golds = Gold.objects.filter(project=project, retired_at=None).values_list("comparison_id", "better")
     return {pk: (share[better[0]], GOLD_WEIGHT) for pk, better in golds if len(better) == 1 and better[0] in share}
 

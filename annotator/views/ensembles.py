@@ -59,7 +59,7 @@ def ensemble_edit(request: HttpRequest, project_id: int, labeler_id: int) -> Htt
 
 def _initial(labeler: Labeler) -> dict[str, Any]:
     version = versions.candidate(labeler) or versions.in_use(labeler)
-    chosen = version.parameters if version else {"members": [], "domains": {}, "method": combine.WEIGHTED}
+    chosen: dict[str, Any] = version.parameters if version else combine.NOTHING
     return {"members": chosen["members"], "method": chosen["method"], **chosen["domains"]}
 
 

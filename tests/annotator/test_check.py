@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from django.utils.timezone import now
 
-from annotator.models import Job, Judgment, Label, Labeler, LabelerCall, LabelerReport, Rater
+from annotator.models import Job, Judgment, Label, Labeler, LabelerCall, LabelerReport
 from annotator.pipeline import aggregate, appraise, check, label, probes, signals, versions, work
 from annotator.readings import reports
 from tests.builders import make_comparison, make_judgment, make_labeler, make_member, make_person, make_project
@@ -143,6 +143,7 @@ def test_what_a_candidate_says_counts_only_once_it_is_accepted():
     assert signals._answers(judge, ids).tolist() == [0.9]
 
 
+@pytest.mark.slow
 def test_a_worse_candidate_is_accepted_only_by_confirmation():
     project, comparisons, rng = project_with_people(80)
     labeler, first, second = edited(project, comparisons, rng, before=0.95, after=0.5)
@@ -157,6 +158,7 @@ def test_a_worse_candidate_is_accepted_only_by_confirmation():
     assert versions.current_version(labeler) == second
 
 
+@pytest.mark.slow
 def test_a_candidate_that_is_no_worse_needs_no_confirmation_and_one_put_aside_cannot_be_accepted():
     project, comparisons, rng = project_with_people(80)
     labeler, first, second = edited(project, comparisons, rng, before=0.6, after=0.97)
@@ -189,6 +191,7 @@ def test_a_run_for_a_candidate_judges_as_the_candidate():
 # Suspects
 
 
+@pytest.mark.slow
 def test_labels_that_several_calibrated_labelers_contradict_strongly_are_suspects():
     project, comparisons, rng = project_with_people(150)
     raters = [make_labeler(project, name) for name in ("one", "two", "three")]
@@ -233,6 +236,7 @@ def test_checks_are_calls_and_no_judgments_and_nothing_is_asked_twice():
 # The page
 
 
+@pytest.mark.slow
 def test_the_page_opens_from_what_is_stored(client, django_assert_max_num_queries):
     project, comparisons, rng = project_with_people(60)
     rater = make_labeler(project, "good judge")
@@ -251,6 +255,7 @@ def test_the_page_opens_from_what_is_stored(client, django_assert_max_num_querie
     )
 
 
+@pytest.mark.slow
 def test_a_lead_accepts_a_worse_candidate_on_the_page_only_with_the_box_ticked(client):
     project, comparisons, rng = project_with_people(60)
     labeler, first, second = edited(project, comparisons, rng, before=0.97, after=0.4)

@@ -32,6 +32,7 @@ def judged(labeler):
     return dict(Judgment.objects.filter(rater__labeler_version__labeler=labeler).values_list("comparison", "p_b"))
 
 
+@pytest.mark.slow
 def test_learnt_weights_give_the_one_who_knows_the_say():
     project, comparisons, raters = panel()
     ensemble = ensemble_of(project, raters)
@@ -44,6 +45,7 @@ def test_learnt_weights_give_the_one_who_knows_the_say():
     assert np.column_stack([signals._answers(ensemble, np.array(sorted(said)))]).shape == (80, 1)
 
 
+@pytest.mark.slow
 def test_it_judges_what_all_members_have_judged_and_runs_by_itself_when_a_member_has():
     project, comparisons, raters = panel(60, (0.9, 0.8))
     ensemble = ensemble_of(project, raters)
@@ -55,6 +57,7 @@ def test_it_judges_what_all_members_have_judged_and_runs_by_itself_when_a_member
     assert judged(ensemble)[late.pk] > 0.5
 
 
+@pytest.mark.slow
 def test_where_people_judged_its_answer_comes_from_weights_that_never_saw_the_prompt():
     """With members that only toss coins, answers fitted on the same labels would look better than a coin."""
     project, comparisons, raters = panel(120, (0.5, 0.5, 0.5))
@@ -63,6 +66,7 @@ def test_where_people_judged_its_answer_comes_from_weights_that_never_saw_the_pr
     assert right < 0.62
 
 
+@pytest.mark.slow
 def test_it_learns_anew_when_people_have_judged_much_more_and_that_is_no_candidate():
     project, comparisons, raters = panel(50, (0.9, 0.8))
     ensemble = ensemble_of(project, raters)
@@ -97,6 +101,7 @@ def test_too_little_to_learn_from_is_refused_in_words_and_equal_weights_need_nob
     assert said == pytest.approx({pk: (one[pk] + two[pk]) / 2 for pk in one})
 
 
+@pytest.mark.slow
 def test_one_member_a_domain_and_another_edit_is_a_candidate():
     project, comparisons, raters = panel(60, (0.9, 0.6))
     good, poor = (rater.labeler_version.labeler for rater in raters)
@@ -128,6 +133,7 @@ def test_nonsense_is_no_ensemble():
             wrong()
 
 
+@pytest.mark.slow
 def test_a_lead_makes_one_in_the_browser_and_fills_in_what_is_missing(client):
     project, comparisons, raters = panel(50, (0.9, 0.8))
     members = [rater.labeler_version.labeler for rater in raters]
