@@ -55,7 +55,9 @@ def chances(completion: Completion, letters: Sequence[str]) -> tuple[dict[str, f
 
 
 def critique(text: str) -> str:
-    """What stands before the verdict."""
+    """What stands before the verdict; "" where nothing does."""
+    if _ALONE.fullmatch(text):
+        return ""
     whole = _object(text)
     if whole is not None:
         return str(whole.get("critique", ""))

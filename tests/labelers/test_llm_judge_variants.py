@@ -137,7 +137,8 @@ def test_an_answer_that_was_cut_is_asked_again_once_with_more_room(server):
 def test_an_answer_that_was_not_understood_gets_one_repair_and_is_then_unparsed(server):
     server.script.extend(["text:Both are nice. [[A]] or [[B]]", "text:A", "text:Verdict: B"])
     one = judge(server, variant="critique", prices=Prices(Decimal(1)))
-    assert one.judge([PAIRS[0]])[0].outcome == Outcome.A
+    repaired = one.judge([PAIRS[0]])[0]
+    assert (repaired.outcome, repaired.rationale) == (Outcome.A, "")
     said, again = server.requests[1]["messages"][2:]
     assert said == {"role": "assistant", "content": "Both are nice. [[A]] or [[B]]"}
     assert "final verdict only" in again["content"]
