@@ -45,6 +45,8 @@ BUSY_SHARE = 0.25
 PATIENCE = 2.0
 # Subjects read and looked up at once; more are read when fewer than that are open.
 CHUNK = 100
+# Subjects that are handed over together.
+HANDFUL = 25
 # Characters of a failure that are kept as its example.
 EXAMPLE = 300
 # Bytes of text that are taken for a token until the endpoint has told what it counts.
@@ -137,6 +139,9 @@ class Asker:
         self._number = itertools.count()
         self._running: dict[Future[Answer], Running] = {}
         self._finished: list[tuple[Subject, dict[str, Answer]]] = []
+        self._handed_over = time.monotonic()
+        # Calls that ended, with what they cost, before they are recorded.
+        self._ended: list[tuple[LabelerCall, Decimal]] = []
         # Mean tokens of a call, once one is known.
         self._tokens: float | None = None
 
@@ -156,7 +161,7 @@ class Asker:
             finally:
                 while self._running:
                     self._collect()
-                self._hand_over(take)
+                self._hand_over(take, all_of_it=True)
         if self.stopped:
             raise self.stopped
 
@@ -208,10 +213,13 @@ class Asker:
             self._is_open -= 1
             self._finished.append((subject, about.given(steps)))
 
-    def _hand_over(self, take: Take) -> None:
-        if self._finished:
+    def _hand_over(self, take: Take, *, all_of_it: bool = False) -> None:
+        """A handful at a time, or what there is every second: their answers are stored, so nothing hangs on it."""
+        clock = time.monotonic()
+        if self._finished and (all_of_it or len(self._finished) >= HANDFUL or clock - self._handed_over > 1):
             finished, self._finished = self._finished, []
             take(finished)
+            self._handed_over = clock
 
     # Calls
 
@@ -306,6 +314,7 @@ class Asker:
                 self.stopped = StepRefused(f"{type(error).__name__}: {error}")
             else:
                 self._answered(running, answer)
+        self._record()
 
     def _next_start(self) -> float:
         """Seconds until a call could begin, as far as that is known; no place is free before a call has ended."""
@@ -320,7 +329,7 @@ class Asker:
         self._in_vain = 0
         self._tokens = used if self._tokens is None else 0.95 * self._tokens + 0.05 * used
         self.limits.answered(running.begun, used)
-        self.stopped = self._record_answer(running.call, answer) or self.stopped
+        self._write_answer(running.call, answer)
         if not answer.is_understood:
             kind = Failure.TRUNCATED if answer.finish_reason == "length" else Failure.UNPARSED
             self.failures.add(kind, answer.text)
@@ -335,7 +344,7 @@ class Asker:
             self.limits.refused(running.begun, error.retry_after)
         else:
             self.limits.failed(running.begun)
-        self._record_failure(running.call, error)
+        self._write_failure(running.call, error)
         wanted.failures += BUSY_SHARE if error.kind == Failure.BUSY else 1
         delay = self.labeler.delay(error, math.ceil(wanted.failures))
         if delay is None or wanted.about.failed:
@@ -365,35 +374,47 @@ class Asker:
             )
             self.stopped = StepRefused(words % {"number": self._in_vain, "error": error})
 
-    def _record_answer(self, call: LabelerCall, answer: Answer) -> StepRefused | None:
+    # The books
+
+    def _write_answer(self, call: LabelerCall, answer: Answer) -> None:
         call.status = Status.OK if answer.is_understood else Status.UNPARSED
         call.input_tokens, call.output_tokens = answer.usage.input_tokens, answer.usage.output_tokens
         call.latency_ms = answer.latency_ms
         call.answer = answer.stored()
-        return self._record(call, answer.cost)
+        self._ended.append((call, answer.cost))
 
-    def _record_failure(self, call: LabelerCall, error: LabelerError) -> None:
+    def _write_failure(self, call: LabelerCall, error: LabelerError) -> None:
         call.status = Status.FAILED
         call.error = str(error) + (" (counted as paid)" if error.may_have_cost and call.cost else "")
-        self._record(call, call.cost if error.may_have_cost else Decimal(0))
+        self._ended.append((call, call.cost if error.may_have_cost else Decimal(0)))
 
-    def _record(self, call: LabelerCall, cost: Decimal) -> StepRefused | None:
-        """Store the call and what it cost. Gives the reason to stop when it cost more than there was."""
-        call.ended_at = now()
+    def _record(self) -> None:
+        """Store the calls that ended and what they cost, together when nothing is in the way."""
+        ended, self._ended = self._ended, []
+        for call, _cost in ended:
+            call.ended_at = now()
         if self.reservation is None:
-            call.save()
-            return None
-        held = call.cost
+            for call, _cost in ended:
+                call.save()
+        elif ended:
+            held = [call.cost for call, _cost in ended]
+            try:
+                ledger.commit_calls(self.reservation, ended)
+            except (ledger.OverBudget, ledger.ReservationClosed):
+                for (call, cost), most in zip(ended, held, strict=True):
+                    self._record_alone(self.reservation, call, cost, most)
+
+    def _record_alone(self, reservation: Reservation, call: LabelerCall, cost: Decimal, held: Decimal) -> None:
+        """One call; it stops the run when it cost more than there was."""
         try:
-            ledger.commit(self.reservation, cost, call=call)
+            ledger.commit(reservation, cost, call=call)
         except ledger.OverBudget as refusal:
             call.error = f"cost {cost}, more than could be foreseen; {held} is counted"
-            ledger.commit(self.reservation, held, call=call, note=call.error)
-            return refusal
+            ledger.commit(reservation, held, call=call, note=call.error)
+            self.stopped = refusal
         except ledger.ReservationClosed:
             # Another run took this call for lost and has counted it as paid.
             pass
-        return None
 
 
 def count_lost(labeler: Labeler) -> int:

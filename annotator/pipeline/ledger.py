@@ -322,6 +322,34 @@ def _commit_call(reservation: Reservation, amount: Decimal, call: LabelerCall, n
     return entry
 
 
+@transaction.atomic
+def commit_calls(reservation: Reservation, paid: Sequence[tuple[LabelerCall, Decimal]]) -> None:
+    """Record what several calls did cost in one transaction, each as `commit` does.
+
+    Raises OverBudget or ReservationClosed when one of them cannot be recorded so; then none is, and it is for the
+    caller to commit them one by one.
+    """
+    fresh = _locked(reservation.pk)
+    calls = [call for call, _cost in paid]
+    in_flight = LabelerCall.objects.filter(pk__in=[call.pk for call in calls], reservation=fresh)
+    held = dict(in_flight.filter(status=LabelerCall.Status.IN_FLIGHT).values_list("pk", "cost"))
+    if len(held) < len(calls):
+        raise ReservationClosed(f"a call is not in flight under {fresh.key}")
+    total = sum((_exact(cost) for _call, cost in paid), Decimal(0))
+    over = total - _room(fresh) - sum(held.values(), Decimal(0))
+    if over > 0 and not _widen(fresh, over):
+        raise _over(fresh.account_id, over, fresh.source)
+    LedgerEntry.objects.bulk_create(
+        LedgerEntry(account_id=fresh.account_id, reservation=fresh, amount=_exact(cost), call=call)
+        for call, cost in paid
+    )
+    for call, cost in paid:
+        call.reservation, call.cost = fresh, _exact(cost)
+        call.save()
+    if not fresh.is_open:
+        _refund(fresh)
+
+
 def _locked(reservation_id: int) -> Reservation:
     return Reservation.objects.select_for_update().get(pk=reservation_id)
 

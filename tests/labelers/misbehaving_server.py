@@ -75,7 +75,12 @@ class Handler(BaseHTTPRequestHandler):
         self.send(200, counts)
 
     def do_POST(self) -> None:
-        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        size = int(self.headers["Content-Length"])
+        data = self.rfile.read(size)
+        if len(data) < size:  # whoever asks was killed
+            self.close_connection = True
+            return
+        request = json.loads(data)
         about, mode = self.server.asked(request)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.answer(request, about, mode)

@@ -2,20 +2,12 @@
 
 import json
 import os
-import signal
 import statistics
-import subprocess
-import sys
-import threading
 import time
 from collections import Counter
-from contextlib import suppress
 from decimal import Decimal
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
-from django.db import connection
 from django.db.models import Count, Sum
 from django.utils.timezone import now, timedelta
 
@@ -33,7 +25,8 @@ from annotator.models import (
 from annotator.pipeline import label, ledger, scope, versions
 from tests.builders import make_disclosure, make_project
 from tests.labelers import misbehaving_server
-from tests.stack import ROOT, open_folder
+from tests.operations.workers import Workers
+from tests.stack import open_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
 
@@ -43,71 +36,6 @@ KILLED_AT = (0.1, 0.25, 0.4)
 CONCURRENCY = 16
 TIMEOUT = 1.0
 PROMPTS = 100
-
-
-class Workers:
-    """A Celery worker for judges and the tick, as `make run` starts them, on the test's database."""
-
-    def __init__(self, var: Path) -> None:
-        database = urlsplit(os.environ["DATABASE_URL"])._replace(path="/" + connection.settings_dict["NAME"])
-        self.environment = {
-            **os.environ,
-            "DATABASE_URL": database.geturl(),
-            "SWITCHYARD_VAR": str(var),
-            "LABELER_PRIVATE_ENDPOINTS": "yes",
-            "LOG_LEVEL": "WARNING",
-        }
-        for folder in ("messages", "control"):
-            (var / "broker" / folder).mkdir(parents=True)
-        self.log = (var / "log").open("wb")
-        self.tick = self._run("manage.py", "tick")
-        self.worker = self.start()
-        # (time, resident bytes) of the process that works, for each worker there was.
-        self.resident: list[list[tuple[float, int]]] = [[]]
-        self.over = threading.Event()
-        self.sampler = threading.Thread(target=self._sample, daemon=True)
-        self.sampler.start()
-
-    def _run(self, *words: str) -> subprocess.Popen:
-        return subprocess.Popen(
-            [sys.executable, *words], cwd=ROOT, env=self.environment, stdout=self.log, stderr=self.log
-        )
-
-    def start(self) -> subprocess.Popen:
-        quiet = ("--without-gossip", "--without-mingle", "-l", "WARNING")
-        return self._run("-m", "celery", "-A", "annotator", "worker", "-Q", "http", "-c", "1", *quiet)
-
-    def children(self) -> list[int]:
-        listed = Path(f"/proc/{self.worker.pid}/task/{self.worker.pid}/children")
-        return [int(pid) for pid in listed.read_text().split()]
-
-    def kill(self) -> None:
-        """-9 to the worker; the process that works ends with it."""
-        theirs = self.children()
-        self.worker.send_signal(signal.SIGKILL)
-        self.worker.wait()
-        deadline = time.monotonic() + 10
-        while any(Path(f"/proc/{pid}").exists() for pid in theirs) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert not any(Path(f"/proc/{pid}").exists() for pid in theirs)
-
-    def replace(self) -> None:
-        self.resident.append([])
-        self.worker = self.start()
-
-    def _sample(self) -> None:
-        while not self.over.wait(0.5):
-            with suppress(OSError, IndexError, ValueError):
-                status = Path(f"/proc/{max(self.children())}/status").read_text()
-                kilobytes = next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]
-                self.resident[-1].append((time.monotonic(), int(kilobytes) * 1024))
-
-    def stop(self) -> None:
-        self.over.set()
-        for process in (self.worker, self.tick):
-            process.kill()
-            process.wait()
-        self.log.close()
 
 
 @pytest.fixture
@@ -162,14 +90,6 @@ def judge_at(url: str, project: Project) -> Labeler:
     return labeler
 
 
-def wait_until(condition, seconds: float, workers: Workers) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert workers.worker.poll() is None, Path(workers.log.name).read_text()[-3000:]
-        assert time.monotonic() < deadline, f"not within {seconds} s: {Path(workers.log.name).read_text()[-3000:]}"
-        time.sleep(0.1)
-
-
 def judged() -> int:
     return Judgment.objects.count()
 
@@ -190,16 +110,16 @@ def test_ten_thousand_comparisons_end_complete_and_no_stored_answer_is_bought_ag
         job = label.request_run(labeler, scope="everything", reserve=expected.most)
         in_flight = []
         for share in KILLED_AT:
-            wait_until(lambda share=share: judged() >= share * NUMBER, 300, workers)
+            workers.wait_until(lambda share=share: judged() >= share * NUMBER, 600)
             workers.kill()
             in_flight.append(LabelerCall.objects.filter(status="in_flight").count())
             Job.objects.filter(pk=job.pk).update(lease_until=now() - timedelta(seconds=1))  # a minute passes
             workers.replace()
-        wait_until(lambda: ended(job), 600, workers)
+        workers.wait_until(lambda: ended(job), 1200)
         told = job.result["run"]
         if told["failures"]["given_up"]:
             again = label.request_run(labeler, scope="everything", failed=True, reserve=expected.most / 10)
-            wait_until(lambda: ended(again), 60, workers)
+            workers.wait_until(lambda: ended(again), 120)
         seconds = time.monotonic() - began
         counts = server.counts()
     assert job.state == Job.State.DONE, job.message
