@@ -78,7 +78,7 @@ def is_candidate(version: LabelerVersion) -> bool:
 
 def sentence(data: Mapping[str, Any]) -> list[str]:
     """What matters most first: against the null that does best, its sureness, its order. Parts of one sentence."""
-    parts = [_against_nulls(data), _sureness(data), _order(data["swap"])]
+    parts = [_against_nulls(data), _against_best(data["ensemble"]), _sureness(data), _order(data["swap"])]
     measured = data["comparisons"]["measured"]
     if measured < FEW:
         words = ngettext(
@@ -109,6 +109,19 @@ def _against_nulls(data: Mapping[str, Any]) -> str:
         values["points"] = _points(-gain["difference"])
         return _("is beaten by %(null)s, which reads nothing, by %(points)s points") % values
     return _("cannot be told from %(null)s, which reads nothing (%(low)s to %(high)s points)") % values
+
+
+def _against_best(made: Mapping[str, Any] | None) -> str:
+    """An ensemble beside its best member, held out: what it is for."""
+    if made is None or made["best"]["low"] is None:
+        return ""
+    gain = made["best"]
+    values = {"points": _points(abs(gain["difference"])), **_ends(gain)}
+    if gain["worse"]:
+        return _("its best member alone is better by %(points)s points: use that one") % values
+    if gain["better"]:
+        return _("better than its best member by %(points)s points (%(low)s to %(high)s)") % values
+    return _("cannot be told from its best member (%(low)s to %(high)s points)") % values
 
 
 def _ends(gain: Value) -> dict[str, str]:
