@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import xlogy
-from scipy.stats import norm
+from scipy.special import ndtr, xlogy
 
 Floats = NDArray[np.float64]
 # Sums over the comparisons of a draw, (replicates, k) → the measure of each draw, (replicates,).
@@ -266,7 +265,8 @@ def _errors(gaps: Floats, bins: NDArray[np.int64], size: NDArray[np.int64], grou
 def _folded(mean: Floats, error: Floats) -> Floats:
     """E|N(mean, error²)|: the mean of the folded normal distribution."""
     error = np.maximum(error, 1e-12)
-    return np.asarray(2 * error * norm.pdf(mean / error) + mean * (1 - 2 * norm.cdf(-mean / error)))
+    z = mean / error
+    return np.asarray(error * np.sqrt(2 / np.pi) * np.exp(-(z**2) / 2) + mean * (1 - 2 * ndtr(-z)))
 
 
 def reliability(p_b: Floats, people: Floats, groups: NDArray[np.int64]) -> list[Bin]:
