@@ -26,10 +26,9 @@ class RunFilter(ComparisonFilter):
         ],
     )
     domain = forms.ChoiceField(
-        label=_("Domain"),
+        label=_("Domain, by its words"),
         required=False,
         choices=[("", _("any")), *((domain, domain) for domain in DOMAINS)],
-        help_text=_("Told from the words of the prompt."),
     )
     language = forms.ChoiceField(
         label=_("Language of the prompt"),

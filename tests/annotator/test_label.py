@@ -128,7 +128,7 @@ def test_a_plans_share_is_judged_paid_call_by_call_and_the_rest_refunded(project
 
 @pytest.mark.django_db
 def test_a_bad_day_of_the_server_is_survived_and_every_call_can_be_seen(project, server):  # noqa: F811
-    labeler = judge_of(project, server, timeout=1.0)
+    labeler = judge_of(project, server, timeout=2.5)
     server.script.extend(["429", "500", "garbage", "ok", "hang", "429"])
     comparisons = [make_comparison(project) for _ in range(3)]
     job = run(planned(labeler, comparisons, 10))
