@@ -153,9 +153,7 @@ urlpatterns = [
         name="batch_close",
     ),
     path("projects/<int:project_id>/labelers/ensemble", ensembles.ensemble_add, name="ensemble_add"),
-    path(
-        "projects/<int:project_id>/labelers/<int:labeler_id>/ensemble", ensembles.ensemble_edit, name="ensemble_edit"
-    ),
+    path("projects/<int:project_id>/labelers/<int:labeler_id>/ensemble", ensembles.ensemble_edit, name="ensemble_edit"),
     path("projects/<int:project_id>/labelers/<int:labeler_id>/fill", ensembles.ensemble_fill, name="ensemble_fill"),
     path("projects/<int:project_id>/labelers/proxy", labelers.labeler_add_proxy, name="labeler_add_proxy"),
     path("projects/<int:project_id>/labelers/<int:labeler_id>/", labelers.labeler, name="labeler"),

@@ -10,7 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
+import random
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +41,24 @@ def main() -> None:
         concurrency=given.concurrency,
         api_key=os.environ.get(given.key, "") if given.key else "",
     )
-    found = {"model": model, "variant": given.variant, "structured": given.structured, **success_rate(judge)}
+    found = {
+        "bench": "attacks",
+        "model": model,
+        "variant": given.variant,
+        "structured": given.structured,
+        **success_rate(judge, drawn(given)),
+        "seed": given.seed,
+        "versions": {name: version(name) for name in ("openai", "numpy")},
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
+    }
     print(json.dumps(found) if given.json else table(found))
+
+
+def drawn(given: argparse.Namespace) -> list[Any]:
+    from labelers.attacks import attacks
+
+    every = list(attacks())
+    return random.Random(given.seed).sample(every, given.attacks) if given.attacks else every
 
 
 def table(found: dict[str, Any]) -> str:
@@ -68,6 +87,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--max-tokens", type=int)
     parser.add_argument("--concurrency", type=int, default=8)
     parser.add_argument("--key", default="", help="environment variable that holds the key")
+    parser.add_argument("--attacks", type=int, default=0, help="only so many, drawn by --seed; 0: all")
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 

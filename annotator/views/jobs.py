@@ -31,7 +31,7 @@ RESULTS = {
 }
 
 
-def ask_for(project: Project, kind: str, by: Any, *, key: str = "", **parameters: object) -> Job:
+def ask_for(project: Project, kind: str, by: Any, *, key: str = "", **parameters: Any) -> Job:
     """Request a job for the user, unless the same waits or runs already, and tell a worker once it is stored."""
     job = Job.objects.ask(project, kind, key=key, by=by, **parameters)
     transaction.on_commit(lambda: work.nudge(work.TASKS[Job.Kind(kind)]))

@@ -27,8 +27,8 @@ from annotator.models import (
     Standards,
 )
 from annotator.pipeline import review as steps
-from annotator.readings import reviews as reading
 from annotator.readings import heat_maps, screen
+from annotator.readings import reviews as reading
 from annotator.views.annotate import Refusal, on_screen
 
 

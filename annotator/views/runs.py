@@ -95,7 +95,7 @@ def _page(request: HttpRequest, project: Project, chosen: Labeler, form: RunFilt
         "tab": "labelers",
         "labeler": chosen,
         "form": form,
-        "asked": {name: value for name, value in form.data.lists() if name not in ("csrfmiddlewaretoken", "most")},
+        "asked": _asked(form.data),
         "parts": [disclosures.PARTS[part] for part in disclosures.parts_of(version)] if version else [],
         "places": keys.places(version) if version else [],
         "free": ledger.available(project),
@@ -103,6 +103,11 @@ def _page(request: HttpRequest, project: Project, chosen: Labeler, form: RunFilt
     }
     status = 422 if request.method == "POST" else 200
     return render(request, "labelers/run_start.html", context, status=status)
+
+
+def _asked(data: Any) -> dict[str, list[str]]:
+    """What the form was asked with, to be sent again with the confirmation."""
+    return {name: values for name, values in data.lists() if name not in ("csrfmiddlewaretoken", "most")}
 
 
 def _run_or_404(project: Project, job_id: int) -> Job:
