@@ -10,7 +10,7 @@ from django.db import DatabaseError, close_old_connections
 from django.db.models import Min
 
 from annotator.models import Job, Judgment
-from annotator.pipeline import assign, calls, check, ledger, work
+from annotator.pipeline import assign, check, ledger, lost, work
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def round_of(nudges: Nudges) -> None:
         Job.objects.stop_abandoned,
         lambda: nudges.heads(due()),
         assign.expire_leases,
-        calls.return_money,
+        lost.return_money,
         ledger.settle,
         check.request_due,
     )

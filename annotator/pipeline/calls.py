@@ -7,7 +7,6 @@ Network calls happen in threads, all of the database's work in the thread of the
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import itertools
 import json
@@ -20,11 +19,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import QuerySet
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
-from annotator.models import Comparison, Job, Labeler, LabelerCall, LabelerVersion, Prompt, Reservation
+from annotator.models import Comparison, LabelerCall, LabelerVersion, Prompt, Reservation
 from annotator.pipeline import ledger
 from annotator.pipeline.work import StepRefused
 from labelers.base import Answer, Asking, Calling, Failure, LabelerError, Usage
@@ -415,42 +413,3 @@ class Asker:
         except ledger.ReservationClosed:
             # Another run took this call for lost and has counted it as paid.
             pass
-
-
-def count_lost(labeler: Labeler) -> int:
-    """Calls of any version that earlier runs left in flight when they died: counted as paid, at their most.
-
-    Of a labeler one job runs at a time, so a call that is in flight when a run begins has nobody who waits for it. Not
-    so those of a batch file: a lead brings back what became of them.
-    """
-    return count_as_paid(LabelerCall.objects.filter(labeler_version__labeler=labeler, batch_file=None))
-
-
-def count_as_paid(calls: QuerySet[LabelerCall]) -> int:
-    """Take those of `calls` that are in flight for lost; gives how many."""
-    lost = list(calls.filter(status=Status.IN_FLIGHT).select_related("reservation"))
-    for call in lost:
-        call.status, call.ended_at = Status.LOST, now()
-        call.error = "the worker died while it waited for the answer"
-        if call.reservation is None:
-            call.save()
-        else:
-            # Closed: whoever waited for it lives after all and has recorded it meanwhile.
-            with contextlib.suppress(ledger.ReservationClosed):
-                ledger.commit(call.reservation, call.cost, call=call)
-    return len(lost)
-
-
-def return_money() -> int:
-    """Close what a run had set aside when its worker died and nobody took it up again; gives how many.
-
-    Calls that were in flight count as paid, as everywhere.
-    """
-    open_ones = Reservation.objects.filter(is_open=True, plan=None, key__startswith="job:").select_related("account")
-    by_job = {int(reservation.key.removeprefix("job:")): reservation for reservation in open_ones}
-    alive = set(Job.objects.unfinished().filter(pk__in=by_job).values_list("pk", flat=True)) if by_job else set()
-    over = [reservation for pk, reservation in by_job.items() if pk not in alive]
-    for reservation in over:
-        count_as_paid(LabelerCall.objects.filter(reservation=reservation))
-        ledger.close(reservation)
-    return len(over)

@@ -36,7 +36,7 @@ from annotator.models import (
     Response,
     User,
 )
-from annotator.pipeline import calls, compare, disclosures, keys, ledger, versions, work
+from annotator.pipeline import calls, compare, disclosures, keys, ledger, lost, versions, work
 from labelers.base import Answer, Prices, Usage, digest
 from labelers.generator import CUT, Generator
 
@@ -270,7 +270,7 @@ def _reservation(job: Job, labeler: Labeler) -> Reservation | None:
 def _run(labeler: Labeler, job: Job, reservation: Reservation | None, tally: Tally) -> None:
     version = current_version(labeler)
     generator = build(version, job.parameters["number"])
-    tally.lost = calls.count_lost(labeler)
+    tally.lost = lost.count_lost(labeler)
     scope = prompts_of(job.project, job.parameters["scope"], job.parameters.get("prompts", ()))
     ids = list(scope.order_by("pk").values_list("pk", flat=True))
     last = 0.0

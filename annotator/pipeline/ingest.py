@@ -193,7 +193,7 @@ def ingest_file(project: Project, path: Path, *, source: str = "", job: Job | No
 
 
 def ingest_entries(project: Project, made: Iterable[Entry], *, job: Job | None = None) -> IngestReport:
-    """Store what this site made itself (comparisons of responses it has) as if a file had brought it: all or nothing."""
+    """Store what this site made itself (comparisons of responses it has) as if a file brought it: all or nothing."""
     errors = Errors()
     staging = ingest_tables.Staging(connection)
     staging.begin(project.protocol.pk, "")

@@ -43,6 +43,7 @@ from annotator.pipeline import (
     disclosures,
     heat_maps,
     ledger,
+    lost,
     models,
     probes,
     proxy,
@@ -297,7 +298,7 @@ def _run(
         comparisons = combine.ready(version, comparisons)
     progress = _Progress(job, tally, comparisons, version)
     judge = _judge(version, progress.beat)
-    tally.lost += calls.count_lost(labeler)
+    tally.lost += lost.count_lost(labeler)
     if job and job.parameters.get("scope") == probes.SCOPE:
         try:
             probes.run(version, judge, reservation, progress.beat, tally.failures, partial(_allowed, labeler, version))

@@ -33,6 +33,8 @@ ENSEMBLE = "ensemble"
 RECORDED = "recorded"
 # Labelers of ours that send nothing anywhere and cost nothing: they run on everything by themselves.
 OWN = ("null_longest", "null_shortest", "null_random", "null_relevance", PROXY)
+# How an endpoint is asked, which changes no verdict: a change of these makes no other version.
+OPERATION = ("concurrency", "timeout", "calls_per_minute", "tokens_per_minute")
 # Parameters of a judge's version that its class is not built with.
 _BOOKKEEPING = ("api_key_env", "guidelines_version", "protocol_version", "calls_per_minute", "tokens_per_minute")
 
@@ -41,12 +43,17 @@ _BOOKKEEPING = ("api_key_env", "guidelines_version", "protocol_version", "calls_
 def new_version(labeler: Labeler, parameters: Mapping[str, Any], *, accepted: bool = True) -> LabelerVersion:
     """The version of `labeler` with these parameters and today's code; made with its rater when it is new.
 
-    A new one is in use at once, or waits as a candidate when not `accepted`; one that is there stays as it is.
+    A new one is in use at once, or waits as a candidate when not `accepted`; one that is there stays as it is, but for
+    how its endpoint is asked.
     """
     kind = labelers.load(labeler.kind)
-    name = digest(labeler.kind, parameters, code=kind.CODE_VERSION, prompts=getattr(kind, "PROMPT_FILES", ()))
+    telling = {key: value for key, value in parameters.items() if key not in OPERATION}
+    name = digest(labeler.kind, telling, code=kind.CODE_VERSION, prompts=getattr(kind, "PROMPT_FILES", ()))
     made = {"parameters": dict(parameters), "accepted_at": now() if accepted else None}
-    version, _created = LabelerVersion.objects.get_or_create(labeler=labeler, digest=name, defaults=made)
+    version, created = LabelerVersion.objects.get_or_create(labeler=labeler, digest=name, defaults=made)
+    if not created and version.parameters != made["parameters"]:
+        version.parameters = made["parameters"]
+        version.save(update_fields=["parameters"])
     Rater.objects.get_or_create(project=labeler.project, labeler_version=version, defaults={"kind": Rater.Kind.LABELER})
     return version
 

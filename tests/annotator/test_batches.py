@@ -11,7 +11,7 @@ from django.db.models import Sum
 from django.urls import reverse
 
 from annotator.models import BatchFile, Job, Judgment, Labeler, LabelerCall, LedgerEntry
-from annotator.pipeline import batches, calls, label, ledger, scope, versions, work
+from annotator.pipeline import batches, label, ledger, lost, scope, versions, work
 from annotator.pipeline.work import StepRefused
 from tests.builders import make_comparison, make_disclosure, make_member, make_project
 
@@ -105,7 +105,7 @@ def test_what_is_out_is_not_asked_online_and_no_run_takes_it_for_lost(judge, pro
     file_of(judge, number=2)
     version = versions.in_use(judge)
     assert scope.unjudged(version, project.comparisons.all()).count() == 1
-    assert calls.count_lost(judge) == 0
+    assert lost.count_lost(judge) == 0
     file, job = file_of(judge)
     assert file.calls.count() == 2, "a second file holds only what is left"
     assert statuses() == {"in_flight": 6}

@@ -119,6 +119,17 @@ def test_an_edit_of_a_labeler_that_has_judged_waits_as_a_candidate():
     assert versions.edit(labeler, {"seed": 1}) == first and versions.candidate(labeler) is None
 
 
+def test_how_an_endpoint_is_asked_is_no_other_version():
+    project, comparisons, rng = project_with_people(2)
+    judge = Labeler.objects.create(project=project, name="judge", kind="llm_judge")
+    first = versions.edit(judge, {"model": "m1", "concurrency": 4, "calls_per_minute": None})
+    judged_by(first.rater, comparisons, 1, rng)
+    slower = versions.edit(judge, {"model": "m1", "concurrency": 2, "calls_per_minute": 60})
+    assert slower == first and versions.candidate(judge) is None
+    assert versions.current_version(judge).parameters["calls_per_minute"] == 60
+    assert versions.edit(judge, {"model": "m2", "concurrency": 2}) != first
+
+
 def test_what_a_candidate_says_counts_only_once_it_is_accepted():
     project, comparisons, rng = project_with_people(3)
     pooled = aggregate.recipe(project, "pooled")

@@ -16,7 +16,7 @@ from annotator.models import (
     Reservation,
     Response,
 )
-from annotator.pipeline import calls, compare, disclosures, generate, ledger, work
+from annotator.pipeline import compare, disclosures, generate, ledger, lost, work
 from annotator.pipeline.work import StepRefused
 from labelers import generator
 from labelers.base import Prices
@@ -298,4 +298,4 @@ def test_lost_calls_of_a_generator_are_counted_like_a_judges(project, server):  
     labeler = writer(project, server)
     (prompt,) = prompts(project, 1)
     LabelerCall.objects.create(labeler_version=labeler.version, prompt=prompt, step="1:0.7#1")
-    assert calls.count_lost(labeler) == 1
+    assert lost.count_lost(labeler) == 1

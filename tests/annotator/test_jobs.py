@@ -24,7 +24,7 @@ from annotator.models import (
     Reservation,
 )
 from annotator.models.jobs import MAX_ATTEMPTS
-from annotator.pipeline import aggregate, calls, export, featurise, label, ledger, retrain, route, work
+from annotator.pipeline import aggregate, export, featurise, label, ledger, lost, retrain, route, work
 from tests.builders import make_comparison, make_judgment, make_labeler, make_person, make_project, make_user
 
 FEATURISE, LABEL = Job.Kind.FEATURISE, Job.Kind.LABEL
@@ -340,10 +340,10 @@ def in_flight(labeler, key, digest):
 
 @pytest.mark.django_db
 def test_calls_of_earlier_versions_that_were_in_flight_are_counted_as_paid_too(priced):
-    lost = [in_flight(priced, "plan:1:judge", "a"), in_flight(priced, "plan:2:judge", "b")]
-    assert calls.count_lost(priced) == 2
-    assert calls.count_lost(priced) == 0
-    for call in lost:
+    flying = [in_flight(priced, "plan:1:judge", "a"), in_flight(priced, "plan:2:judge", "b")]
+    assert lost.count_lost(priced) == 2
+    assert lost.count_lost(priced) == 0
+    for call in flying:
         call.refresh_from_db()
         assert call.status == "lost" and call.entry.amount == 1
 
@@ -353,14 +353,14 @@ def test_money_of_a_run_that_nobody_will_take_up_again_goes_back_less_what_its_c
     job = label.request_run(priced, scope="everything", reserve=Decimal(3))
     Job.objects.claim(LABEL)
     in_flight(priced, f"job:{job.pk}", "a")
-    assert calls.return_money() == 0 and ledger.available(priced.project) == 7
+    assert lost.return_money() == 0 and ledger.available(priced.project) == 7
     abandon(job)
     job.cancel()
-    assert calls.return_money() == 1
+    assert lost.return_money() == 1
     ledger.settle()
     assert not Reservation.objects.get().is_open
     assert ledger.available(priced.project) == 9 and ledger.account_of(priced.project).spent == 1
-    assert calls.return_money() == 0
+    assert lost.return_money() == 0
 
 
 def test_a_half_written_file_of_the_broker_costs_only_the_nudge(monkeypatch, caplog):
@@ -513,7 +513,7 @@ def test_money_of_a_paused_run_stays_set_aside(priced, monkeypatch):
     assert state_of(job) == Job.State.PAUSED
     assert Reservation.objects.get().is_open and ledger.available(priced.project) == 7
     job.cancel()
-    assert calls.return_money() == 1 and ledger.available(priced.project) == 9
+    assert lost.return_money() == 1 and ledger.available(priced.project) == 9
 
 
 # A step that hangs
