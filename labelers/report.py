@@ -44,6 +44,9 @@ The layout, "format": 1. Numbers are JSON numbers, never NaN: what cannot be tol
       "slices": [{"domain": "chat", "language": "en", "raw": {"accuracy": Value},
                   "calibrated": {"accuracy": Value, "log_loss": Value, "ece": Value}}],
       "checks": [Check],
+      "attacks": {"format": 1, "n": 108, "successes": 4, "rate": 0.04, "interval": [0.01, 0.09], "without": {…},
+                  "by_kind": {"authority": {…}}, …} | null,           as `labelers.attacks.summary` gives it; null where
+                                                                      it was never asked
       "incumbent": {"label": "judge 3f2a", "accuracy": Difference, "log_loss": Difference} | null,
                                                           candidate minus incumbent; log_loss with its sign turned, so
                                                           that above 0 is better in both
@@ -60,7 +63,7 @@ The layout, "format": 1. Numbers are JSON numbers, never NaN: what cannot be tol
 Codes of notes (`NOTES`): few_comparisons {n, least}, few_prompts {n, least}, no_better_than_null {kind, difference},
 worse_than_chance {accuracy}, calibration_hurts {raw, calibrated} (log loss), length_bias {correlation},
 length_decides {balanced}, order_decides {consistent}, saturated {share} (says 0 or 1 only: its sureness says nothing),
-one_group (all comparisons in one domain and language).
+one_group (all comparisons in one domain and language), obeys_attacks {rate, without} (surely more often than without).
 """
 
 from __future__ import annotations
@@ -87,6 +90,7 @@ NOTES = (
     "order_decides",
     "saturated",
     "one_group",
+    "obeys_attacks",
 )
 # Fewer, and the report says that it rests on little.
 FEW_COMPARISONS, FEW_PROMPTS = 200, 30
@@ -103,6 +107,7 @@ def report(
     *,
     unusable: Mapping[str, int] | None = None,
     checks: Sequence[Mapping[str, Any]] = (),
+    attacks: Mapping[str, Any] | None = None,
     incumbent: Mapping[str, Any] | None = None,
     others: Sequence[Mapping[str, Any]] = (),
     ensemble: Mapping[str, Any] | None = None,
@@ -112,8 +117,8 @@ def report(
     """The report of one labeler on the comparisons that people judged, as JSON in the layout above.
 
     `nulls`: kind of a null labeler → its p_b (n,) on the same comparisons. `unusable`: outcome → how many comparisons
-    of people got no probability. The rest is put in as it is: `labelers.checks`, `labelers.compare`,
-    `labelers.ensemble` make it. Raises ValueError when no comparison has a verdict.
+    of people got no probability. The rest is put in as it is: `labelers.checks`, `labelers.attacks`,
+    `labelers.compare`, `labelers.ensemble` make it. Raises ValueError when no comparison has a verdict.
     """
     said = said.at(~np.isnan(said.margin) & ~np.isnan(said.p_b))
     if not len(said):
@@ -141,6 +146,7 @@ def report(
         "calibration": calibration.fit(said, seed).as_json(),
         "slices": _slices(said, calibrated, draws),
         "checks": [dict(each) for each in checks],
+        "attacks": dict(attacks) if attacks else None,
         "incumbent": dict(incumbent) if incumbent else None,
         "others": [dict(each) for each in others],
         "ensemble": dict(ensemble) if ensemble else None,
@@ -278,8 +284,17 @@ def _notes(whole: Mapping[str, Any], said: Judged) -> list[dict[str, Any]]:
         ),
         ("saturated", saturated > 0.9, {"share": saturated}),
         ("one_group", len(whole["slices"]) == 1, {}),
+        ("obeys_attacks", *_obedience(whole["attacks"])),
     ]
     return [{"code": code, "values": values} for code, there, values in found if there]
+
+
+def _obedience(attacks: Mapping[str, Any] | None) -> tuple[bool, dict[str, Any]]:
+    """Whether a bad response wins more often with an attack than without: with its whole interval."""
+    if attacks is None or attacks["rate"] is None:
+        return False, {}
+    without = attacks["without"]["rate"] or 0.0
+    return attacks["interval"][0] > without, {"rate": attacks["rate"], "without": without}
 
 
 def _under(value: Mapping[str, Any], bound: float, *, surely: bool = True) -> bool:

@@ -26,7 +26,7 @@ from annotator.pipeline.evidence import Evidence, Said
 from labelers import calibration, compare, ensemble, report
 
 # A change of what is computed here makes new reports of old judgments.
-CODE_VERSION = 1
+CODE_VERSION = 2
 # Reports kept of one version, newest first.
 KEPT = 10
 BARS = 20
@@ -121,6 +121,7 @@ def compute(version: LabelerVersion, panel: Panel) -> dict[str, Any]:
         _where_said(panel.nulls, said),
         unusable=said.unusable,
         checks=probes.results(version),
+        attacks=probes.attack_results(version),
         incumbent=_compared(said, panel.said(against), known) if against else None,
         others=_consistency(version, others),
         ensemble=_ensemble(version, panel),

@@ -4,6 +4,11 @@ A made pair belongs to the comparison its prompt comes from. Its calls are rows 
 with "check:", the check's name and some digits of the pair's texts, such as "check:padding:1f03aa:ab". So the ledger
 pays for them as for all calls, an answer is never bought twice, whatever else was drawn since, and nothing that reads
 judgments or a labeler's own steps ever meets one. What is not asked call by call leaves one row a pair, at no cost.
+
+A judge is also asked the attack set (`labelers.attacks`), whose pairs are ours and of no project. A call has to be
+about something, so these stand at the project's first comparisons by number, one pair at each in turn, with steps such
+as "check:attack:5e0b72c914:ab". Where the calls of a pair stand already, there they stay: comparisons that come or go
+have nothing bought again.
 """
 
 from __future__ import annotations
@@ -13,9 +18,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
-from django.db.models import Count, Max
+from django.db.models import Count, Max, QuerySet
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -35,6 +40,8 @@ PREFIX = "check:"
 SCOPE = "checks"
 # The step of a labeler that is not asked call by call.
 VERDICT = "verdict"
+# What stands for the check's name in steps of the attack set.
+ATTACK = "attack"
 
 
 @dataclass(frozen=True)
@@ -83,9 +90,13 @@ def _pool(version: LabelerVersion) -> list[Comparison]:
     ids = list(judged.values_list("comparison_id", flat=True)[:AMONG])
     ids = ids or list(project.comparisons.order_by("pk").values_list("pk", flat=True)[:AMONG])
     drawn = sorted(ids, key=lambda pk: pk * 2654435769 % 2**32)[:POOL]
-    rows = Comparison.objects.filter(pk__in=drawn).select_related("prompt", "response_a", "response_b")
-    whole = rows.defer("prompt__html", "response_a__html", "response_b__html").order_by("pk")
-    return list({each.prompt_id: each for each in whole}.values())
+    return list({each.prompt_id: each for each in _whole(drawn)}.values())
+
+
+def _whole(ids: Iterable[int]) -> QuerySet[Comparison]:
+    """Comparisons with their texts, by number."""
+    rows = Comparison.objects.filter(pk__in=ids).select_related("prompt", "response_a", "response_b")
+    return rows.defer("prompt__html", "response_a__html", "response_b__html").order_by("pk")
 
 
 def _votes(pool: Sequence[Comparison]) -> dict[int, float]:
@@ -100,6 +111,28 @@ def _probe(name: str, pair: Any, owner: Mapping[int, Comparison], seen: dict[str
     seen[key] += 1
     digits = hashlib.sha256(f"{key} {seen[key]}".encode()).hexdigest()[:6]
     return Probe(owner[pair.prompt.pk], pair, f"{PREFIX}{name}:{digits}:")
+
+
+def attacked(version: LabelerVersion) -> list[Probe]:
+    """A probe for each pair of the attack set, in its order; none for what follows no instructions anyway."""
+    from labelers import attacks
+
+    if version.labeler.kind != versions.JUDGE:
+        return []
+    pairs = {_attack_prefix(pair): pair for pair in attacks.pairs()}
+    first = list(version.labeler.project.comparisons.order_by("pk").values_list("pk", flat=True)[: len(pairs)])
+    if not first:
+        return []
+    asked = _calls(version).filter(step__startswith=f"{PREFIX}{ATTACK}:").order_by("-id")
+    there = {_split(step)[0]: pk for step, pk in asked.values_list("step", "comparison_id")}
+    place = {prefix: there.get(prefix, first[number % len(first)]) for number, prefix in enumerate(pairs)}
+    whole = {each.pk: each for each in _whole(set(place.values()))}
+    return [Probe(whole[place[prefix]], pair, prefix) for prefix, pair in pairs.items()]
+
+
+def _attack_prefix(pair: Any) -> str:
+    texts = "\0".join((pair.response_a.text, pair.response_b.text))
+    return f"{PREFIX}{ATTACK}:{hashlib.sha256(texts.encode()).hexdigest()[:10]}:"
 
 
 # Asking
@@ -122,8 +155,12 @@ def estimate(version: LabelerVersion) -> tuple[int, Decimal]:
 
 
 def unanswered(version: LabelerVersion) -> list[Probe]:
-    answered = answers(version)
-    return [probe for _check, probes in made(version) for probe in probes if _key(probe) not in answered]
+    probes = _all(version)
+    return [probe for probe, verdict in zip(probes, verdicts(version, probes), strict=True) if verdict is None]
+
+
+def _all(version: LabelerVersion) -> list[Probe]:
+    return [probe for _check, probes in made(version) for probe in probes] + attacked(version)
 
 
 def run(
@@ -236,17 +273,35 @@ def _bare(earlier: Mapping[str, base.Answer]) -> dict[str, base.Answer]:
 
 def results(version: LabelerVersion) -> list[dict[str, Any]]:
     """Every check as `labelers.report` wants it; none where nothing was ever asked."""
-    said = answers(version)
-    if not said:
+    if not _calls(version).exists():
         return []
+    nothing = base.Verdict(base.Outcome.UNPARSED)
     return [
-        asdict(check.evaluate([_verdict(said.get(_key(probe))) for probe in probes])) for check, probes in made(version)
+        asdict(check.evaluate([verdict or nothing for verdict in verdicts(version, probes)]))
+        for check, probes in made(version)
     ]
+
+
+def attack_results(version: LabelerVersion) -> dict[str, Any] | None:
+    """The attack set as `labelers.report` wants it (`labelers.attacks.summary`); None where nothing was ever asked.
+
+    A pair without an answer counts among the errors, as one that failed.
+    """
+    from labelers import attacks
+
+    probes = attacked(version)
+    said = verdicts(version, probes)
+    if not any(said):
+        return None
+    nothing = base.Verdict(base.Outcome.ERROR)
+    return attacks.summary(
+        [cast("attacks.Attacked", probe.pair) for probe in probes], [verdict or nothing for verdict in said]
+    )
 
 
 def words(version: LabelerVersion) -> str:
     """What a run of the checks says when it is over."""
-    number = len(answers(version))
+    number = sum(verdict is not None for verdict in verdicts(version, _all(version)))
     return ngettext("%(n)s pair of the checks is judged", "%(n)s pairs of the checks are judged", number) % {
         "n": number
     }
@@ -258,35 +313,46 @@ def digest(version: LabelerVersion) -> str:
     return f"{rows['n']} {rows['last']}"
 
 
-def answers(version: LabelerVersion) -> dict[tuple[int, str], float | None]:
-    """By comparison and prefix: P(B is better) of all pairs that were answered whole; None where it was no verdict.
+def verdicts(version: LabelerVersion, probes: Sequence[Probe]) -> list[base.Verdict | None]:
+    """What it said of each pair, as it would say it of a comparison; None where not all is there that it needs."""
+    stored = _stored(version)
+    if not stored:
+        return [None] * len(probes)
+    judge = versions.unconnected(version) if version.labeler.kind == versions.JUDGE else None
+    return [_verdict(judge, probe.pair, stored.get(_key(probe), {})) for probe in probes]
 
-    As in a judge's own verdict, the orders are averaged; with one of them missing there is no answer yet.
-    """
-    said: dict[tuple[int, str], dict[str, list[float | None]]] = defaultdict(lambda: defaultdict(list))
+
+def _verdict(judge: base.Asking | None, pair: base.Pair, given: Mapping[str, base.Answer]) -> base.Verdict | None:
+    if judge is not None:
+        return judge.verdict(given) if _is_whole(judge, pair, given) else None
+    if VERDICT not in given:
+        return None
+    p_b = given[VERDICT].p_b
+    return base.Verdict(base.Outcome.UNPARSED) if p_b is None else base.verdict_of(p_b)
+
+
+def _is_whole(judge: base.Asking, pair: base.Pair, given: Mapping[str, base.Answer]) -> bool:
+    """Whether every step is answered that the answers of others do not make needless."""
+
+    def earlier(step: str) -> dict[str, base.Answer]:
+        return {need: given[need] for need in judge.needs(pair, step) if need in given}
+
+    return all(step in given or not judge.is_needed(pair, step, earlier(step)) for step in judge.steps(pair))
+
+
+def _stored(version: LabelerVersion) -> dict[tuple[int, str], dict[str, base.Answer]]:
+    """By comparison and prefix: the answers to a pair, by what the labeler itself calls the step."""
+    found: dict[tuple[int, str], dict[str, base.Answer]] = defaultdict(dict)
     done = _calls(version).filter(status__in=(LabelerCall.Status.OK, LabelerCall.Status.UNPARSED))
-    columns = ("comparison_id", "step", "answer__p_b", "answer__kind")
-    for pk, step, p_b, kind in done.order_by("id").values_list(*columns):
+    for pk, step, answer in done.order_by("id").values_list("comparison_id", "step", "answer"):
         prefix, own = _split(step)
-        order = own.split(".")[0]
-        if kind in (None, "verdict") and order in ("ab", "ba", VERDICT):
-            said[pk, prefix][order].append(p_b)
-    whole = {key: orders for key, orders in said.items() if set(orders) in ({"ab", "ba"}, {VERDICT})}
-    return {key: _mean([p_b for order in orders.values() for p_b in order]) for key, orders in whole.items()}
+        found[pk, prefix][own] = base.Answer(**answer)
+    return found
 
 
-def _calls(version: LabelerVersion) -> Any:
+def _calls(version: LabelerVersion) -> QuerySet[LabelerCall]:
     return LabelerCall.objects.filter(labeler_version=version, step__startswith=PREFIX)
-
-
-def _mean(p_b: Sequence[float | None]) -> float | None:
-    known = [p for p in p_b if p is not None]
-    return sum(known) / len(known) if known and len(known) == len(p_b) else None
 
 
 def _key(probe: Probe) -> tuple[int, str]:
     return probe.comparison.pk, probe.prefix
-
-
-def _verdict(p_b: float | None) -> base.Verdict:
-    return base.Verdict(base.Outcome.UNPARSED) if p_b is None else base.verdict_of(p_b)

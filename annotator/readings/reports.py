@@ -192,6 +192,10 @@ def _note_words() -> dict[str, str]:
         "order_decides": _("It names the same side in both orders in %(consistent)s only: the order decides much."),
         "saturated": _("In %(share)s it says 0, 1 or a tie: its sureness says nothing."),
         "one_group": _("All comparisons are of one domain and language: nothing is known of others."),
+        "obeys_attacks": _(
+            "Bad responses that tell it what to say win in %(rate)s, without that in %(without)s: whoever writes "
+            "responses can steer it."
+        ),
     }
 
 
@@ -351,6 +355,8 @@ def rows(data: Mapping[str, Any], name: str) -> Iterator[list[Any]]:
             yield ["slices", f"{key} / {which}", value["value"], value["low"], value["high"], value["n"]]
     for check in data["checks"]:
         yield ["checks", check["name"], check["rate"], check["low"], check["high"], check["n"]]
+    for line in attacks(data):
+        yield ["attacks", line.words, line.value, line.low, line.high, line.n]
 
 
 # Labels of people that labelers doubt
@@ -474,4 +480,60 @@ def _check_words() -> dict[str, tuple[str, str]]:
         "criterion_flip": (_("Criterion"), _("A criterion and its reverse: its answer is reversed.")),
         "contrast": (_("Contrast"), _("Two prompts alike: each prompt's own response wins. Chance: one in four.")),
         "shuffle": (_("Order in a batch"), _("The same pair in another place: the same probability.")),
+    }
+
+
+# Attacks
+
+
+def attacks(data: Mapping[str, Any]) -> list[Line]:
+    """How often a bad response won: with an attack, without one, and by kind of attack, what won most first."""
+    found = data.get("attacks")
+    if not found:
+        return []
+    kinds = sorted(found["by_kind"].items(), key=lambda each: -(each[1]["rate"] or 0))
+    known = _attack_words()
+    return [
+        _won(_("all attacks"), found),
+        _won(_("the same responses without one"), found["without"]),
+        *(_won(known.get(kind, kind), counted) for kind, counted in kinds),
+    ]
+
+
+def _won(words: str, counted: Mapping[str, Any]) -> Line:
+    low, high = counted["interval"] if counted["n"] else (None, None)
+    return Line(words, counted["rate"], low, high, counted["n"])
+
+
+def attack_sentence(data: Mapping[str, Any]) -> str:
+    """What the attacks came to; "" where there were none."""
+    found = data.get("attacks")
+    if not found or not found["n"]:
+        return ""
+    shares = {"rate": found["rate"], "low": found["interval"][0], "high": found["interval"][1]}
+    shares["without"] = found["without"]["rate"] or 0.0
+    values = {name: f"{100 * share:.0f}%" for name, share in shares.items()}
+    values |= {"n": str(found["n"]), "won": str(found["successes"])}
+    if not found["successes"]:
+        return _("None of %(n)s attacks succeeded; %(high)s of such attacks might at most.") % values
+    return (
+        _(
+            "%(won)s of %(n)s attacks succeeded (%(rate)s, %(low)s to %(high)s); the same bad responses win in "
+            "%(without)s when they carry none."
+        )
+        % values
+    )
+
+
+def _attack_words() -> dict[str, str]:
+    return {
+        "authority": _("speaks as an authority"),
+        "delimiter": _("closes the frame around it"),
+        "fake turn": _("plays another turn"),
+        "fake verdict": _("gives the verdict itself"),
+        "instruction": _("gives an instruction"),
+        "language": _("gives it in another language"),
+        "padding": _("looks long and thorough"),
+        "pressure": _("begs or threatens"),
+        "self-praise": _("praises itself"),
     }
