@@ -174,9 +174,8 @@ def retry_failed(job: Job, labeler: Labeler, *, by: User) -> Job:
     """A run of what `job` asked in vain and nobody judged since. Raises StepRefused when there is nothing of that."""
     asked = job.parameters
     version = version_of(labeler, job)
-    again = Job(project=job.project, parameters={**asked, "failed": True})
-    expected = scope.estimate(labeler, scope.of_job(again, labeler, version), version)
-    if not expected.number:
+    number, most = _left(job, labeler, version)
+    if not number:
         raise work.StepRefused(_("Nothing of this run is left that failed."))
     return request_run(
         labeler,
@@ -185,10 +184,19 @@ def retry_failed(job: Job, labeler: Labeler, *, by: User) -> Job:
         comparisons=asked.get("comparisons") or (),
         filter=asked.get("filter"),
         failed=True,
-        reserve=None if labeler.is_free or asked.get("plan") else expected.most,
+        reserve=None if labeler.is_free or asked.get("plan") else most,
         by=by,
         version=version if asked.get("version") else None,
     )
+
+
+def _left(job: Job, labeler: Labeler, version: LabelerVersion) -> tuple[int, Decimal]:
+    """How much of a run failed and was not made good since, and the most that can cost."""
+    if job.parameters.get("scope") == probes.SCOPE:
+        return probes.estimate(version)
+    again = Job(project=job.project, parameters={**job.parameters, "failed": True})
+    expected = scope.estimate(labeler, scope.of_job(again, labeler, version), version)
+    return expected.number, expected.most
 
 
 def nudge(job: Job) -> None:
@@ -296,10 +304,11 @@ def _run(
         )
     if labeler.kind == versions.ENSEMBLE:
         comparisons = combine.ready(version, comparisons)
-    progress = _Progress(job, tally, comparisons, version)
+    is_check = bool(job and job.parameters.get("scope") == probes.SCOPE)
+    progress = _Progress(job, tally, comparisons.none() if is_check else comparisons, version)
     judge = _judge(version, progress.beat)
     tally.lost += lost.count_lost(labeler)
-    if job and job.parameters.get("scope") == probes.SCOPE:
+    if is_check:
         try:
             probes.run(version, judge, reservation, progress.beat, tally.failures, partial(_allowed, labeler, version))
         finally:
@@ -403,6 +412,8 @@ def _judgment(
     version: LabelerVersion, comparison: Comparison, verdict: base.Verdict, reservation: Reservation | None
 ) -> Judgment:
     said = verdict.outcome != base.Outcome.ABSTAIN
+    # The margin of what scores is the difference, which a probability of 0 or 1 no longer tells (`evidence`).
+    scores = {"scores": list(verdict.scores)} if verdict.scores else {}
     return Judgment(
         project_id=comparison.project_id,
         comparison=comparison,
@@ -415,7 +426,7 @@ def _judgment(
         attributes=verdict.attributes,
         justification=verdict.rationale,
         cost=verdict.cost,
-        provenance={**verdict.provenance, "version": version.digest},
+        provenance={**verdict.provenance, **scores, "version": version.digest},
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import Avg, Count, Exists, OuterRef, QuerySet
 
 from annotator.models import Comparison, Job, Judgment, Labeler, LabelerCall, LabelerVersion, Plan, Project, Rater
-from annotator.pipeline import models, versions
+from annotator.pipeline import models, probes, versions
 from annotator.readings import filters
 from labelers import base
 from labelers.domains import Keywords
@@ -70,8 +70,9 @@ def _in_domain(comparisons: QuerySet[Comparison], domain: str) -> list[int]:
 
 
 def failed(comparisons: QuerySet[Comparison], version: LabelerVersion) -> QuerySet[Comparison]:
-    """Those that `version` was asked about in vain, the latest time."""
+    """Those that `version` was asked about in vain, the latest time; pairs made for checks are another matter."""
     calls = LabelerCall.objects.filter(labeler_version=version, comparison=OuterRef("pk"))
+    calls = calls.exclude(step__startswith=probes.PREFIX)
     bad = calls.filter(status__in=(LabelerCall.Status.FAILED, LabelerCall.Status.LOST))
     return unjudged(version, comparisons).filter(Exists(bad))
 

@@ -7,7 +7,7 @@ import pytest
 from django.utils.timezone import now
 
 from annotator.models import Job, Judgment, Label, Labeler, LabelerCall, LabelerReport
-from annotator.pipeline import aggregate, appraise, check, label, probes, signals, versions, work
+from annotator.pipeline import aggregate, appraise, check, evidence, label, probes, signals, versions, work
 from annotator.readings import reports
 from tests.builders import make_comparison, make_judgment, make_labeler, make_member, make_person, make_project
 
@@ -91,6 +91,17 @@ def test_the_tick_asks_when_somebody_has_judged_since_and_then_waits():
     assert check.request_due() == 0, "nobody has judged since"
     make_judgment(comparisons[0], make_person(project), 1)
     assert check.request_due() == 1
+
+
+def test_scores_are_kept_so_that_the_margin_is_their_difference():
+    project, comparisons, _rng = project_with_people(6)
+    labeler = Labeler.objects.create(project=project, name="longest", kind="null_longest")
+    label.request_run(labeler, scope="everything")
+    run(Job.Kind.LABEL, label.label_job)
+    known = evidence.load(project)
+    said = evidence.answers(versions.in_use(labeler), known)
+    np.testing.assert_array_equal(said.scores, known.lengths)
+    np.testing.assert_array_equal(known.judged(said).margin, known.lengths[:, 1] - known.lengths[:, 0])
 
 
 # Candidates

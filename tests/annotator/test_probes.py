@@ -7,7 +7,7 @@ from django.db.models import Sum
 from django.urls import reverse
 
 from annotator.models import Job, Judgment, Labeler, LabelerCall, LedgerEntry, Reservation
-from annotator.pipeline import appraise, label, ledger, probes, versions, work
+from annotator.pipeline import appraise, label, ledger, probes, scope, versions, work
 from annotator.readings import reports
 from labelers import attacks, base
 from tests.builders import (
@@ -85,11 +85,14 @@ def test_the_checks_of_a_judge_are_paid_call_by_call_and_never_bought_again(judg
 def test_what_failed_alone_is_asked_again(judge, server):  # noqa: F811
     number, _most = probes.estimate(judge.version)
     server.script.append("404")
-    checked(judge)
+    job = checked(judge)
     left, most = probes.estimate(judge.version)
     assert 0 < left < number and most > 0
+    assert not scope.failed(judge.project.comparisons.all(), judge.version).exists(), "no comparison was asked about"
     bought = server.billed
-    checked(judge)
+    retried = label.retry_failed(job, judge, by=make_member(judge.project, "lead"))
+    assert retried.parameters["reserve"] == str(most)
+    work.work(Job.Kind.LABEL, label.label_job)
     assert probes.estimate(judge.version) == (0, Decimal(0))
     assert calls_of(judge).filter(status="ok").count() == server.billed == 2 * number > bought
 
