@@ -97,10 +97,11 @@ class ModelLabelerForm(LabelerForm):
         for field in models:
             shown = [(name, part) for name, part in _parts(field)]
             made.append(Section(field.label, [self[name] for name, part in shown if not part.advanced], field.help))
-            made.append(Section(_("More of it"), [self[name] for name, part in shown if part.advanced], folded=True))
+            more = [self[name] for name, part in shown if part.advanced]
+            made.append(Section(f"{field.label} · {_('Details')}", more, folded=True))
         told = [(name, part) for field in plain for name, part in _parts(field)]
         made.append(Section(_("How it judges"), [self[name] for name, part in told if not part.advanced]))
-        made.append(Section(_("For those who know"), [self[name] for name, part in told if part.advanced], folded=True))
+        made.append(Section(_("Details"), [self[name] for name, part in told if part.advanced], folded=True))
         served = [self[name] for name in self.KEYS if self._is_shown(name) and name != "api_key_env"]
         made.append(Section(_("Key of a server"), served, folded=True))
         return [section for section in made if section.fields]
