@@ -178,6 +178,27 @@ class LabelerForm(forms.Form):
         return Prices(*(price or Decimal(0) for price in given))
 
 
+class OwnForm(LabelerForm):
+    """A labeler of ours that has nothing to be told: it gets a name, costs nothing and sends nothing anywhere."""
+
+    SECTIONS = ((_("The labeler"), "", ("name",), False),)
+
+    def __init__(self, *args: Any, **given: Any) -> None:
+        super().__init__(*args, **given)
+        for name in (*self.PRICES, *self.KEYS):
+            del self.fields[name]
+
+    @property
+    def sections(self) -> list[Section]:
+        return [Section(title, [self[name] for name in names]) for title, _help, names, _folded in self.SECTIONS]
+
+    def chosen(self) -> dict[str, Any]:
+        return {}
+
+    def key(self) -> configure.Key:
+        return configure.Key()
+
+
 class PricesForm(forms.ModelForm):  # type: ignore[type-arg]
     """What a labeler costs from now on; calls that were made keep their cost."""
 

@@ -68,6 +68,8 @@ def checked(project: Project, kind: str, chosen: Mapping[str, Any]) -> dict[str,
 
 
 def _parameters(project: Project, kind: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    if kind in versions.OWN:
+        return dict(chosen)
     if kind != versions.JUDGE:
         from annotator.pipeline import models
 

@@ -29,7 +29,7 @@ RULES = {
 # Prompts of one batch: models are read once for all responses of them.
 BATCH = 1000
 # Labelers that look at no model and still score a response by itself.
-NULLS = ("null_longest", "null_shortest")
+NULLS = ("null_longest", "null_shortest", "null_relevance")
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,6 @@ from annotator.models import Features, FeatureSet, Judgment, Labeler, Project
 from annotator.pipeline import versions
 from annotator.pipeline.work import StepRefused
 
-# Free baselines are features and stand beside every labeler, but no plan sends comparisons to them.
-NULLS = ("null_longest", "null_shortest", "null_random")
 # A labeler must have answered this share of the comparisons with people's votes before a plan may use it.
 COVERAGE = 0.9
 

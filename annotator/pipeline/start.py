@@ -12,7 +12,7 @@ from annotator.pipeline import aggregate, ledger
 from annotator.pipeline import guidelines as versions
 
 # Labelers that cost nothing and are hard to beat on biased data: what every dearer one is compared with.
-FREE_LABELERS = ("longest", "shortest", "random")
+FREE_LABELERS = ("longest", "shortest", "random", "relevance")
 
 
 def create_project(

@@ -17,10 +17,10 @@ from django.views.decorators.http import require_http_methods, require_safe
 from annotator import access
 from annotator.forms import judges
 from annotator.forms.judges import JudgeForm
-from annotator.forms.labelers import LabelerForm
+from annotator.forms.labelers import LabelerForm, OwnForm
 from annotator.forms.model_labelers import ModelLabelerForm
 from annotator.models import Labeler
-from annotator.pipeline import configure, disclosures, versions
+from annotator.pipeline import configure, disclosures, label, versions
 from annotator.pipeline.model_fields import FIELDS
 from annotator.pipeline.work import StepRefused
 
@@ -51,11 +51,20 @@ KINDS = {
         gettext_lazy("A trained classifier gives each response a number, or several that you weigh."),
     ),
 }  # fmt: skip
+# Kinds that are added by their name alone, and then judge everything by themselves.
+OWN_KINDS = {
+    "null_relevance": (
+        gettext_lazy("Relevance by words"),
+        gettext_lazy("Words shared with the prompt, length, little repeated: what every labeler has to beat. Free."),
+    ),
+}
 
 
 def _form_of(kind: str) -> type[LabelerForm]:
     if kind == versions.JUDGE:
         return JudgeForm
+    if kind in OWN_KINDS:
+        return OwnForm
     if kind in KINDS and kind in FIELDS:
         return ModelLabelerForm
     raise Http404(kind)
@@ -66,7 +75,9 @@ def _form_of(kind: str) -> type[LabelerForm]:
 def labeler_add(request: HttpRequest, project_id: int) -> HttpResponse:
     """Which kind."""
     project = access.project_or_404(request, project_id, access.LEADS)
-    cards = [(kind, title, words, kind in FIELDS and not settings.MODELS) for kind, (title, words) in KINDS.items()]
+    there = set(project.labelers.values_list("kind", flat=True))
+    offered = KINDS | {kind: words for kind, words in OWN_KINDS.items() if kind not in there}
+    cards = [(kind, title, words, kind in FIELDS and not settings.MODELS) for kind, (title, words) in offered.items()]
     return render(request, "labelers/add.html", {"project": project, "tab": "labelers", "cards": cards})
 
 
@@ -77,6 +88,7 @@ def labeler_add(request: HttpRequest, project_id: int) -> HttpResponse:
 def labeler_new(request: HttpRequest, project_id: int, kind: str) -> HttpResponse:
     project = access.project_or_404(request, project_id, access.LEADS)
     make = _form_of(kind)
+    title, words = (KINDS | OWN_KINDS)[kind]
     preset = request.GET.get("preset", "")
     initial = judges.preset(preset, project) if kind == versions.JUDGE else {"preset": preset} if preset else {}
     form = make(request.POST if request.method == "POST" else None, project=project, kind=kind, initial=initial)
@@ -87,14 +99,17 @@ def labeler_new(request: HttpRequest, project_id: int, kind: str) -> HttpRespons
         except StepRefused as refusal:
             form.add_error(_blamed(form), str(refusal))
         else:
+            if kind in OWN_KINDS:
+                return redirect("run", project.pk, label.request_run(made, scope="everything", by=request.user).pk)  # type: ignore[arg-type]
             messages.success(request, _("Added. Try it on a few comparisons before you trust it."))
             return _next_step(made)
     context = {
         "project": project,
         "tab": "labelers",
         "form": form,
-        "title": KINDS[kind][0],
-        "words": KINDS[kind][1],
+        "title": title,
+        "words": words,
+        "is_own": kind in OWN_KINDS,
         "presets": _presets(kind, preset),
     }
     status = 422 if request.method == "POST" else 200

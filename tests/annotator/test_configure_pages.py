@@ -5,8 +5,8 @@ from decimal import Decimal
 import pytest
 from django.urls import reverse
 
-from annotator.models import Credential, Gold, Labeler, LabelerVersion
-from annotator.pipeline import configure, versions
+from annotator.models import Credential, Gold, Job, Judgment, Labeler, LabelerVersion
+from annotator.pipeline import configure, label, versions, work
 from annotator.pipeline.model_fields import FIELDS
 from tests.builders import (
     make_comparison,
@@ -71,6 +71,20 @@ def test_every_kind_has_a_card_and_a_form_that_opens(lead, project):
         assert new(project, kind) in page
         assert lead.get(new(project, kind)).status_code == 200
     assert lead.get(new(project, "null_longest")).status_code == 404
+
+
+def test_relevance_by_words_is_added_by_its_name_and_judges_at_once(lead, project):
+    make_comparison(project, "What is rain?", a="Rain is water that falls.", b="No idea.")
+    cards = reverse("labeler_add", args=[project.pk])
+    assert new(project, "null_relevance") in lead.get(cards).content.decode()
+    assert lead.get(new(project, "null_relevance")).status_code == 200
+    assert lead.post(new(project, "null_relevance"), {"name": ""}).status_code == 422
+    answer = lead.post(new(project, "null_relevance"), {"name": "relevance"})
+    assert answer.url == reverse("run", args=[project.pk, Job.objects.get().pk])
+    work.work(Job.Kind.LABEL, label.label_job)
+    judgment = Judgment.objects.get(rater__labeler_version__labeler__name="relevance")
+    assert judgment.p_b < 0.5 and len(judgment.provenance["scores"]) == 2
+    assert new(project, "null_relevance") not in lead.get(cards).content.decode(), "one is enough"
 
 
 def test_a_plain_judge_has_no_more_parameters_than_it_needs(lead, project):

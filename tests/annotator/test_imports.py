@@ -38,7 +38,9 @@ def test_a_lead_creates_a_project_with_all_that_the_steps_count_on(client, lead)
     assert project.protocol.preset == "multipref" and project.currency == "EUR"
     assert project.memberships.get().user == lead and project.account.cap == 100
     assert project.recipes.get().is_default
-    assert {labeler.kind for labeler in project.labelers.all()} >= {"null_longest", "null_shortest"}
+    assert {labeler.kind for labeler in project.labelers.all()} == {
+        *("null_longest", "null_shortest", "null_random", "null_relevance")
+    }
 
 
 def test_a_project_with_nonsense_is_not_created(client, lead):

@@ -67,6 +67,14 @@ def test_the_best_meets_the_worst_and_the_comparison_says_why(project, kind, bes
     }
 
 
+def test_relevance_by_words_scores_a_response_by_itself(project):
+    prompt_of(project, "Rain is water.", "No idea at all.", "What rain is? It is water that falls from clouds as rain.")
+    assert run(scorer(project, "null_relevance")).result == {"comparisons": 1}
+    made = Comparison.objects.get()
+    assert made.metadata["pair_best"] == "r2" and made.metadata["pair_scores"]["r1"] == 0
+    assert texts_of(made) == {"No idea at all.", "What rain is? It is water that falls from clouds as rain."}
+
+
 def test_a_repeat_makes_nothing_and_what_stands_the_other_way_round_is_not_made_again(project):
     compared = make_comparison(project, a="long words", b="short")
     prompt_of(project, *TEXTS)
