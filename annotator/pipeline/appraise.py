@@ -31,9 +31,6 @@ CODE_VERSION = 2
 KEPT = 10
 BARS = 20
 SUSPECTS_SHOWN = 100
-# Several calibrated labelers contradict people strongly: at least so many, whose log-odds together give the side of
-# people less than `DOUBTED`, where people are further than `CLEAR` from a draw.
-SEVERAL, DOUBTED, CLEAR = 2, 0.2, 0.25
 # Fewer comparisons calibrate no labeler well enough to doubt people.
 ENOUGH = 100
 
@@ -184,19 +181,12 @@ def _margins(p_b: NDArray[np.float64], people: NDArray[np.float64]) -> dict[str,
 
 
 def suspects(version: LabelerVersion, panel: Panel) -> list[dict[str, Any]]:
-    """Labels of people that this labeler and others contradict strongly (`compare.suspects`), the worst first.
-
-    People who are of two minds themselves are no suspects.
-    """
-    if version.pk not in panel.calibrated or len(panel.calibrated) < SEVERAL:
+    """Labels of people that this labeler and others agree on against them (`compare.suspects`), the worst first."""
+    if version.pk not in panel.calibrated:
         return []
     people, log_odds = panel.known.people, logit(np.column_stack(list(panel.calibrated.values())))
     own = logit(panel.calibrated[version.pk]) * np.sign(people - 0.5)
-    found = [
-        each
-        for each in compare.suspects(log_odds, people)
-        if own[each.place] < 0 and expit(each.mean) < DOUBTED and abs(people[each.place] - 0.5) > CLEAR
-    ]
+    found = [each for each in compare.suspects(log_odds, people) if own[each.place] < 0]
     return [
         {
             "comparison": int(panel.known.ids[each.place]),

@@ -5,10 +5,12 @@ from decimal import Decimal
 import numpy as np
 import pytest
 from django.utils.timezone import now
+from scipy.special import logit
 
 from annotator.models import Job, Judgment, Label, Labeler, LabelerCall, LabelerReport
 from annotator.pipeline import aggregate, appraise, check, evidence, label, probes, signals, versions, work
 from annotator.readings import reports
+from labelers import compare
 from tests.builders import make_comparison, make_judgment, make_labeler, make_member, make_person, make_project
 
 pytestmark = pytest.mark.django_db
@@ -214,7 +216,7 @@ def test_a_run_for_a_candidate_judges_as_the_candidate():
 
 
 @pytest.mark.slow
-def test_labels_that_several_calibrated_labelers_contradict_strongly_are_suspects():
+def test_labels_that_calibrated_labelers_agree_on_against_people_are_suspects():
     project, comparisons, rng = project_with_people(150)
     raters = [make_labeler(project, name) for name in ("one", "two", "three")]
     wrong = comparisons[0]
@@ -224,7 +226,12 @@ def test_labels_that_several_calibrated_labelers_contradict_strongly_are_suspect
     panel = appraise.Panel.of(project)
     found = appraise.suspects(raters[0].labeler_version, panel)
     assert wrong.pk in {each["comparison"] for each in found} and len(found) < 10
-    assert all(each["mean"] < appraise.DOUBTED for each in found)
+    log_odds = logit(np.column_stack(list(panel.calibrated.values())))
+    documented = {int(panel.known.ids[each.place]) for each in compare.suspects(log_odds, panel.known.people)}
+    assert {each["comparison"] for each in found} <= documented, "one rule, that of the library"
+    alone = appraise.Panel(project, panel.known)
+    alone.in_use = [raters[0].labeler_version]
+    assert appraise.suspects(raters[0].labeler_version, alone) == [], "one labeler is not several"
     one = [each for each in found if each["comparison"] == wrong.pk][0]
     data = {"site": {"suspects": [one]}}
     (shown,) = reports.suspects(project, data)
