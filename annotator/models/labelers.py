@@ -12,6 +12,17 @@ from annotator.models.credentials import Credential
 from annotator.models.people import User
 from annotator.models.projects import Project
 
+# What pages call a kind; one without words of its own is called by its key, as in exports.
+KIND_WORDS = {
+    "llm_judge": _("Judge"),
+    "density_ratio": _("Density ratio"),
+    "implicit_reward": _("Implicit reward"),
+    "contrastive_prompts": _("Contrastive prompts"),
+    "follow_up": _("Follow-up"),
+    "reward_model": _("Reward model"),
+    "ensemble": _("Ensemble"),
+}
+
 
 class LabelerQuerySet(models.QuerySet["Labeler"]):
     def judging(self) -> Self:
@@ -52,6 +63,10 @@ class Labeler(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def kind_words(self) -> str:
+        return str(KIND_WORDS.get(self.kind, self.kind))
 
     @property
     def is_free(self) -> bool:
