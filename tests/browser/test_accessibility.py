@@ -8,7 +8,7 @@ from importlib.resources import files
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser import world
+from tests.browser import labelers_project, world
 
 pytestmark = pytest.mark.browser
 
@@ -124,9 +124,13 @@ def checked(page, *, focus=False):
 
 
 @pytest.fixture(scope="module")
-def pages(visit, built):
-    """Every page of the matrix as (name, address, roles), and the account's own. A piece of a page is no page."""
+def pages(visit, built, inside):
+    """Every page of the matrix and of the project with labelers as (name, address, roles), and the account's own.
+
+    A piece of a page is no page.
+    """
     found = [("account", address, sorted(built["sessions"])) for address in OWN_ACCOUNT]
+    found += inside(labelers_project.build, built["users"])
     for name, (address, roles) in built["pages"].items():
         if not roles:
             continue

@@ -12,8 +12,8 @@ from tests.browser import inside
 
 
 def build() -> dict[str, Any]:
-    """{"pages": {name: [address, roles]}, "seats": {preset: address}, "empty": address, "sessions": {role: key}};
-    addresses of all GETs, whether they answer with a page or not."""
+    """{"pages": {name: [address, roles]}, "seats": {preset: address}, "empty": address, "sessions": {role: key},
+    "users": {role: name}}; addresses of all GETs, whether they answer with a page or not."""
     from django.urls import reverse
 
     from annotator import protocols
@@ -27,11 +27,11 @@ def build() -> dict[str, Any]:
         if url.get
     }
     roles = sorted(MEMBERS)
-    keys = inside.sessions([world.users[role].username for role in roles])
-    sessions = dict(zip(roles, keys, strict=True))
+    users = {role: world.users[role].username for role in roles}
+    sessions = dict(zip(roles, inside.sessions(list(users.values())), strict=True))
     seats = {preset: reverse("annotate", args=[_seat(preset, world.users)]) for preset in protocols.PRESETS}
     empty = reverse("annotate", args=[_project("plain", world.users).pk])
-    return {"pages": pages, "seats": seats, "empty": empty, "sessions": sessions}
+    return {"pages": pages, "seats": seats, "empty": empty, "sessions": sessions, "users": users}
 
 
 def _upload(project: Any) -> str:
