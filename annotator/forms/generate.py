@@ -65,7 +65,7 @@ class GeneratorForm(LabelerForm):
     timeout = forms.FloatField(label=_("Seconds to wait for an answer"), min_value=1, max_value=600, initial=120)
 
     SECTIONS = (
-        (_("Endpoint"), "", ("base_url", "models"), False),
+        (_("Generator"), "", ("name", "base_url", "models"), False),
         (_("Key"), _("Leave it out where the endpoint asks for none."), LabelerForm.KEYS, False),
         (_("How it writes"), "", ("temperatures", "max_tokens", "system", "seed"), False),
         (_("Pace"), "", ("concurrency", "calls_per_minute", "tokens_per_minute", "timeout"), True),

@@ -192,3 +192,9 @@ def test_switching_off_cancels_its_run_and_its_prices_can_be_changed(lead, proje
     lead.post(prices, given)
     labeler.refresh_from_db()
     assert labeler.price_per_call == Decimal("0.5")
+
+
+def test_the_form_of_a_generator_shows_every_field_that_it_needs(lead, project):
+    page = lead.get(reverse("generator_add", args=[project.pk]))
+    needed = [name for name, field in page.context["form"].fields.items() if field.required]
+    assert "name" in needed and [name for name in needed if f'name="{name}"' not in words(page)] == []
