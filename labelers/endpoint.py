@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -12,7 +13,11 @@ if TYPE_CHECKING:
     import httpx2
 
 # Where clouds answer with credentials; the link-local ones are refused as such.
-_METADATA = {ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("100.100.100.200")}
+_METADATA = {ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.100.200", "192.0.0.192")}
+# What a translator on the way turns into the IPv4 address in the last four bytes (RFC 6052).
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class EndpointRefused(ValueError):
@@ -91,14 +96,24 @@ def _addresses(host: str, port: int) -> tuple[str, ...]:
 
 
 def _check_address(text: str, host: str, allow_private: bool) -> None:
-    address = ipaddress.ip_address(text)
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    never = address.is_link_local or address.is_multicast or address.is_unspecified or address in _METADATA
-    if never or (address.is_reserved and not address.is_loopback):
-        raise EndpointRefused(f"{host} is {address}: addresses of this kind are never called")
-    if not address.is_global and not allow_private:
-        raise EndpointRefused(
-            f"{host} is {address}, inside this site's own network. The operator can allow it: "
-            "LABELER_PRIVATE_ENDPOINTS=yes"
-        )
+    for address in _reached(ipaddress.ip_address(text)):
+        never = address.is_link_local or address.is_multicast or address.is_unspecified or address in _METADATA
+        if never or (address.is_reserved and not address.is_loopback):
+            raise EndpointRefused(f"{host} is {address}: addresses of this kind are never called")
+        if not address.is_global and not allow_private:
+            raise EndpointRefused(
+                f"{host} is {address}, inside this site's own network. The operator can allow it: "
+                "LABELER_PRIVATE_ENDPOINTS=yes"
+            )
+
+
+def _reached(address: Address) -> Iterator[Address]:
+    """Where a packet to `address` can end: there, and at the IPv4 addresses that it is another way to write."""
+    if isinstance(address, ipaddress.IPv4Address):
+        yield address
+        return
+    translated = ipaddress.IPv4Address(address.packed[-4:]) if address in _NAT64 else None
+    yield address.ipv4_mapped or translated or address
+    if address.sixtofour:
+        yield address.sixtofour
+    yield from address.teredo or ()
