@@ -65,23 +65,27 @@ def request_due() -> int:
 
 
 def _watched() -> QuerySet[Any]:
-    """Projects with people and a labeler that reads, with their newest judgment and their last reports."""
+    """Open projects with people and a labeler that reads, with their newest judgment and their last reports."""
     here = {"project": OuterRef("pk")}
     reading = Labeler.objects.judging().filter(**here, enabled=True).exclude(kind__startswith="null")
     newest = Judgment.objects.filter(**here).order_by("-id")
     last = Job.objects.filter(**here, kind=Job.Kind.CHECK, key="").order_by("-id")
-    projects = Project.objects.filter(Exists(reading), Exists(Rater.objects.people().filter(**here)))
+    active = Project.objects.filter(status=Project.Status.ACTIVE)
+    projects = active.filter(Exists(reading), Exists(Rater.objects.people().filter(**here)))
     return projects.annotate(
         newest=Subquery(newest.values("id")[:1]),
         judged_at=Subquery(newest.values("created_at")[:1]),
         seen=Subquery(last.values("result__last_judgment")[:1]),
         asked_at=Subquery(last.values("created_at")[:1]),
+        ended=Subquery(last.values("state")[:1]),
     )
 
 
 def _is_due(project: Any) -> bool:
     if project.newest is None or project.newest == project.seen:
         return False
+    if project.ended in (Job.State.FAILED, Job.State.CANCELLED) and project.judged_at < project.asked_at:
+        return False  # the same judgments would fail again
     if project.asked_at is None or project.asked_at < now() - LONGEST:
         return True
     return bool(project.judged_at < now() - SILENCE and project.asked_at < now() - SHORTEST)

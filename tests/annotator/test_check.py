@@ -4,12 +4,14 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from django.urls import reverse
 from django.utils.timezone import now
 from scipy.special import logit
 
-from annotator.models import Job, Judgment, Label, Labeler, LabelerCall, LabelerReport
+from annotator.models import Job, Judgment, Label, Labeler, LabelerCall, LabelerReport, Project
 from annotator.pipeline import aggregate, appraise, check, evidence, label, probes, signals, versions, work
 from annotator.readings import reports
+from annotator.views import jobs
 from labelers import compare
 from tests.builders import make_comparison, make_judgment, make_labeler, make_member, make_person, make_project
 
@@ -91,6 +93,40 @@ def test_the_tick_asks_when_somebody_has_judged_since_and_then_waits():
     run(Job.Kind.CHECK, check.check_job)
     Job.objects.update(created_at=now() - check.LONGEST * 2)
     assert check.request_due() == 0, "nobody has judged since"
+    make_judgment(comparisons[0], make_person(project), 1)
+    for status in (Project.Status.PAUSED, Project.Status.CLOSED):
+        Project.objects.update(status=status)
+        assert check.request_due() == 0
+    Project.objects.update(status=Project.Status.ACTIVE)
+    assert check.request_due() == 1
+
+
+def test_many_labelers_and_a_burst_of_judgments_are_one_report_job_a_project():
+    project, comparisons, rng = project_with_people(5)
+    for number in range(12):
+        judged_by(make_labeler(project, f"judge {number}"), comparisons, 0.8, rng)
+    assert check.request_due() == 1
+    run(Job.Kind.CHECK, check.check_job)
+    for comparison in comparisons:
+        make_judgment(comparison, make_person(project), 1)
+        assert check.request_due() == 0, "too soon after the last ones"
+    Job.objects.update(created_at=now() - check.SHORTEST * 2)
+    assert check.request_due() == 0, "somebody judges just now"
+    Judgment.objects.update(created_at=now() - check.SILENCE * 2)
+    assert check.request_due() == 1 and check.request_due() == 0
+    assert Job.objects.filter(kind=Job.Kind.CHECK).count() == 2
+
+
+def test_reports_that_failed_are_not_tried_again_and_again():
+    project, comparisons, rng = project_with_people(5)
+    judged_by(make_labeler(project), comparisons, 0.8, rng)
+    check.request_due()
+    work.work(Job.Kind.CHECK, lambda job: 1 / 0)
+    assert Job.objects.get().state == Job.State.FAILED
+    long_ago = now() - check.LONGEST * 3
+    Job.objects.update(created_at=long_ago)
+    Judgment.objects.update(created_at=long_ago - check.LONGEST)
+    assert check.request_due() == 0, "the same judgments would fail again"
     make_judgment(comparisons[0], make_person(project), 1)
     assert check.request_due() == 1
 
@@ -263,6 +299,19 @@ def test_checks_are_calls_and_no_judgments_and_nothing_is_asked_twice():
 
 
 # The page
+
+
+def test_a_job_that_measured_leads_to_the_report_it_made():
+    project = make_project()
+    one = {"project": project, "state": Job.State.DONE}
+    alone = Job(**one, kind=Job.Kind.CHECK, parameters={"labeler": 7})
+    assert jobs.result_url(alone) == f"/projects/{project.pk}/labelers/7/report"
+    probed = Job(**one, kind=Job.Kind.LABEL, parameters={"labeler": 7, "scope": "checks"})
+    assert jobs.result_url(probed) == f"/projects/{project.pk}/labelers/7/report"
+    judged = Job(**one, kind=Job.Kind.LABEL, parameters={"labeler": 7, "scope": "people"})
+    assert jobs.result_url(judged) == reverse("comparisons", args=[project.pk])
+    every = Job(**one, kind=Job.Kind.CHECK, parameters={"labeler": None})
+    assert jobs.result_url(every) == reverse("labelers", args=[project.pk])
 
 
 @pytest.mark.slow
