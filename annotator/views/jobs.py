@@ -16,7 +16,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from annotator import access
 from annotator.models import Job, Project
-from annotator.pipeline import work
+from annotator.pipeline import probes, work
 
 # Where the result of a job is to be seen.
 RESULTS = {
@@ -28,6 +28,7 @@ RESULTS = {
     Job.Kind.EXPORT: "exports",
     Job.Kind.PAIRS: "comparisons",
     Job.Kind.GENERATE: "responses",
+    Job.Kind.CHECK: "labelers",
 }
 
 
@@ -48,12 +49,20 @@ def result_url(job: Job) -> str:
         return ""
     if number := job.result.get("plan"):
         return reverse("plan", args=[job.project_id, number])
+    if number := _reported(job):
+        return reverse("labeler_report", args=[job.project_id, number])
     try:
         # Pairs made by a rule are comparisons, whichever job made them.
         name = "comparisons" if "rule" in job.parameters else RESULTS[Job.Kind(job.kind)]
         return reverse(name, args=[job.project_id])
     except NoReverseMatch:
         return ""
+
+
+def _reported(job: Job) -> int | None:
+    """The labeler whose report shows what the job found: of its own report, or of a run of its checks."""
+    is_check = job.kind == Job.Kind.CHECK or job.parameters.get("scope") == probes.SCOPE
+    return job.parameters.get("labeler") if is_check else None
 
 
 @login_required

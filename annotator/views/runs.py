@@ -10,6 +10,7 @@ from django.contrib.auth.decorators import login_required
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -30,6 +31,9 @@ def labeler_run(request: HttpRequest, project_id: int, labeler_id: int) -> HttpR
     if chosen.kind in (versions.RECORDED, versions.PROXY):
         messages.error(request, _("There is nothing to run here: its verdicts come with the data or from votes."))
         return redirect("labeler", project.pk, chosen.pk)
+    if chosen.kind == versions.ENSEMBLE:  # it judges what its members have: what is to be run is theirs
+        on = "everything" if request.GET.get("on") == "everything" else "people"
+        return redirect(reverse("ensemble_fill", args=[project.pk, chosen.pk], query={"on": on}))
     form = _form(request, project)
     if not form.is_valid():
         return _page(request, project, chosen, form)
