@@ -145,6 +145,8 @@ def test_a_lead_makes_one_in_the_browser_and_fills_in_what_is_missing(client):
     assert client.post(address + "ensemble", given).status_code == 302
     ensemble = project.labelers.get(name="x")
     fill = f"{address}{ensemble.pk}/fill"
+    page = client.get(f"{address}{ensemble.pk}/").content.decode()
+    assert f'href="{fill}"' in page and f'href="{address}{ensemble.pk}/ensemble"' in page
     assert client.get(f"{address}{ensemble.pk}/run", {"on": "people"}).url == fill + "?on=people"
     assert client.post(f"{address}{ensemble.pk}/run", {"on": "everything"}).url == fill + "?on=people"
     assert "judge 0" in client.get(fill).content.decode()
