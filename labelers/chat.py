@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from labelers.base import Failure, LabelerError, Usage
 from labelers.endpoint import pinned
+from labelers.keys import sendable
 
 if TYPE_CHECKING:
     # Imported where it is used: a web process that only estimates a price must not pay for it.
@@ -104,7 +105,7 @@ class Chat:
         self.model = model
         self.timeout = timeout
         self.addresses = tuple(addresses)
-        self._secret = api_key
+        self._secret = sendable(api_key)
 
     @cached_property
     def _client(self) -> openai.OpenAI:
@@ -155,9 +156,10 @@ class Chat:
         except openai.APITimeoutError:
             raise LabelerError("no answer in time", permanent=False, may_have_cost=True, kind=Failure.TIMEOUT) from None
         except openai.APIConnectionError as error:
-            reason = f"no connection: {error.__cause__ or error}"
+            # Its name and never its words: those of a header that cannot be sent quote the key.
+            reason = f"no connection ({type(error.__cause__ or error).__name__})"
             raise LabelerError(
-                self._clean(reason), permanent=False, may_have_cost=_was_sent(error), kind=Failure.CONNECTION
+                reason, permanent=False, may_have_cost=_was_sent(error), kind=Failure.CONNECTION
             ) from None
         except openai.APIStatusError as error:
             raise self._refused(error) from None

@@ -22,6 +22,7 @@ from django.views.decorators.debug import sensitive_variables
 from annotator.models import Credential, LabelerVersion, Project, User
 from annotator.pipeline.work import StepRefused
 from labelers import endpoint
+from labelers.keys import sendable
 
 # Keys of today's deployments stay readable as long as this word does not change.
 PURPOSE = b"switchyard: keys of endpoints"
@@ -47,14 +48,18 @@ def open_sealed(sealed: bytes | memoryview) -> str:
         ) from None
 
 
-@sensitive_variables("text")
+@sensitive_variables("text", "key")
 def store(project: Project, base_url: str, text: str, *, by: User | None) -> Credential:
-    """Keep a key for the endpoint at `base_url` and nothing else. Raises StepRefused where it would travel in clear."""
+    """Keep a key for the endpoint at `base_url` and nothing else.
+
+    Raises StepRefused where it would travel in clear, and for what cannot be a key.
+    """
     check_way(base_url)
+    key = _sendable(text)
     place = endpoint.place(base_url)
     number = project.credentials.order_by("-id").values_list("id", flat=True).first() or 0
     return Credential.objects.create(
-        project=project, name=f"{place} {number + 1}", place=place, sealed=seal(text), created_by=by
+        project=project, name=f"{place} {number + 1}", place=place, sealed=seal(key), created_by=by
     )
 
 
@@ -74,7 +79,16 @@ def key_for(version: LabelerVersion, base_url: str) -> str:
             % {"name": version.labeler.name, "place": credential.place, "other": place}
         )
     check_way(base_url)
-    return open_sealed(credential.sealed)
+    return _sendable(open_sealed(credential.sealed))
+
+
+@sensitive_variables("text")
+def _sendable(text: str) -> str:
+    """The key in `text`. Raises StepRefused, in words that do not hold it."""
+    try:
+        return sendable(text)
+    except ValueError:
+        raise StepRefused(_("This is no key: a key is made of visible ASCII characters, without spaces.")) from None
 
 
 def check_way(base_url: str) -> None:

@@ -26,6 +26,7 @@ from annotator.pipeline.work import StepRefused
 from labelers import endpoint
 from labelers.base import Asking, Prices, digest
 from labelers.base import Labeler as LabelerContract
+from labelers.keys import sendable
 
 JUDGE = "llm_judge"
 PROXY = "proxy"
@@ -225,8 +226,9 @@ def api_key(name: str, base_url: str) -> str:
     """
     if not name:
         return ""
-    host, allowed = endpoint.place(base_url), settings.LABELER_KEYS.get(name)
-    if not allowed or endpoint.place(f"{urlsplit(base_url).scheme}://{allowed}") != host:
+    place, allowed = endpoint.place(base_url), settings.LABELER_KEYS.get(name)
+    host = place.removeprefix("http://")
+    if not allowed or endpoint.place(f"{urlsplit(base_url).scheme}://{allowed}") != place:
         raise StepRefused(
             _("The key %(name)s may not be sent to %(host)s; the operator allows it: LABELER_KEYS=%(name)s@%(host)s.")
             % {"name": name, "host": host}
@@ -236,7 +238,11 @@ def api_key(name: str, base_url: str) -> str:
             _("The key %(name)s is not sent to %(host)s without encryption: give an address that begins with https://.")
             % {"name": name, "host": host}
         )
-    key = os.environ.get(name, "")
+    try:
+        key = sendable(os.environ.get(name, ""))
+    except ValueError:
+        words = _("The environment variable %(name)s holds no key where workers run: visible ASCII without spaces.")
+        raise StepRefused(words % {"name": name}) from None
     if not key:
         raise StepRefused(_("The environment variable %(name)s is empty where workers run.") % {"name": name})
     return key

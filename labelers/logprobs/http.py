@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from labelers.base import LabelerError
 from labelers.endpoint import pinned, place
+from labelers.keys import sendable
 
 if TYPE_CHECKING:
     import httpx2
@@ -43,7 +44,7 @@ class Http:
         path = parts.path.rstrip("/").removesuffix("/v1")
         self.root = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
         self.place = place(self.root)
-        self.timeout, self.addresses, self._secret = timeout, tuple(addresses), api_key
+        self.timeout, self.addresses, self._secret = timeout, tuple(addresses), sendable(api_key)
 
     @cached_property
     def _client(self) -> httpx2.Client:

@@ -339,6 +339,16 @@ def test_a_key_travels_encrypted_and_to_the_port_the_operator_named(allowed, url
             versions.api_key("JUDGE_KEY", url)
 
 
+def test_a_line_end_behind_a_key_is_left_out_and_what_is_no_key_is_refused_unseen(settings, monkeypatch):
+    settings.LABELER_KEYS = {"JUDGE_KEY": "judge.example"}
+    monkeypatch.setenv("JUDGE_KEY", "sk-1\n")
+    assert versions.api_key("JUDGE_KEY", "https://judge.example/v1") == "sk-1"
+    monkeypatch.setenv("JUDGE_KEY", "sk-1\nsk-2")
+    with pytest.raises(StepRefused, match="JUDGE_KEY holds no key") as refusal:
+        versions.api_key("JUDGE_KEY", "https://judge.example/v1")
+    assert "sk-" not in str(refusal.value)
+
+
 @pytest.mark.django_db
 def test_an_endpoint_inside_the_network_needs_the_operators_word(project, server, settings):  # noqa: F811
     settings.LABELER_PRIVATE_ENDPOINTS = False
