@@ -75,6 +75,14 @@ class GoldQuerySet(models.QuerySet["Gold"]):
         """What people learn from: nobody who has seen the answer can judge it any more, so no plan sends it to them."""
         return self.filter(use__in=(Gold.Use.TUTORIAL, Gold.Use.QUALIFICATION), retired_at=None)
 
+    def examples(self) -> Self:
+        """What a labeler may be shown: teaching gold with one right answer.
+
+        Never what is mixed in unseen: an example leaves the site, and a labeler that was shown the answers by which
+        people are measured is measured by nothing.
+        """
+        return self.teaching().filter(better__len=1).exclude(better=[Gold.Better.NEITHER])
+
 
 class Gold(models.Model):
     """A comparison whose answer is known, in the comparison's own order, and why."""

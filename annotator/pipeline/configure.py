@@ -84,13 +84,18 @@ def _parameters(project: Project, kind: str, chosen: Mapping[str, Any]) -> dict[
 def exemplars(project: Project, number: int) -> list[dict[str, str]]:
     """Known answers as a judge is shown them, the oldest first: frozen with the version that is made of them.
 
-    Only those with one right answer. Raises StepRefused when there are none.
+    Only those that may be shown (`Gold.objects.examples`). Raises StepRefused when there are none.
     """
-    golds = Gold.objects.filter(project=project, retired_at=None, better__len=1).exclude(better=[Gold.Better.NEITHER])
+    golds = Gold.objects.filter(project=project).examples()
     with_texts = golds.select_related("comparison__prompt", "comparison__response_a", "comparison__response_b")
     shown = [_exemplar(gold) for gold in with_texts.order_by("id")[:number]]
     if not shown:
-        raise StepRefused(_("There are no known answers to show as examples: set some aside on the page Quality."))
+        raise StepRefused(
+            _(
+                "There are no known answers to show as examples: those that are mixed in unseen never leave this site. "
+                "Set some aside for the tutorial or the qualification on the page Quality."
+            )
+        )
     return shown
 
 

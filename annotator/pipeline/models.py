@@ -139,11 +139,11 @@ def folders() -> list[str]:
 def gold_references(project: Project, number: int, seed: int = 0) -> list[dict[str, Any]]:
     """`number` known answers with a better side, drawn by `seed`: their ids, and digests of what they say.
 
-    Those that are mixed in unseen come last: an exemplar leaves the site with a model behind an endpoint.
+    Only those that may be shown (`Gold.objects.examples`).
     """
-    golds = Gold.objects.filter(project=project, retired_at=None, better__in=([Gold.Better.A], [Gold.Better.B]))
+    golds = Gold.objects.filter(project=project).examples().exclude(better=[Gold.Better.TIE])
     golds = golds.select_related("comparison__prompt", "comparison__response_a", "comparison__response_b")
-    drawn = sorted(golds, key=lambda gold: (gold.use == Gold.Use.HIDDEN, _draw(seed, gold.pk)))
+    drawn = sorted(golds, key=lambda gold: _draw(seed, gold.pk))
     return [{"gold": gold.pk, "digest": exemplar_of(gold).digest} for gold in drawn[:number]]
 
 
@@ -167,6 +167,7 @@ def exemplar_of(gold: Gold) -> Exemplar:
 def exemplars(project: Project, references: Sequence[Mapping[str, Any]]) -> list[Exemplar]:
     """What the references stood for when the version was made. Raises StepRefused when gold has changed since."""
     golds = Gold.objects.filter(project=project, pk__in=[each["gold"] for each in references])
+    golds = golds.exclude(use=Gold.Use.HIDDEN)  # such as was mixed in since is not sent any more
     known = golds.select_related("comparison__prompt", "comparison__response_a", "comparison__response_b").in_bulk()
     found = []
     for each in references:

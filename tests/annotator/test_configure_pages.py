@@ -97,9 +97,11 @@ def test_a_plain_judge_has_no_more_parameters_than_it_needs(lead, project):
 
 def test_everything_a_judge_can_be_told_reaches_the_judge(lead, project):
     gold = make_comparison(project, "Which is red?", a="Blood", b="Grass")
-    Gold.objects.create(project=project, comparison=gold, better=["a"], explanation="Grass is green.")
-    both = make_comparison(project)
-    Gold.objects.create(project=project, comparison=both, better=["a", "tie"])
+    hidden = make_comparison(project, "Which is blue?", a="Sky", b="Coal")
+    Gold.objects.create(project=project, comparison=hidden, better=["a"])
+    teaching = {"project": project, "use": Gold.Use.TUTORIAL}
+    Gold.objects.create(**teaching, comparison=gold, better=["a"], explanation="Grass is green.")
+    Gold.objects.create(**teaching, comparison=make_comparison(project), better=["a", "tie"])
     chosen = {
         **{"variant": "critique", "attributes": ["helpfulness", "verbosity"], "by_criterion": "on"},
         **{"exemplar_pool": "5", "exemplar_count": "1", "tools": ["calculator"], "samples": "2", "temperature": "0.7"},
@@ -113,7 +115,7 @@ def test_everything_a_judge_can_be_told_reaches_the_judge(lead, project):
     assert made["attributes"][0]["levels"][0][0] == 0 and made["attributes"][0]["levels"][-1][0] == 4
     assert made["exemplars"] == [
         {"prompt": "Which is red?", "a": "Blood", "b": "Grass", "verdict": "A", "reason": "Grass is green."}
-    ], "only known answers that are one"
+    ], "only known answers that are one, and none that is mixed in unseen"
     judge = versions.build(LabelerVersion.objects.get())
     assert (judge.variant, judge.samples, judge.max_tokens, judge.structured) == ("critique", 2, 512, "json")
     assert (judge.pairwise, judge.disagreement, judge.attribute_calls, judge.tools) == (

@@ -99,6 +99,7 @@ def test_a_heat_map_is_stored_with_the_judgment_and_adds_up_to_its_score(project
         assert "".join(text[start:end] for start, end, _value in each.side_a) == text
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_none_is_kept_where_none_was_asked_for(project, shelf):
     run(ratio_of(project, shelf, per_token=False))
@@ -127,6 +128,7 @@ def test_the_other_kinds_judge_too(project, shelf, kind):
     assert run(labeler_of(project, kind, **chosen)).message == "3 comparisons judged"
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_a_run_stops_between_batches_of_an_engine_and_what_it_computed_stays(project, shelf, monkeypatch):
     monkeypatch.setattr(label, "BEAT", 0.0)
@@ -146,6 +148,7 @@ def test_a_run_stops_between_batches_of_an_engine_and_what_it_computed_stays(pro
     assert 3 <= CachedScore.objects.count() < 12
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_only_a_worker_that_may_load_models_takes_such_a_job(project, shelf, settings):
     job = label.request_run(ratio_of(project, shelf), scope="everything")
@@ -239,6 +242,7 @@ class Trap:
         return (Path.touch, (self.trace,))
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_files_exchanged_under_a_version_that_has_judged_are_refused(project, shelf, settings, tmp_path):
     import shutil
@@ -265,20 +269,21 @@ def gold(project, better, use="tutorial", **texts):
 
 
 @pytest.mark.django_db
-def test_exemplars_are_gold_by_reference_and_hidden_gold_comes_last(project, shelf):
-    hidden = gold(project, ["a"], use="hidden", prompt="solve 3 plus 4", a="7", b="8")
+def test_exemplars_are_gold_by_reference_and_never_hidden_gold(project, shelf):
+    gold(project, ["a"], use="hidden", prompt="solve 3 plus 4", a="7", b="8")
     known = gold(project, ["b"], prompt="solve 1 plus 1", a="11", b="2")
     gold(project, ["tie"], prompt="solve 2 plus 2")
     gold(project, ["a", "tie"], prompt="solve 2 plus 3")
     references = models.gold_references(project, 5)
-    assert [each["gold"] for each in references] == [known.pk, hidden.pk]
-    assert models.exemplars(project, references) == [
-        Exemplar("solve 1 plus 1", "2", "11"),
-        Exemplar("solve 3 plus 4", "7", "8"),
-    ]
+    assert [each["gold"] for each in references] == [known.pk]
+    assert models.exemplars(project, references) == [Exemplar("solve 1 plus 1", "2", "11")]
+    Gold.objects.filter(pk=known.pk).update(use=Gold.Use.HIDDEN)
+    with pytest.raises(work.StepRefused, match="has changed"):
+        models.exemplars(project, references)
     assert models.gold_references(make_project(), 5) == []
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_a_cdr_ratio_shows_an_exemplar_of_the_projects_gold(project, shelf):
     known = gold(project, ["b"], prompt="solve 1 plus 1", a="11", b="2")
