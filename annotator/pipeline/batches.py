@@ -222,6 +222,8 @@ def take_in(
     Whole or not at all: every line is looked at before the first is stored. What was stored before (a repeated file, a
     crash) is not stored again. Raises StepRefused with line and field of what is wrong.
     """
+    if not default_storage.exists(address):
+        raise work.StepRefused(_("The uploaded results are gone from storage. Upload them again."))
     _check(file, address)
     desk = _desk(file, file.reservation, failures)
     offline, done, total = Offline(desk.labeler), 0, file.calls.count()
@@ -351,4 +353,13 @@ def close(file: BatchFile) -> int:
         ledger.close(file.reservation)
     ended = {"state": BatchFile.State.CLOSED, "closed_at": now()}
     BatchFile.objects.filter(pk=file.pk).exclude(state=BatchFile.State.CLOSED).update(**ended)
+    transaction.on_commit(lambda: _remove_left_results(file))
     return over
+
+
+def _remove_left_results(file: BatchFile) -> None:
+    """Results whose job was cancelled before it began; a job that runs removes its own."""
+    brought = Job.objects.filter(kind=Job.Kind.LABEL, parameters__batch_file=file.pk, parameters__has_key="results")
+    over = brought.exclude(pk__in=Job.objects.unfinished().values("pk"))
+    for address in over.values_list("parameters__results", flat=True):
+        default_storage.delete(address)

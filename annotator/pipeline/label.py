@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from celery import shared_task
+from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
@@ -246,16 +247,31 @@ def label_job(job: Job) -> work.Done:
 
 
 def _file_job(job: Job, file: BatchFile) -> work.Done:
-    """Write a batch file, or take in what came back of one."""
+    """Write a batch file, or take in what came back of one, which is removed whatever came of it."""
     results = job.parameters.get("results")
     if not results:
         return work.Done(batches.fill(file, job.beat))
+    try:
+        return _results(job, file, results)
+    except JobCancelled:
+        if not Job.objects.filter(pk=job.pk, cancel_requested=True).exists():
+            raise  # the file is for the worker that has taken the job over, or for when it goes on
+        default_storage.delete(results)
+        raise
+    except Exception:
+        default_storage.delete(results)
+        raise
+
+
+def _results(job: Job, file: BatchFile, results: str) -> work.Done:
+    """Take the stored results in, and remove them when all is stored: they hold texts and verdicts."""
     version, tally = file.labeler_version, Tally()
     about = Comparison.objects.filter(calls__batch_file=file).distinct()
     progress = _Progress(None, tally, about, version)
     judge = versions.unconnected(version)
     for answered in batches.take_in(file, results, job.beat, tally.failures):
         progress.store(_said(judge, answered), file.reservation)
+    default_storage.delete(results)
     return work.Done(tally.words(), {"run": tally.stored()})
 
 

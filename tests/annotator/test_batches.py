@@ -252,3 +252,22 @@ def test_a_lead_does_it_all_in_the_browser(client, judge, project):
     assert Judgment.objects.count() == 3
     assert b"Closed" in client.get(page).content
     assert client.post(page, {"on": "everything", "number": "0"}).status_code == 422
+
+
+def test_results_are_removed_when_they_are_taken_in_and_when_they_are_refused(judge, tmp_path):
+    file, _job = file_of(judge)
+    assert take_in(file, b"no json").state == Job.State.FAILED
+    assert not list(tmp_path.rglob("*.jsonl"))
+    assert take_in(file, *(result(each) for each in requests(file))).state == Job.State.DONE
+    assert not list(tmp_path.rglob("*.jsonl"))
+
+
+def test_results_that_no_job_took_in_are_removed_when_the_file_is_given_up(
+    judge, tmp_path, django_capture_on_commit_callbacks
+):
+    file, _job = file_of(judge)
+    job = batches.request_results(file, default_storage.save("results.jsonl", ContentFile(b"{}")), by=None)
+    job.cancel()
+    with django_capture_on_commit_callbacks(execute=True):
+        batches.close(file)
+    assert not list(tmp_path.rglob("*.jsonl"))
