@@ -15,6 +15,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
 @pytest.fixture(scope="module")
 def redis():
     path = redis_server.get()
+    if path is None and redis_server.can_install():
+        pytest.fail(redis_server.WHY_NOT)
     if path is None:
         pytest.skip(redis_server.WHY_NOT)
     started = redis_server.Redis(path)
