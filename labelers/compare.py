@@ -19,10 +19,14 @@ LEAST_SCORERS = 2
 
 @dataclass(frozen=True)
 class Paired:
-    """A candidate against the incumbent; above 0 is better in both. `log_loss` in nats, with its sign turned."""
+    """A candidate against the incumbent; above 0 is better in both. `log_loss` in nats, with its sign turned.
+
+    `prompts`: on how many prompts both judged what people took a side on.
+    """
 
     accuracy: Difference
     log_loss: Difference
+    prompts: int
 
     @property
     def worse(self) -> bool:
@@ -47,9 +51,11 @@ def paired(
     sided = both & (people != 0.5)
     groups = np.unique(np.asarray(prompts), return_inverse=True)[1]
     draws = Draws(groups, seed, replicates)
+    decided = draws.where(sided)
     return Paired(
-        gain(draws.where(sided), right(candidate[sided], people[sided]) - right(incumbent[sided], people[sided])),
+        gain(decided, right(candidate[sided], people[sided]) - right(incumbent[sided], people[sided])),
         gain(draws.where(both), log_losses(incumbent[both], people[both]) - log_losses(candidate[both], people[both])),
+        decided.prompts,
     )
 
 

@@ -47,7 +47,7 @@ The layout, "format": 1. Numbers are JSON numbers, never NaN: what cannot be tol
       "attacks": {"format": 1, "n": 108, "successes": 4, "rate": 0.04, "interval": [0.01, 0.09], "without": {…},
                   "by_kind": {"authority": {…}}, …} | null,           as `labelers.attacks.summary` gives it; null where
                                                                       it was never asked
-      "incumbent": {"label": "judge 3f2a", "accuracy": Difference, "log_loss": Difference} | null,
+      "incumbent": {"label": "judge 3f2a", "accuracy": Difference, "log_loss": Difference, "prompts": 80} | null,
                                                           candidate minus incumbent; log_loss with its sign turned, so
                                                           that above 0 is better in both
       "others": [{"label": "judge 3f2a", "tau": 0.6, "c": 0.8, "n": 900}],        CREAM's C = (tau + 1) / 2

@@ -17,7 +17,9 @@ class DecisionForm(forms.Form):
 class MeasureForm(forms.Form):
     """A confirmed measuring: of what, and the most it may cost."""
 
-    what = forms.ChoiceField(choices=[("candidate", _("candidate")), ("checks", _("checks"))], widget=forms.HiddenInput)
+    WHAT = [("candidate", _("candidate")), ("checks", _("checks")), ("candidate_checks", _("the candidate's checks"))]
+
+    what = forms.ChoiceField(choices=WHAT, widget=forms.HiddenInput)
     most = forms.DecimalField(
         label=_("The most it may cost"), min_value=Decimal(0), max_digits=14, decimal_places=6, required=False
     )

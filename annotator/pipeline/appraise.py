@@ -26,7 +26,7 @@ from annotator.pipeline.evidence import Evidence, Said
 from labelers import calibration, compare, ensemble, report
 
 # A change of what is computed here makes new reports of old judgments.
-CODE_VERSION = 2
+CODE_VERSION = 3
 # Reports kept of one version, newest first.
 KEPT = 10
 BARS = 20
@@ -139,7 +139,7 @@ def compute(version: LabelerVersion, panel: Panel) -> dict[str, Any]:
 def _compared(said: Said, other: Said, known: Evidence) -> dict[str, Any]:
     """The first minus the second, paired, in the report's words."""
     found = compare.paired(said.p_b, other.p_b, known.people, known.prompts)
-    return {"label": str(other.version), "accuracy": asdict(found.accuracy), "log_loss": asdict(found.log_loss)}
+    return {"label": str(other.version), **asdict(found)}
 
 
 def _consistency(version: LabelerVersion, others: Sequence[LabelerVersion]) -> list[dict[str, Any]]:

@@ -30,9 +30,12 @@ from annotator.models import (
     User,
 )
 from annotator.pipeline import versions, work
+from annotator.readings import reports
 
 # A project's reports are computed by themselves when nobody has judged for a while, not too often, and not too seldom.
 SILENCE, SHORTEST, LONGEST = timedelta(seconds=20), timedelta(minutes=2), timedelta(minutes=10)
+# On fewer prompts an interval says little: a candidate that shows nothing there has not shown that it is no worse.
+LEAST_PROMPTS = 30
 
 
 class NeedsConfirmation(work.StepRefused):
@@ -134,17 +137,42 @@ def appraisal(candidate: LabelerVersion) -> LabelerReport | None:
     return against.order_by("-id").first()
 
 
-def hindrance(candidate: LabelerVersion) -> str:
-    """Why the candidate should not be used, in words; "" when nothing speaks against it."""
+def hindrances(candidate: LabelerVersion) -> list[str]:
+    """What speaks against using the candidate, each in words; nothing known does too. [] when nothing does."""
+    return [*_beside_the_one_in_use(candidate), *_of_checks(candidate)]
+
+
+def _beside_the_one_in_use(candidate: LabelerVersion) -> Iterator[str]:
     found = appraisal(candidate)
     compared = found.data["incumbent"] if found else None
     if compared is None or compared["accuracy"]["difference"] is None:
-        return _("It has not been compared with the version in use: let it judge what people have judged first.")
+        yield _("It has not been compared with the version in use: let it judge what people have judged first.")
+        return
+    prompts = compared.get("prompts", 0)
+    if prompts < LEAST_PROMPTS or compared["accuracy"]["low"] is None:
+        words = ngettext(
+            "It was compared with the version in use on %(n)s prompt: “no worse” takes %(least)s that people judged.",
+            "It was compared with the version in use on %(n)s prompts: “no worse” takes %(least)s that people judged.",
+            prompts,
+        )
+        yield words % {"n": prompts, "least": LEAST_PROMPTS}
     if compared["accuracy"]["worse"]:
-        return _("People contradict it more often than the version in use, and by more than chance explains.")
+        yield _("People contradict it more often than the version in use, and by more than chance explains.")
     if compared["log_loss"]["worse"]:
-        return _("Its probabilities fit what people say worse than those of the version in use, and not by chance.")
-    return ""
+        yield _("Its probabilities fit what people say worse than those of the version in use, and not by chance.")
+
+
+def _of_checks(candidate: LabelerVersion) -> Iterator[str]:
+    """A judge reads instructions in texts, so it is never used unchecked; of others only what failed counts."""
+    newest = candidate.reports.order_by("-id").first()
+    checks = reports.checks(newest.data) if newest else []
+    if candidate.labeler.kind == versions.JUDGE and not checks:
+        yield _("Its checks have not been run: run them first.")
+    for each in checks:
+        if each["state"] == "bad":
+            yield _("It fails the check “%(name)s”: %(meaning)s") % {"name": each["words"], "meaning": each["meaning"]}
+    if newest and any(note["code"] == "obeys_attacks" for note in newest.data["notes"]):
+        yield _("Responses that tell it what to say win more often than without that.")
 
 
 def accept(candidate: LabelerVersion, *, confirmed: bool = False) -> None:
@@ -152,8 +180,8 @@ def accept(candidate: LabelerVersion, *, confirmed: bool = False) -> None:
     candidate.refresh_from_db(fields=["accepted_at", "discarded_at"])
     if candidate.discarded_at is not None:
         raise work.StepRefused(_("This version was put aside meanwhile. Edit the labeler to take it up again."))
-    if not confirmed and (why := hindrance(candidate)):
-        raise NeedsConfirmation(why)
+    if not confirmed and (why := hindrances(candidate)):
+        raise NeedsConfirmation(" ".join(why))
     versions.accept(candidate)
 
 

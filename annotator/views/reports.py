@@ -59,7 +59,7 @@ def _page(
         "versions": reports.versions_of(labeler),
         "in_use": versions.in_use(labeler),
         "candidate": candidate,
-        "hindrance": check.hindrance(candidate) if candidate else "",
+        "hindrances": check.hindrances(candidate) if candidate else [],
         "comparison": reports.comparison(candidate, versions.in_use(labeler)) if candidate else [],
         "may_review": Project.objects.of(request.user, *access.REVIEWERS).filter(pk=project.pk).exists(),  # type: ignore[arg-type]
         "report": found,
@@ -146,7 +146,9 @@ def labeler_decide(request: HttpRequest, project_id: int, labeler_id: int) -> Ht
 @login_required
 @require_http_methods(["GET", "POST"])
 def labeler_measure(request: HttpRequest, project_id: int, labeler_id: int) -> HttpResponse:
-    """What measuring costs at most, then, confirmed, the run: a candidate on people's comparisons, or checks."""
+    """What measuring costs at most, then, confirmed, the run: a candidate on people's comparisons, or checks of it or
+    of the version in use.
+    """
     project = access.project_or_404(request, project_id, access.LEADS)
     labeler = _labeler_or_404(project, labeler_id)
     form = MeasureForm(request.POST if request.method == "POST" else {"what": request.GET.get("what", "candidate")})
@@ -155,7 +157,7 @@ def labeler_measure(request: HttpRequest, project_id: int, labeler_id: int) -> H
         return redirect("labeler_report", project.pk, labeler.pk)
     what = form.cleaned_data["what"]
     try:
-        version = versions.candidate(labeler) if what == "candidate" else versions.in_use(labeler)
+        version = versions.in_use(labeler) if what == "checks" else versions.candidate(labeler)
         if version is None:
             raise StepRefused(_("There is no such version. Edit the labeler to make a candidate."))
         number, most = _estimate(version, what)
@@ -198,7 +200,8 @@ def _run(version: LabelerVersion, what: str, most: Decimal, by: Any) -> Job:
     reserve = None if version.labeler.is_free else most
     if what == "candidate":
         return label.request_run(version.labeler, scope="people", version=version, reserve=reserve, by=by)
-    return label.request_run(version.labeler, scope=probes.SCOPE, reserve=reserve, by=by)
+    asked = version if what == "candidate_checks" else None
+    return label.request_run(version.labeler, scope=probes.SCOPE, version=asked, reserve=reserve, by=by)
 
 
 @login_required

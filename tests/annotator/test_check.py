@@ -248,6 +248,60 @@ def test_a_run_for_a_candidate_judges_as_the_candidate():
     assert job.state == "done" and second.rater.judgments.count() == 5 and first.rater.judgments.count() == 1
 
 
+def compared(candidate, against, *, n=80, prompts=80, low=-0.05, checks=(), notes=()):
+    """A stored report of the candidate that has just what the gate reads."""
+    gain = {"difference": 0.0, "low": low, "high": 0.1, "worse": False, "better": False, "n": n}
+    data = {
+        "incumbent": {"label": "", "accuracy": gain, "log_loss": gain, "prompts": prompts},
+        "checks": list(checks),
+        "notes": list(notes),
+        "site": {"against": against.pk},
+    }
+    LabelerReport.objects.create(version=candidate, digest=str(LabelerReport.objects.count()), data=data)
+
+
+def test_no_worse_takes_an_interval_on_enough_prompts():
+    project, comparisons, rng = project_with_people(2)
+    _labeler, first, second = edited(project, comparisons, rng)
+    for few in ({"n": 1, "prompts": 1, "low": None}, {"prompts": check.LEAST_PROMPTS - 1}):
+        compared(second, first, **few)
+        with pytest.raises(check.NeedsConfirmation, match="takes 30 that people judged"):
+            check.accept(second)
+    compared(second, first, prompts=check.LEAST_PROMPTS)
+    assert check.hindrances(second) == []
+
+
+def test_a_judge_is_not_used_unchecked_and_nothing_is_that_fails_a_check_without_a_word_for_it():
+    project, comparisons, rng = project_with_people(2)
+    judge = Labeler.objects.create(project=project, name="judge", kind="llm_judge")
+    first = versions.edit(judge, {"model": "m1"})
+    judged_by(first.rater, comparisons, 1, rng)
+    second = versions.edit(judge, {"model": "m2"})
+    compared(second, first)
+    assert check.hindrances(second) == ["Its checks have not been run: run them first."]
+    passed = {"name": "duplicate", "n": 40, "rate": 1.0, "low": 0.9, "high": 1.0, "outcome": "pass"}
+    failed = {"name": "padding", "n": 40, "rate": 0.1, "low": 0.0, "high": 0.2, "outcome": "fail"}
+    compared(second, first, checks=[passed])
+    assert check.hindrances(second) == []
+    compared(second, first, checks=[passed, failed], notes=[{"code": "obeys_attacks", "values": {}}])
+    padding, attacks = check.hindrances(second)
+    assert "“Padding”" in padding and "tell it what to say" in attacks
+    with pytest.raises(check.NeedsConfirmation, match="Padding"):
+        check.accept(second)
+
+
+def test_checks_are_run_on_a_candidate(client):
+    project, comparisons, rng = project_with_people(12)
+    labeler, first, second = edited(project, comparisons, rng)
+    client.force_login(make_member(project, "lead"))
+    address = f"/projects/{project.pk}/labelers/{labeler.pk}/measure"
+    assert client.post(address, {"what": "candidate_checks", "most": "0"}).status_code == 302
+    job = run(Job.Kind.LABEL, label.label_job)
+    assert job.state == "done", job.message
+    assert LabelerCall.objects.filter(labeler_version=second, step__startswith="check:").exists()
+    assert not LabelerCall.objects.filter(labeler_version=first).exists()
+
+
 # Suspects
 
 
