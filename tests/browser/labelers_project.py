@@ -14,7 +14,7 @@ LEAD, READERS = ["lead"], ["lead", "reviewer", "viewer"]
 # Nobody answers there, and nothing is looked up to know that it may be called.
 ENDPOINT = "http://127.0.0.1:9/v1"
 # Judged by a person, and by nobody yet.
-COMPARISONS, UNJUDGED = 110, 5
+COMPARISONS, UNJUDGED = 110, 12
 SUBJECTS = ("the number of triangles", "a poem about the sea", "Python code that sorts a list", "why the sky is blue")
 
 
