@@ -290,7 +290,8 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     square = Z95 * Z95
     middle = (share + square / (2 * n)) / (1 + square / n)
     half = Z95 * np.sqrt(share * (1 - share) / n + square / (4 * n * n)) / (1 + square / n)
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+    # The share lies in its interval, also where rounding says otherwise.
+    return max(0.0, min(float(middle - half), share)), min(1.0, max(float(middle + half), share))
 
 
 def finite(number: float) -> float | None:

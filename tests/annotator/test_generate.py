@@ -113,6 +113,7 @@ def test_what_it_cost_is_in_the_ledger_and_the_rest_of_the_money_goes_back(proje
     assert (again.calls, again.most) == (0, 0)
 
 
+@pytest.mark.slow
 def test_more_samples_later_buy_only_what_is_missing(project, server):  # noqa: F811
     labeler = writer(project, server)
     prompts(project)

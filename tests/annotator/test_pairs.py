@@ -155,6 +155,7 @@ def test_models_score_in_their_own_queue_and_a_site_without_them_says_so(client,
     assert (answer.status_code, "MODELS=no" in answer.content.decode()) == (422, True)
 
 
+@pytest.mark.slow
 def test_a_model_scores_responses_and_a_repeat_computes_nothing(project, settings, tmp_path, monkeypatch):
     pytest.importorskip("transformers", reason="models need torch and transformers (MODELS=no)")
     from tests.labelers.test_reward_model import saved

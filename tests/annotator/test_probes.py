@@ -58,6 +58,7 @@ def calls_of(labeler):
     return LabelerCall.objects.filter(labeler_version=labeler.version)
 
 
+@pytest.mark.slow
 def test_the_checks_of_a_judge_are_paid_call_by_call_and_never_bought_again(judge, server):  # noqa: F811
     number, most = probes.estimate(judge.version)
     assert probes.attack_results(judge.version) is None

@@ -35,6 +35,7 @@ def test_real_shapes_have_the_sizes_they_are_called_by():
     assert sizes["7b"] == pytest.approx(7616e6, rel=0.01)
 
 
+@pytest.mark.slow
 def test_the_part_runs_on_a_cpu_at_a_tiny_shape():
     texts = lambda vocabulary: bench.texts(2, vocabulary, 0)  # noqa: E731
     found = gpu.all_shapes(["tiny"], texts, "cpu", 0, 0)

@@ -45,6 +45,7 @@ places = st.integers(0, 500)
 rows = st.tuples(st.floats(0, 1), shares, places, places, st.integers(0, 9), st.booleans(), st.integers(-1, 1))
 
 
+@pytest.mark.slow
 @given(st.lists(rows, min_size=8, max_size=60), st.lists(st.booleans(), min_size=60, max_size=60), st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_exchanging_a_and_b_mirrors_p_and_changes_no_measure(some, turned, scored):

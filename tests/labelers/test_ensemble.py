@@ -57,6 +57,7 @@ def test_a_member_that_is_wrong_on_purpose_is_turned_round():
     assert accuracy(cross_fitted(members), members) > accuracy(members["m0"].p_b, members) + 0.1
 
 
+@pytest.mark.slow
 def test_members_that_repeat_each_other_share_one_say():
     members = panel(skills=(1.0, 1.0))
     doubled = {**members, "again": members["m0"], "and again": members["m0"]}
@@ -72,6 +73,7 @@ def test_forty_gold_comparisons_go_most_of_the_way():
     assert curve[40] > max(curve.values()) - 0.03
 
 
+@pytest.mark.slow
 @given(st.integers(0, 1000), st.sampled_from(["weighted", "equal", "by_domain"]))
 @settings(max_examples=4, deadline=None)
 def test_exchanging_a_and_b_mirrors_p(seed, method):

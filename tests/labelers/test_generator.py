@@ -49,6 +49,7 @@ def test_a_response_that_ended_at_the_most_tokens_is_marked(served):
     assert cut.is_cut and cut.provenance["is_cut"] and cut.provenance["finish_reason"] == "length"
 
 
+@pytest.mark.slow
 def test_the_highest_price_bounds_what_the_servers_tokens_cost(served):
     prices = Prices(Decimal("0.01"), Decimal(3), Decimal(15))
     generator = writer(served.url, prices=prices, system="grüße 你好 " * 9)

@@ -262,6 +262,7 @@ def test_one_verdict_in_json_or_text_is_a_verdict(text, verdict):
     assert parse(text) == verdict
 
 
+@pytest.mark.slow
 def test_a_server_that_keeps_to_a_schema_gives_verdicts_and_ratings_with_probabilities():
     """Around a real tiny model that masks what does not fit; what it says means nothing, that it parses does."""
     server = tiny_server.in_thread()
@@ -302,6 +303,7 @@ def priced(number):
     return LLMJudge("http://127.0.0.1:9/v1", "tiny", prices=prices, **JUDGES[number])
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.sampled_from(range(len(JUDGES))), WORDS, WORDS, WORDS, WORDS)
 def test_no_step_can_cost_more_than_was_said_before_whatever_came_before_it(one_server, number, ask, a, b, said):

@@ -152,6 +152,7 @@ def test_nothing_but_token_ids_and_neutral_sampling_is_sent(folders):
     assert body["prompt"] == [5, 6, 7, 8, 9] and body["temperature"] == body["top_p"] == 1
 
 
+@pytest.mark.slow
 def test_labelers_take_a_server_as_they_take_an_engine(folders):
     pairs = [pair("because short waves scatter more", "no idea, thanks!"), pair("yes.", "17 plus 25 makes 42")]
     here = [Engine.of(Source(folders[family, 0], device="cpu")) for family in ("llama3", "chatml")]

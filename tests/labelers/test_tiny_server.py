@@ -121,6 +121,7 @@ def test_a_choice_is_one_of_the_given_strings_and_ends_by_itself(served):
     assert said <= set(choice) and len(said) > 1
 
 
+@pytest.mark.slow
 def test_a_schema_gives_json_that_fits_it(served):
     schema = {
         "type": "object",

@@ -30,7 +30,8 @@ from tests.stack import open_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
 
-NUMBER = int(os.environ.get("TEN_THOUSAND", "10000"))
+# All ten thousand take six minutes: `docs/benchmarks.md` has what came of them. Each run takes a share of them.
+NUMBER = int(os.environ.get("TEN_THOUSAND", "2000"))
 SHARES = {"429": 0.05, "429+": 0.05, "500": 0.05, "garbage": 0.01, "cut": 0.01, "hang": 0.01}
 KILLED_AT = (0.1, 0.25, 0.4)
 CONCURRENCY = 16
