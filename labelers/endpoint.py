@@ -48,11 +48,15 @@ def check(url: str, *, allow_private: bool) -> tuple[str, ...]:
 
 
 def place(url: str) -> str:
-    """Host and port of an address, the port left out where it is the scheme's own. Raises ValueError."""
+    """Host and port of an address, the port left out where it is the scheme's own. Raises ValueError.
+
+    Where others on the way can read what is sent, "http://" stands before it: a word for one is none for the other.
+    """
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
     usual = {"https": 443, "http": 80}.get(parts.scheme)
-    return host if parts.port in (None, usual) else f"{host}:{parts.port}"
+    named = host if parts.port in (None, usual) else f"{host}:{parts.port}"
+    return named if keeps_secrets(url) else f"http://{named}"
 
 
 def keeps_secrets(url: str) -> bool:

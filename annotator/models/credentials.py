@@ -12,7 +12,7 @@ class Credential(models.Model):
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="credentials")
     name = models.CharField(max_length=100)
-    # Host and port (`labelers.endpoint.place`): it is sent there and nowhere else.
+    # Host and port, and whether the way is open (`labelers.endpoint.place`): it is sent there and nowhere else.
     place = models.CharField(max_length=300)
     sealed = models.BinaryField()
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")

@@ -32,6 +32,14 @@ def test_a_judge_needs_a_word_for_what_it_sends(project, judge):
     assert disclosures.missing(judge) is None
 
 
+def test_a_word_for_https_is_none_for_the_same_host_in_clear(project, judge):
+    version = versions.new_version(judge, {**judge.version.parameters, "base_url": "http://judge.example/v1"})
+    make_disclosure(project, "https://judge.example/v1")
+    assert disclosures.missing(judge, version) == ("http://judge.example", disclosures.parts_of(version))
+    make_disclosure(project, "http://judge.example/v1")
+    assert disclosures.missing(judge, version) is None
+
+
 def test_examples_from_known_answers_need_a_word_of_their_own(project, judge):
     make_disclosure(project, HERE, "prompt", "documents", "responses", "guidelines")
     exemplars = [{"prompt": "p", "a": "a", "b": "b", "verdict": "A", "reason": ""}]

@@ -62,7 +62,7 @@ def test_a_key_does_not_travel_in_clear_unless_the_operator_says_so(project, set
     with pytest.raises(StepRefused, match="LABELER_KEYS_UNENCRYPTED"):
         keys.store(project, "http://judge.example/v1", KEY, by=None)
     settings.LABELER_KEYS_UNENCRYPTED = True
-    assert keys.store(project, "http://judge.example/v1", KEY, by=None).place == "judge.example"
+    assert keys.store(project, "http://judge.example/v1", KEY, by=None).place == "http://judge.example"
     settings.LABELER_KEYS_UNENCRYPTED = False
     labeler = Labeler.objects.create(project=project, name="j", kind="llm_judge", credential=Credential.objects.get())
     version = labeler.versions.create(parameters={"base_url": "http://judge.example/v1"}, digest="3" * 64)

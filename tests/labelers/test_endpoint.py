@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from labelers.endpoint import EndpointRefused, check
+from labelers.endpoint import EndpointRefused, check, place
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,19 @@ def test_every_address_of_a_name_must_pass(monkeypatch):
         check("https://judge.example/v1", allow_private=True)
     addresses[1:] = [("2606:2800:21f::1", 443)]
     assert check("https://judge.example/v1", allow_private=False) == ("93.184.215.14", "2606:2800:21f::1")
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://judge.example/v1", "judge.example"),
+        ("https://judge.example:8443/v1", "judge.example:8443"),
+        ("http://judge.example/v1", "http://judge.example"),
+        ("http://10.1.2.3:8000/v1", "http://10.1.2.3:8000"),
+        ("http://127.0.0.1:8000/v1", "127.0.0.1:8000"),
+        ("http://[::1]/v1", "[::1]"),
+        ("http://localhost/v1", "localhost"),
+    ],
+)
+def test_a_place_that_others_can_read_on_the_way_to_is_another_place(url, name):
+    assert place(url) == name
