@@ -118,6 +118,8 @@ class Failure(StrEnum):
     # An answer, but not the one that was asked for; or cut where it was as long as it may be.
     UNPARSED = "unparsed"
     TRUNCATED = "truncated"
+    # An exception of ours that nobody foresaw.
+    FAULT = "fault"
     OTHER = "other"
 
 

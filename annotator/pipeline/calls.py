@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import json
+import logging
 import math
 import time
 from collections import deque
@@ -23,10 +24,12 @@ from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
 from annotator.models import Comparison, LabelerCall, LabelerVersion, Prompt, Reservation
-from annotator.pipeline import ledger
+from annotator.pipeline import disclosures, ledger
 from annotator.pipeline.work import StepRefused
 from labelers.base import Answer, Asking, Calling, Failure, LabelerError, Usage
 from labelers.limits import Begun, Limits
+
+logger = logging.getLogger(__name__)
 
 Status = LabelerCall.Status
 # What is asked about: a comparison is judged, a prompt is answered.
@@ -107,7 +110,8 @@ class Asker:
     """Asks `labeler` about subjects, as many calls at once as its endpoint bears, with `reservation`'s money.
 
     `reservation` is None for a labeler that costs nothing. `beat` is called every second or two and may raise to
-    stop: calls in flight are then still waited for and recorded, because they are paid. However many subjects there
+    stop: calls in flight are then still waited for and recorded, because they are paid; so it is when a lead takes back
+    the word for what leaves. However many subjects there
     are, a few hundred are held at a time.
     """
 
@@ -128,6 +132,7 @@ class Asker:
         self.failures = failures if failures is not None else Failures()
         given = version.parameters
         self.limits = Limits(labeler.concurrency, given.get("calls_per_minute"), given.get("tokens_per_minute"))
+        self.word = disclosures.Word(version)
         self.stopped: StepRefused | None = None
         self._in_vain = 0
         self._is_open = 0
@@ -146,8 +151,9 @@ class Asker:
     def ask(self, subjects: Iterable[Subject], take: Take = lambda finished: None) -> None:
         """Ask what is not answered yet, and give `take` each subject with its answers once it has all it needs.
 
-        Raises StepRefused when the money is used up or the endpoint is of no use.
+        Raises StepRefused when nothing may leave (any more), the money is used up or the endpoint is of no use.
         """
+        self.word.refuse_unless_it_stands(now=True)
         more = iter(subjects)
         with ThreadPoolExecutor(max(self.labeler.concurrency, 1)) as threads:
             try:
@@ -222,7 +228,12 @@ class Asker:
     # Calls
 
     def _start(self, threads: ThreadPoolExecutor) -> None:
-        """Fill the free places with calls that are due and whose highest price is held."""
+        """Fill the free places with calls that are due and whose highest price is held, while a lead's word stands."""
+        try:
+            self.word.refuse_unless_it_stands()
+        except StepRefused as refusal:
+            self.stopped = refusal
+            return
         begun = self._begin()
         if not begun:
             return
@@ -307,9 +318,9 @@ class Asker:
                 answer = future.result()
             except LabelerError as error:
                 self._failed(running, error)
-            except Exception as error:  # a fault of ours must not lose what the other calls cost
-                self._failed(running, LabelerError(repr(error), permanent=True, may_have_cost=True))
-                self.stopped = StepRefused(f"{type(error).__name__}: {error}")
+            except Exception as error:  # a fault of ours, which one odd answer may bring out: the others go on
+                logger.error("Labeler call %s failed by a fault", running.call.pk, exc_info=error)
+                self._failed(running, _fault(error))
             else:
                 self._answered(running, answer)
         self._record()
@@ -413,3 +424,9 @@ class Asker:
         except ledger.ReservationClosed:
             # Another run took this call for lost and has counted it as paid.
             pass
+
+
+def _fault(error: Exception) -> LabelerError:
+    """Its name and never its words: they may quote a response, or a key."""
+    reason = f"a fault of this program ({type(error).__name__}); the worker's log has it in full"
+    return LabelerError(reason, permanent=True, may_have_cost=True, kind=Failure.FAULT)

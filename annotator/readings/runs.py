@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from math import ceil
+from typing import Any
 
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import QuerySet, Sum
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -22,6 +23,7 @@ KINDS: dict[str, str | Promise] = {
     "refused": _("refused (4xx)"),
     "unparsed": _("no single verdict in the answer"),
     "truncated": _("the answer was cut at its most tokens"),
+    "fault": _("a fault of this program"),
     "other": _("other"),
 }
 
@@ -98,9 +100,18 @@ def _reservation(job: Job) -> Reservation | None:
 
 
 def _money(job: Job, reservation: Reservation | None) -> tuple[Decimal, Decimal]:
-    calls: QuerySet[LabelerCall] = LabelerCall.objects.none()
-    if reservation:
-        calls = LabelerCall.objects.filter(reservation=reservation, created_at__gte=job.created_at)
-    in_flight = Q(status=LabelerCall.Status.IN_FLIGHT)
-    sums = calls.aggregate(spent=Sum("cost", filter=~in_flight), held=Sum("cost", filter=in_flight))
-    return sums["spent"] or Decimal(0), sums["held"] or Decimal(0)
+    """(spent, held) of this run. Asked every second or two, so it reads no calls but those under way.
+
+    A plan's money is shared by its runs: of that the run's own calls are summed.
+    """
+    if reservation is None:
+        return Decimal(0), Decimal(0)
+    calls = LabelerCall.objects.filter(reservation=reservation, created_at__gte=job.created_at)
+    held = _sum(calls.filter(status=LabelerCall.Status.IN_FLIGHT), "cost")
+    if reservation.plan_id:
+        return _sum(calls.exclude(status=LabelerCall.Status.IN_FLIGHT), "cost"), held
+    return reservation.committed + _sum(reservation.entries.filter(settled=False), "amount"), held
+
+
+def _sum(rows: QuerySet[Any], column: str) -> Decimal:
+    return rows.aggregate(sum=Sum(column))["sum"] or Decimal(0)

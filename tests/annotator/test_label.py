@@ -203,6 +203,34 @@ def test_one_comparison_that_fails_does_not_stop_the_others(project, server):  #
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(("faults", "state", "judged"), [(1, Job.State.DONE, 2), (99, Job.State.FAILED, 0)])
+def test_a_fault_fails_its_own_call_and_stops_the_run_only_when_nothing_else_comes(
+    project,
+    server,
+    monkeypatch,
+    faults,
+    state,
+    judged,  # noqa: F811
+):
+    labeler = judge_of(project, server, concurrency=1)
+    real, begun = llm_judge.LLMJudge.ask, []
+
+    def ask(self, pair, step, earlier):
+        begun.append(step)
+        if len(begun) <= faults:
+            raise ZeroDivisionError("sk-secret")
+        return real(self, pair, step, earlier)
+
+    monkeypatch.setattr(llm_judge.LLMJudge, "ask", ask)
+    job = run(planned(labeler, [make_comparison(project) for _ in range(3 if faults == 1 else 20)], 10))
+    assert (job.state, job.message.startswith(f"{judged} comparisons judged")) == (state, judged > 0)
+    assert "a fault of this program (ZeroDivisionError)" in job.message and "sk-secret" not in job.message
+    failed = LabelerCall.objects.filter(status=LabelerCall.Status.FAILED)
+    assert failed.count() == (1 if faults == 1 else 5)
+    assert all(call.cost > 0 and call.error.endswith("(counted as paid)") for call in failed)
+
+
+@pytest.mark.django_db
 def test_a_cancelled_run_records_what_was_in_flight_and_gives_its_money_back(project, server, monkeypatch):  # noqa: F811
     monkeypatch.setattr(label, "BEAT", 0)
     labeler = judge_of(project, server)
