@@ -20,7 +20,6 @@ from http.client import responses
 from typing import TYPE_CHECKING, Any, cast
 
 from labelers.base import Failure, LabelerError, Usage
-from labelers.endpoint import pinned
 from labelers.keys import sendable
 
 if TYPE_CHECKING:
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     import openai
 
 Message = Mapping[str, str]
+# Bytes of an answer: more than any model writes, and little enough to be held by every call at once.
+LONGEST = 32 * 2**20
 # A server may ask for patience, but not for ever.
 LONGEST_WAIT = 120.0
 # Statuses by which an endpoint says that it has too much to do.
@@ -94,6 +95,8 @@ class Retries:
 class Chat:
     """A model behind `base_url` (ending in /v1). Safe to share between threads.
 
+    A call has ended after `timeout` seconds, however slowly its answer comes in.
+
     `addresses` (IP, as checked) are connected to in this order instead of what the name says at that moment; empty =
     by name.
     """
@@ -111,6 +114,8 @@ class Chat:
     def _client(self) -> openai.OpenAI:
         import openai
 
+        from labelers.transport import Transport
+
         return openai.OpenAI(
             base_url=self.base_url,
             api_key=self._secret or "none",
@@ -119,7 +124,7 @@ class Chat:
             http_client=openai.DefaultHttpxClient(
                 follow_redirects=False,
                 trust_env=False,
-                transport=pinned(self.addresses) if self.addresses else None,
+                transport=Transport(self.addresses, most=LONGEST, verify=self.base_url.lower().startswith("https:")),
             ),
         )
 
@@ -135,17 +140,24 @@ class Chat:
         """Make one call. Raises LabelerError; the key never appears in its message."""
         import openai
 
+        from labelers.transport import TooLong
+
         options: dict[str, Any] = {"max_tokens": max_tokens, "temperature": temperature, **(extra or {})}
         if top_logprobs:
             options |= {"logprobs": True, "top_logprobs": top_logprobs}
+        create = self._client.chat.completions.create
         started = time.monotonic()
         place = (self.base_url, self.model)
         refused = _refused_by.get(place, frozenset())
         try:
             while True:
                 try:
-                    answer = self._client.chat.completions.create(
-                        model=self.model, messages=cast(Any, messages), extra_body=_without(options, refused)
+                    answer = create(
+                        model=self.model,
+                        messages=cast(Any, messages),
+                        extra_body=_without(options, refused),
+                        # What is left: a server that refuses one parameter after the other gets no more.
+                        timeout=max(self.timeout - (time.monotonic() - started), 0.001),
                     )
                     break
                 except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
@@ -163,8 +175,8 @@ class Chat:
             ) from None
         except openai.APIStatusError as error:
             raise self._refused(error) from None
-        except (openai.APIError, ValueError) as error:
-            raise self._garbage(error) from None
+        except (openai.APIError, TooLong, ValueError) as error:
+            raise garbage(error) from None
         # Learnt only once it helped: a refusal may name what it was not about.
         _refused_by[place] = _refused_by.get(place, frozenset()) | refused
         dropped = tuple(sorted(refused & options.keys()))
@@ -184,11 +196,7 @@ class Chat:
             finish_reason = str(choice.finish_reason or "")
             return Completion(text, tokens, usage, finish_reason, latency_ms, told, reasoning, dropped)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            raise self._garbage(error) from None
-
-    def _garbage(self, error: Exception) -> LabelerError:
-        reason = f"the answer was not a chat completion ({type(error).__name__})"
-        return LabelerError(reason, permanent=False, may_have_cost=True, kind=Failure.GARBAGE)
+            raise garbage(error) from None
 
     def _refused(self, error: openai.APIStatusError) -> LabelerError:
         code = error.status_code
@@ -202,6 +210,12 @@ class Chat:
 
     def _clean(self, text: str) -> str:
         return text.replace(self._secret, "[key]") if self._secret else text
+
+
+def garbage(error: BaseException | None) -> LabelerError:
+    """For an answer that cannot be read: it may have cost what it would have cost, and the next may be better."""
+    reason = f"the answer was not a chat completion ({type(error).__name__})"
+    return LabelerError(reason, permanent=False, may_have_cost=True, kind=Failure.GARBAGE)
 
 
 def _without(options: Mapping[str, Any], refused: frozenset[str]) -> dict[str, Any]:

@@ -11,12 +11,16 @@ from http.client import responses
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from labelers.base import LabelerError
-from labelers.endpoint import pinned, place
+from labelers.base import Failure, LabelerError
+from labelers.endpoint import place
 from labelers.keys import sendable
 
 if TYPE_CHECKING:
     import httpx2
+
+
+# Bytes of an answer: some hundred for each token, and a server may be asked about many texts at once.
+LONGEST = 256 * 2**20
 
 
 class Refused(LabelerError):
@@ -34,7 +38,7 @@ class Http:
 
     `addresses` (IP, as `endpoint.check` gave them) are connected to instead of what the name says at that moment;
     empty: by name. Redirects are not followed and the environment's proxies not asked: either could leave the server
-    that was checked.
+    that was checked. A request has ended after `timeout` seconds, however slowly its answer comes in.
     """
 
     def __init__(self, base_url: str, *, api_key: str = "", timeout: float = 300.0, addresses: Sequence[str] = ()):
@@ -50,14 +54,15 @@ class Http:
     def _client(self) -> httpx2.Client:
         import httpx2
 
+        from labelers.transport import Transport
+
         client = httpx2.Client(
             headers={"Authorization": f"Bearer {self._secret}"} if self._secret else {},
             timeout=self.timeout,
             follow_redirects=False,
             trust_env=False,
             # Reading all certificates takes a tenth of a second, for nothing where there is no TLS.
-            verify=self.root.startswith("https:"),
-            transport=pinned(self.addresses) if self.addresses else None,
+            transport=Transport(self.addresses, most=LONGEST, verify=self.root.startswith("https:")),
         )
         # Its connections go when the engine goes.
         weakref.finalize(self, client.close)
@@ -73,18 +78,23 @@ class Http:
     def _asked(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
         import httpx2
 
+        from labelers.transport import TooLong
+
         where = f"{self.place}{path}"
         try:
             answer = self._client.request(method, self.root + path, json=body)
         except httpx2.TimeoutException:
-            raise LabelerError(f"{where} gave no answer in {self.timeout:g} s", permanent=False) from None
+            words = f"{where} gave no answer in {self.timeout:g} s"
+            raise LabelerError(words, permanent=False, may_have_cost=True, kind=Failure.TIMEOUT) from None
+        except TooLong as error:
+            raise LabelerError(f"{where}: {error}", permanent=False, may_have_cost=True, kind=Failure.GARBAGE) from None
         except httpx2.HTTPError as error:
             raise LabelerError(f"{where}: no connection ({type(error).__name__})", permanent=False) from None
         if not answer.is_success:
             raise Refused(where, answer.status_code, _seconds(answer.headers.get("retry-after")))
         try:
             return json.loads(answer.content)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise LabelerError(f"{where} answered with something that is not JSON", permanent=False) from None
 
 
