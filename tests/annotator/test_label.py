@@ -206,7 +206,7 @@ def test_one_comparison_that_fails_does_not_stop_the_others(project, server):  #
 @pytest.mark.parametrize(("faults", "state", "judged"), [(1, Job.State.DONE, 2), (99, Job.State.FAILED, 0)])
 def test_a_fault_fails_its_own_call_and_stops_the_run_only_when_nothing_else_comes(
     project,
-    server,
+    server,  # noqa: F811
     monkeypatch,
     faults,
     state,
