@@ -99,6 +99,8 @@ class LabelerVersion(models.Model):
     accepted_at = models.DateTimeField(null=True, default=now)
     # When the lead, or a newer candidate, put a candidate aside. What it has judged stays and is never asked again.
     discarded_at = models.DateTimeField(null=True)
+    # While its judgments wait to be counted anew because it was taken into use: the last that `aggregate` has marked.
+    recount_after = models.BigIntegerField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = LabelerVersionQuerySet.as_manager()
@@ -210,7 +212,8 @@ class LabelerCall(models.Model):
     comparison = models.ForeignKey(Comparison, models.CASCADE, null=True, related_name="calls")
     prompt = models.ForeignKey(Prompt, models.CASCADE, null=True, related_name="calls")
     # Which of the labeler's steps it was: "ab" showed response A first, "ba" B; others stand in the labeler's class.
-    step = models.CharField(max_length=40, default="ab")
+    # Room for those of checks, which name the check too (`pipeline.probes`).
+    step = models.CharField(max_length=100, default="ab")
     status = models.CharField(max_length=10, choices=Status, default=Status.IN_FLIGHT)
     input_tokens = models.PositiveIntegerField(default=0)
     output_tokens = models.PositiveIntegerField(default=0)
@@ -242,6 +245,17 @@ class LabelerCall(models.Model):
                 condition=models.Q(prompt__isnull=False),
             ),
             models.Index(fields=["labeler_version", "comparison", "step"], name="labeler_call_lookup"),
+            # What a version did cost and how its calls ended, without reading their answers; its newest failures.
+            models.Index(
+                fields=["labeler_version", "status"],
+                include=["cost", "input_tokens", "output_tokens"],
+                name="labeler_call_totals",
+            ),
+            models.Index(
+                fields=["labeler_version", "-id"],
+                name="labeler_call_failed",
+                condition=models.Q(status__in=("failed", "lost")),
+            ),
             # What a reservation holds is summed before every call.
             models.Index(fields=["reservation"], name="labeler_call_held", condition=models.Q(status="in_flight")),
         ]

@@ -1,5 +1,6 @@
 """Checks of a judge that costs money, through a real server: priced before, paid call by call, never bought again."""
 
+from collections import defaultdict
 from decimal import Decimal
 
 import pytest
@@ -9,7 +10,8 @@ from django.urls import reverse
 from annotator.models import Job, Judgment, Labeler, LabelerCall, LedgerEntry, Reservation
 from annotator.pipeline import appraise, label, ledger, probes, scope, versions, work
 from annotator.readings import reports
-from labelers import attacks, base
+from labelers import attacks, base, checks
+from labelers.llm_judge import VARIANTS, LLMJudge
 from tests.builders import (
     make_comparison,
     make_disclosure,
@@ -155,3 +157,20 @@ def test_the_report_has_the_attacks_and_warns_of_a_judge_that_obeys(client, monk
     assert "22 of 108 attacks succeeded (20%, 10% to 30%)" in page and "speaks as an authority" in page
     old = {**data, "attacks": None}
     assert reports.attacks(old) == [] and reports.attack_sentence(old) == ""
+
+
+def test_the_name_of_every_check_with_every_step_of_a_judge_has_room():
+    rated = [{"key": "clarity", "label": "Clarity", "help": "", "levels": [[0, "no"], [1, "yes"]]}]
+    many = {"samples": 99, "temperature": 1.0, "repair": True, "tools": ["calculator"], "attributes": rated}
+    judges = [
+        LLMJudge("https://judge.example/v1", "m", variant=variant, attribute_calls=calls, **many)
+        for variant in VARIANTS
+        for calls in ("both", "each")
+    ]
+    steps = {step for judge in judges for step in judge.steps(None)} | {probes.VERDICT}
+    pair = make_comparison(make_project())
+    prefixes = [probes._probe(name, pair, {pair.prompt.pk: None}, defaultdict(int)).prefix for name in checks.NAMES]
+    prefixes.append(probes._attack_prefix(pair))
+    assert any(step.endswith(".final") for step in steps) and len(prefixes) > 5
+    room = LabelerCall._meta.get_field("step").max_length
+    assert not [name for name in (prefix + step for prefix in prefixes for step in steps) if len(name) > room]
