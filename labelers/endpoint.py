@@ -5,12 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-if TYPE_CHECKING:
-    # Imported where it is used: a web process that only checks an address must not pay for it.
-    import httpx2
 
 # Where clouds answer with credentials; the link-local ones are refused as such.
 _METADATA = {ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.100.200", "192.0.0.192")}
@@ -68,27 +63,6 @@ def keeps_secrets(url: str) -> bool:
         return ipaddress.ip_address(parts.hostname or "").is_loopback
     except ValueError:
         return False
-
-
-def pinned(addresses: tuple[str, ...]) -> httpx2.BaseTransport:
-    """A transport that connects to `addresses` only; certificate and Host header stay those of the name."""
-    import httpx2
-
-    class Pinned(httpx2.HTTPTransport):
-        def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-            request.extensions = {**request.extensions, "sni_hostname": request.url.host}
-            for address in addresses[:-1]:
-                try:
-                    return self._at(address, request)
-                except httpx2.ConnectError:
-                    continue
-            return self._at(addresses[-1], request)
-
-        def _at(self, address: str, request: httpx2.Request) -> httpx2.Response:
-            request.url = request.url.copy_with(host=address)
-            return super().handle_request(request)
-
-    return Pinned(trust_env=False)
 
 
 def _addresses(host: str, port: int) -> tuple[str, ...]:
