@@ -124,18 +124,13 @@ def _ask(file: BatchFile, by: User | None, **more: Any) -> Job:
 def fill(file: BatchFile, beat: Callable[[int, int], None]) -> str:
     """Write the file's calls, each with its highest price held; gives the closing message. Safe to repeat.
 
-    Raises StepRefused when texts may not leave, or the money is not there.
+    Raises StepRefused when texts may not leave, the money is not there, or somebody gave the file up.
     """
     version = file.labeler_version
-    if missing := disclosures.missing(version.labeler, version):
-        words = _(
-            "Texts may not leave for %(place)s yet: allow it on the page of the labeler, then ask for a file again."
-        )
-        close(file)
-        raise work.StepRefused(words % {"place": missing[0]})
     try:
         desk = _desk(file, _set_aside(file))
-    except ledger.OverBudget:
+        disclosures.refuse_unless_allowed(version)
+    except work.StepRefused:
         close(file)
         raise
     for comparisons in scope.batches(version, _comparisons(file), CHUNK):
@@ -150,7 +145,8 @@ def fill(file: BatchFile, beat: Callable[[int, int], None]) -> str:
 
 
 def _hold(file: BatchFile, desk: _Desk, wanted: Sequence[LabelerCall]) -> bool:
-    """Write what there is money for; False when it did not reach."""
+    """Write what there is money for; False when it did not reach. Raises StepRefused when the file was given up."""
+    _refuse_closed(file)
     for call in wanted:
         call.cost *= file.factor
         call.batch_file = file
@@ -162,6 +158,12 @@ def _hold(file: BatchFile, desk: _Desk, wanted: Sequence[LabelerCall]) -> bool:
 
 def _sent_out(file: BatchFile) -> str:
     """What no call of the file holds goes back; an empty file is closed."""
+def _refuse_closed(file: BatchFile) -> None:
+    """Raises StepRefused for a file that was given up; else nobody gives it up before the caller's transaction ends."""
+    if BatchFile.objects.select_for_update().get(pk=file.pk).state == BatchFile.State.CLOSED:
+        raise work.StepRefused(_("The file was given up before it was written."))
+
+
     if file.reservation:
         ledger.close(file.reservation)
     number = file.calls.count()

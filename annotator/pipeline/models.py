@@ -202,7 +202,7 @@ def build(version: LabelerVersion, beat: Callable[[float], None] = lambda _share
     if "router" in chosen:
         chosen["router"] = _router(version, chosen["router"])
     named = [chosen[field.name] for field in FIELDS[kind] if field.type == "model"]
-    cache = scores.Stored(beat, _SWEEPS[kind])
+    cache = scores.Stored(_listening(beat, disclosures.Word(version)), _SWEEPS[kind])
     try:
         built: Pointwise = labelers.load(kind)(**chosen, cache=cache, resident=_fit_together(named))
     except (OSError, ValueError, ImportError) as error:
@@ -213,9 +213,19 @@ def build(version: LabelerVersion, beat: Callable[[float], None] = lambda _share
     return InProject(version, built, cache)
 
 
+def _listening(beat: Callable[[float], None], word: disclosures.Word) -> Callable[[float], None]:
+    """`beat`, and a refusal once a lead has taken the word back: an engine scores thousands of texts in one call."""
+
+    def both(share: float) -> None:
+        beat(share)
+        word.refuse_unless_it_stands()
+
+    return both
+
+
 class InProject(Pointwise):
-    """A labeler of a project: nothing leaves without a lead's word, asked for anew at each call; a failure of a server
-    or a model is a refusal in words; and the cache hears that a call begins.
+    """A labeler of a project: nothing leaves without a lead's word, asked for anew at each call and between batches of
+    an engine; a failure of a server or a model is a refusal in words; and the cache hears that a call begins.
     """
 
     def __init__(self, version: LabelerVersion, built: Pointwise, cache: scores.Stored) -> None:
@@ -227,7 +237,7 @@ class InProject(Pointwise):
         return self.built.provenance
 
     def score(self, cases: Any) -> Any:
-        refuse_unless_disclosed(self.version)
+        disclosures.refuse_unless_allowed(self.version)
         self.cache.begin()
         try:
             return self.built.score(cases)
@@ -244,16 +254,6 @@ def refuse_without_models() -> None:
         raise StepRefused(
             _("This site was started without models (MODELS=no), so labelers that load one cannot run on it.")
         )
-
-
-def refuse_unless_disclosed(version: LabelerVersion) -> None:
-    """Raise StepRefused when texts would leave for a server without a lead's word."""
-    if missing := disclosures.missing(version.labeler, version):
-        words = _(
-            "Texts may not leave for %(place)s: no lead has allowed it, or somebody took it back. Allow it on the page "
-            "of the labeler, then run it again."
-        )
-        raise StepRefused(words % {"place": missing[0]})
 
 
 def _reachable(version: LabelerVersion, model: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotator.models import Job, Labeler, LabelerVersion, Project, Prompt, Response, User
-from annotator.pipeline import compare, ingest, models, versions, work
+from annotator.pipeline import compare, disclosures, ingest, models, versions, work
 from labelers import base
 from labelers.pointwise import Case, Chosen, Pointwise, Scored, pair_of
 
@@ -83,7 +83,7 @@ def refuse(labeler: Labeler) -> None:
     """Raise StepRefused where it cannot score here, in words for the lead. Loads nothing."""
     if models.is_model(labeler.kind):
         models.refuse_without_models()
-        models.refuse_unless_disclosed(versions.current_version(labeler))
+        disclosures.refuse_unless_allowed(versions.current_version(labeler))
 
 
 def request(labeler: Labeler, rule: str, seed: int, *, by: User | None) -> Job:

@@ -169,16 +169,12 @@ def run(
     reservation: Reservation | None,
     beat: Callable[[], None],
     failures: calls.Failures,
-    allowed: Callable[[Iterable[Sequence[Comparison]]], Iterable[Comparison]],
 ) -> int:
-    """Have all pairs judged that are not yet; gives how many were left. Raises StepRefused as `calls.Asker` does.
-
-    `allowed` passes on what a lead lets leave this site.
-    """
+    """Have all pairs judged that are not yet; gives how many were left. Raises StepRefused as `calls.Asker` does."""
     left = unanswered(version)
     if isinstance(judge, base.Asking):
         probing = Probing(judge, left)
-        calls.Asker(probing, version, reservation, beat, failures).ask(allowed([probing.comparisons]))
+        calls.Asker(probing, version, reservation, beat, failures).ask(probing.comparisons)
         return len(left)
     for start in range(0, len(left), BATCH):
         _judge(version, judge, left[start : start + BATCH])

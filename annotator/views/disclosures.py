@@ -52,6 +52,9 @@ def disclosure_withdraw(request: HttpRequest, project_id: int, labeler_id: int) 
     """Nothing leaves for the place any more, whichever labeler calls it."""
     project = access.project_or_404(request, project_id, access.LEADS)
     labeler = get_object_or_404(project.labelers.judging(), pk=labeler_id)
-    if disclosures.withdraw(project, request.POST.get("place", "")):
-        messages.success(request, _("Withdrawn. Runs stop at their next batch; what was sent cannot be called back."))
+    place = request.POST.get("place", "")
+    if place not in set(project.disclosures.values_list("place", flat=True)):
+        messages.error(request, _("Nothing was allowed to leave for such a place."))
+    elif disclosures.withdraw(project, place):
+        messages.success(request, _("Withdrawn. Runs stop at their next call; what was sent cannot be called back."))
     return redirect("labeler_disclosure", project.pk, labeler.pk)

@@ -157,7 +157,7 @@ def generator_disclosure(request: HttpRequest, project_id: int, labeler_id: int)
         messages.error(request, _("What would leave has changed meanwhile. Look again."))
     elif request.POST.get("answer") == "withdraw":
         disclosures.withdraw(project, place)
-        messages.success(request, _("Withdrawn. Runs stop at their next batch; what was sent cannot be called back."))
+        messages.success(request, _("Withdrawn. Runs stop at their next call; what was sent cannot be called back."))
     elif request.POST.getlist("parts") == parts:
         disclosures.confirm(project, place, parts, request.user)  # type: ignore[arg-type]
         messages.success(request, _("Confirmed. Next: let it write a few responses; you see the price first."))

@@ -10,7 +10,7 @@ from django.core.files.storage import default_storage
 from django.db.models import Sum
 from django.urls import reverse
 
-from annotator.models import BatchFile, Job, Judgment, Labeler, LabelerCall, LedgerEntry
+from annotator.models import BatchFile, Job, JobCancelled, Judgment, Labeler, LabelerCall, LedgerEntry
 from annotator.pipeline import batches, label, ledger, lost, scope, versions, work
 from annotator.pipeline.work import StepRefused
 from tests.builders import make_comparison, make_disclosure, make_member, make_project
@@ -216,7 +216,7 @@ def test_the_money_bounds_the_file(judge, project):
 def test_without_a_leads_word_nothing_is_written(judge, project):
     project.disclosures.update(withdrawn_at="2026-01-01T00:00Z")
     file, job = file_of(judge)
-    assert job.state == Job.State.FAILED and "allow it" in job.message
+    assert job.state == Job.State.FAILED and "Texts may not leave" in job.message
     assert not LabelerCall.objects.exists() and file.state == "closed"
 
 
@@ -271,3 +271,80 @@ def test_results_that_no_job_took_in_are_removed_when_the_file_is_given_up(
     with django_capture_on_commit_callbacks(execute=True):
         batches.close(file)
     assert not list(tmp_path.rglob("*.jsonl"))
+
+
+def asked_for(judge, **more):
+    given = {"on": "everything", "number": 10, "factor": Decimal("0.5"), "most": Decimal(10), "by": None}
+    return batches.request_file(judge, **{**given, **more})
+
+
+def reserved(judge):
+    return ledger.account_of(judge.project).reserved
+
+
+def test_a_file_whose_writing_is_cancelled_is_closed_and_its_money_free(judge, monkeypatch):
+    file, job = asked_for(judge)
+    beat = Job.beat
+
+    def cancelled(self, *told):
+        assert LabelerCall.objects.filter(status="in_flight").exists()
+        self.cancel()
+        beat(self, *told)
+
+    monkeypatch.setattr(Job, "beat", cancelled)
+    assert run().state == Job.State.CANCELLED
+    file.refresh_from_db()
+    assert (file.state, reserved(judge)) == ("closed", 0)
+    assert statuses() == {"failed": 6}
+
+
+def test_a_file_whose_worker_is_taken_over_stays_for_the_one_that_goes_on(judge, monkeypatch):
+    file, _job = asked_for(judge)
+
+    def taken_over(self, *told):
+        raise JobCancelled(str(self))
+
+    monkeypatch.setattr(Job, "beat", taken_over)
+    run()
+    file.refresh_from_db()
+    assert file.state == "preparing" and statuses() == {"in_flight": 6}
+
+
+def test_the_tick_closes_files_that_no_job_writes_any_more_and_no_others(judge, client, project):
+    waits, _job = asked_for(judge)
+    assert batches.close_abandoned() == 0
+    assert run().state == Job.State.DONE
+    assert batches.close_abandoned() == 0, "it is out"
+    dead, _job = asked_for(judge)
+    batches._hold(dead, batches._desk(dead, batches._set_aside(dead)), [])
+    held = reserved(judge)
+    client.force_login(make_member(project, "lead"))
+    page = client.get(reverse("labeler_batches", args=[project.pk, judge.pk])).content.decode()
+    assert page.count("Give it up") == page.count("Give up what is out") == 1
+    label.set_enabled(judge, False)
+    assert batches.close_abandoned() == 1
+    dead.refresh_from_db()
+    waits.refresh_from_db()
+    assert (dead.state, waits.state) == ("closed", "out") and reserved(judge) == held - Decimal(10)
+
+
+def test_a_file_that_is_given_up_while_it_is_written_takes_no_more_calls(judge, monkeypatch):
+    Labeler.objects.filter(pk=judge.pk).update(price_per_call=0)
+    file, _job = asked_for(judge, factor=Decimal(1), most=Decimal(0))
+    look = batches._Desk.look
+
+    def given_up(self, comparisons):
+        batches.close(BatchFile.objects.get(pk=file.pk))
+        return look(self, comparisons)
+
+    monkeypatch.setattr(batches._Desk, "look", given_up)
+    job = run()
+    assert job.state == Job.State.FAILED and "given up" in job.message
+    assert not LabelerCall.objects.filter(status="in_flight").exists()
+
+
+def test_a_file_that_is_being_written_cannot_be_downloaded(judge, client, project):
+    file, _job = asked_for(judge)
+    client.force_login(make_member(project, "lead"))
+    answer = client.get(reverse("batch_download", args=[project.pk, judge.pk, file.pk]))
+    assert answer.status_code == 302

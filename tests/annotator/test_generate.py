@@ -162,7 +162,7 @@ def test_nothing_leaves_before_a_lead_said_so_nor_after_that_was_withdrawn(proje
     prompts(project)
     disclosures.withdraw(project, place(server.url))
     job = run(labeler)
-    assert job.state == Job.State.FAILED and "Nobody has confirmed" in job.message
+    assert job.state == Job.State.FAILED and "Texts may not leave" in job.message
     assert server.requests == []
     disclosures.confirm(project, place(server.url), ["prompt", "documents"], None)
     real = generate.store

@@ -8,9 +8,10 @@ from django.db.models import Sum
 from django.urls import reverse
 
 from annotator.models import Job, Judgment, Labeler, LabelerCall, LedgerEntry, Reservation
-from annotator.pipeline import appraise, label, ledger, probes, scope, versions, work
-from annotator.readings import reports
+from annotator.pipeline import appraise, calls, disclosures, label, ledger, probes, scope, versions, work
+from annotator.readings import report_tables
 from labelers import attacks, base, checks
+from labelers.endpoint import place
 from labelers.llm_judge import VARIANTS, LLMJudge
 from tests.builders import (
     make_comparison,
@@ -98,6 +99,24 @@ def test_what_failed_alone_is_asked_again(judge, server):  # noqa: F811
     work.work(Job.Kind.LABEL, label.label_job)
     assert probes.estimate(judge.version) == (0, Decimal(0))
     assert calls_of(judge).filter(status="ok").count() == server.billed == 2 * number > bought
+
+
+@pytest.mark.parametrize("about", [probes.SCOPE, "everything"])
+def test_a_word_taken_back_stops_a_run_at_its_next_call(judge, server, monkeypatch, about):  # noqa: F811
+    """Not at its next batch: all of this is one. The calls under way are paid, so they are kept."""
+    monkeypatch.setattr(disclosures, "HEARD", 0.0)
+    answered = calls.Asker._answered
+
+    def and_taken_back(asker, *given):
+        answered(asker, *given)
+        disclosures.withdraw(judge.project, place(server.url))
+
+    monkeypatch.setattr(calls.Asker, "_answered", and_taken_back)
+    label.request_run(judge, scope=about, reserve=Decimal(5))
+    work.work(Job.Kind.LABEL, label.label_job)
+    assert "Texts may not leave for" in Job.objects.get().message
+    assert server.billed <= judge.version.parameters["concurrency"] == 2
+    assert calls_of(judge).filter(status="ok").count() == calls_of(judge).count() == server.billed
 
 
 def test_an_answer_that_was_mended_counts_as_mended(judge):
