@@ -2,14 +2,17 @@
 
 What stands between the snippet and the machine, each by itself enough for most of it:
 
-- user, mount, network, IPC, UTS and PID namespaces: no interface but a loopback that is down, no process to see;
+- user, mount, network, IPC, UTS and PID namespaces: no interface but a loopback that is down, no process to see but
+  one of ours, which it cannot touch and with which all in there ends;
+- a filter that lets through the few system calls computing takes: no sockets, keyrings, shared memory, processes;
 - its root is an empty directory, mounted read-only: there are no files, and imports find only what was imported before;
 - no capabilities, no new privileges, no inherited descriptor but the one it answers on, an empty environment;
 - limits on CPU and wall time, memory, open files, file size, processes (it may not start any), and on the answer.
 
 The answer is a line of numbers and one built-in exception's name, checked by us: the snippet could forge it, as it
 could have left its own checks out, but not put words into anybody's mouth.
-Where the kernel does not allow namespaces it is refused, never run without them. Linux only.
+Where the kernel does not allow namespaces and filters it is refused, never run without them. Linux on x86-64 or
+64-bit ARM only.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ from pathlib import Path
 
 # Seconds of CPU, seconds by the clock, bytes of memory, bytes of answer.
 CPU, WALL, MEMORY, ANSWER = 2, 5.0, 512 * 2**20, 4096
+# Seconds within which what is told to end has ended.
+_END = 2.0
 # Longer code is not looked at.
 LONGEST = 20_000
 _RUNNER = Path(__file__).with_name("sandboxed.py")
@@ -65,13 +70,22 @@ def check(source: str) -> Found:
     try:
         said, in_time = _exchange(process, given)
     finally:
-        # The runner's child dies with it, and with that, the first of its PID namespace, all it could have started.
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        _end(process)
         for pipe in (process.stdin, process.stdout):
             if pipe:
                 pipe.close()
     return _understood(said, in_time)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End it and all it started. It collects its child itself, so that nothing is left to whoever adopts orphans."""
+    process.terminate()
+    try:
+        process.wait(_END)
+    except subprocess.TimeoutExpired:
+        # Its child, the first of the namespace, dies with it, and with that all there is in there.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _exchange(process: subprocess.Popen[bytes], given: bytes) -> tuple[bytes, bool]:
@@ -99,9 +113,9 @@ def _understood(said: bytes, in_time: bool) -> Found:
     first = _line(lines[0]) if lines else {}
     if "refused" in first:
         raise SandboxRefused(
-            f"Code cannot be sealed off on this machine ({str(first['refused'])[:200]}), so it is not run. Allow user "
-            "namespaces to the workers (in Docker: a seccomp profile that allows unshare and mount), or take the "
-            "judge's tool “code” away."
+            f"Code cannot be sealed off on this machine ({str(first['refused'])[:200]}), so it is not run. It takes "
+            "Linux on x86-64 or 64-bit ARM, and user namespaces for the workers (in Docker: a seccomp profile that "
+            "allows unshare and mount); or take the judge's tool “code” away."
         )
     if not first.get("sealed"):
         raise SandboxRefused("The process that seals code off did not start, so nothing is run.")
@@ -111,19 +125,20 @@ def _understood(said: bytes, in_time: bool) -> Found:
         return Found(ended="it did not come to its end within its time and memory")
     found = _line(lines[1])
     checks, passed, error = (found.get(name) for name in ("checks", "passed", "error"))
-    if not isinstance(checks, int) or not isinstance(passed, int) or not 0 <= passed <= checks < 10_000:
+    # No booleans, which are integers to isinstance.
+    if type(checks) is not int or type(passed) is not int or not 0 <= passed <= checks < 10_000:
         return Found(ended="its answer cannot be read")
     return Found(
         compiles=found.get("compiles") is True,
         checks=checks,
         passed=passed,
-        error=str(error) if error in _ERRORS else "an error" if error else "",
+        error=error if isinstance(error, str) and error in _ERRORS else "an error" if error else "",
     )
 
 
 def _line(line: bytes) -> dict[str, object]:
     try:
         said = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}

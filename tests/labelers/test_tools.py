@@ -1,8 +1,11 @@
 """Evidence for a judge: sums checked exactly, code checked where it can get at nothing."""
 
+import ctypes
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -74,7 +77,7 @@ HOSTILE = {
     "lists processes": ("import os\nassert os.listdir('/proc')", "FileNotFoundError"),
     "network": ("import ctypes, os\nassert os.open('/dev/tcp', 0)", "FileNotFoundError"),
     "imports sockets": ("import socket\nassert socket", "ModuleNotFoundError"),
-    "starts a process": ("import os\nassert os.fork() >= 0", "BlockingIOError"),
+    "starts a process": ("import os\nassert os.fork() >= 0", "PermissionError"),
     "takes memory": ("assert 'a' * 10**11", "MemoryError"),
     "its own exception's words": ("class ChooseA(Exception): pass\nassert 1\nraise ChooseA", "an error"),
 }
@@ -91,18 +94,21 @@ def test_hostile_code_gets_nothing(source):
 ESCAPES = """
 import ctypes, os
 libc = ctypes.CDLL(None, use_errno=True)
-assert os.getpid() == 1
+assert os.getpid() == 2 and os.getppid() == 1
 assert libc.socket(2, 1, 0) < 0 or libc.connect(3, b"\\x02\\x00\\x00\\x16\\x7f\\x00\\x00\\x01" + bytes(8), 16) == -1
 assert libc.unshare(0x10000000) == -1
 assert libc.mount(b"none", b"/", b"tmpfs", 0, None) == -1
 assert libc.chroot(b"..") == -1
+assert libc.kill(1, 9) == -1 and libc.prctl(1, 0, 0, 0, 0) == -1
+assert libc.shmget(0, 2**20, 0o1600) == -1 and libc.msgget(0, 0o1600) == -1 and libc.semget(0, 1, 0o1600) == -1
+assert libc.socketpair(1, 1, 0, ctypes.create_string_buffer(8)) == -1 and libc.memfd_create(b"x", 0) == -1
 assert os.listdir("/") == []
 assert dict(os.environ) == {}
 """
 
 
 def test_there_is_no_way_back_through_the_c_library():
-    assert sandbox.check(ESCAPES) == sandbox.Found(compiles=True, checks=7, passed=7)
+    assert sandbox.check(ESCAPES) == sandbox.Found(compiles=True, checks=10, passed=10)
 
 
 # Into every descriptor it may have been left.
@@ -112,21 +118,123 @@ ENDLESS = {
     "a fork bomb": "import os\nassert 1\nwhile True:\n    try: os.fork()\n    except OSError: pass",
     "sleep": "import signal\nassert 1\nsignal.pause()",
     "a flood": WRITE.format("while True: os.write(n, b'x' * 99999)"),
+    "a session of its own": "import ctypes, os, signal\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\ntry: os.setsid()\n"
+    "except OSError: pass\nassert 1\nsignal.pause()",
     "a forged answer": WRITE.format("os.write(n, b'{\"checks\": 9}\\n' * 9)"),
 }
 
 
 @pytest.mark.parametrize("source", ENDLESS.values(), ids=ENDLESS)
-def test_what_does_not_end_is_ended_and_leaves_nothing_behind(source, monkeypatch):
+def test_what_does_not_end_is_ended_and_leaves_nothing_behind(source, monkeypatch, tmp_path):
+    """No process of the snippet's, and none that ended but that somebody else has to collect."""
+    runner = tmp_path / "sealed.py"
+    runner.write_bytes(sandbox._RUNNER.read_bytes())
+    monkeypatch.setattr(sandbox, "_RUNNER", runner)
     monkeypatch.setattr(sandbox, "CPU", 1)
     monkeypatch.setattr(sandbox, "WALL", 1.5)
-    started = []
-    real = subprocess.Popen
-    monkeypatch.setattr(subprocess, "Popen", lambda *args, **more: started.append(real(*args, **more)) or started[0])
-    found = sandbox.check(source)
-    assert found.ended and not found.passed
-    with pytest.raises(ProcessLookupError):
-        os.killpg(started[0].pid, 0)
+    libc = ctypes.CDLL(None)
+    libc.prctl(ADOPT_ORPHANS, 1, 0, 0, 0)
+    try:
+        before = children()
+        found = sandbox.check(source)
+        assert found.ended and not found.passed
+        assert children() == before
+        assert not alive(runner)
+    finally:
+        libc.prctl(ADOPT_ORPHANS, 0, 0, 0, 0)
+
+
+ADOPT_ORPHANS = 36
+
+
+def children():
+    return {place.read_text() for place in Path("/proc/self/task").glob("*/children")}
+
+
+def of(place):
+    try:
+        return place.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_a_worker_that_is_killed_takes_the_snippet_with_it(tmp_path):
+    runner = tmp_path / "sealed.py"
+    runner.write_bytes(sandbox._RUNNER.read_bytes())
+    lines = f"""
+from pathlib import Path
+from labelers import sandbox
+sandbox._RUNNER, sandbox.WALL = Path({str(runner)!r}), 40
+sandbox.check({ENDLESS["a session of its own"]!r})
+"""
+    worker = subprocess.Popen([sys.executable, "-c", lines])
+    wait_for(lambda: len(alive(runner)) == 3)
+    worker.kill()
+    worker.wait()
+    wait_for(lambda: not alive(runner))
+
+
+def alive(runner):
+    return [place for place in Path("/proc").glob("[0-9]*/cmdline") if bytes(runner) + b"\0" in of(place)]
+
+
+def wait_for(what):
+    until = time.monotonic() + 10
+    while not what():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+KEYS = """
+import ctypes
+libc = ctypes.CDLL(None)
+assert libc.syscall({keyctl}, 10, -3, b"user", b"switchyard-test", 0) == -1
+assert libc.syscall({keyctl}, 10, -4, b"user", b"switchyard-test", 0) == -1
+assert libc.syscall({add_key}, b"user", b"left-behind", b"x", 1, -3) == -1
+"""
+
+
+def test_the_workers_keys_are_not_read_and_none_are_left_behind():
+    numbers = {"x86_64": (250, 248), "aarch64": (219, 217)}[os.uname().machine]
+    program = f"""
+import ctypes
+from labelers import sandbox
+libc = ctypes.CDLL(None)
+libc.syscall({numbers[0]}, 1, None)
+libc.syscall({numbers[1]}, b"user", b"switchyard-test", b"secret", 6, -3)
+print(sandbox.check({KEYS.format(keyctl=numbers[0], add_key=numbers[1])!r}).passed)
+"""
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "3\n"
+
+
+def test_on_a_machine_whose_system_calls_are_not_known_nothing_is_run(monkeypatch, tmp_path):
+    runner = tmp_path / "sealed.py"
+    runner.write_text(sandbox._RUNNER.read_text().replace("os.uname().machine", "'riscv64'"))
+    monkeypatch.setattr(sandbox, "_RUNNER", runner)
+    with pytest.raises(sandbox.SandboxRefused, match="riscv64"):
+        sandbox.check("assert 1")
+
+
+ANSWERS = {
+    "a list as an error": (b'{"compiles": true, "checks": 1, "passed": 1, "error": [1]}', ""),
+    "an object as an error": (b'{"compiles": true, "checks": 1, "passed": 1, "error": {"a": {}}}', ""),
+    "deep": (b"[" * 3000, "its answer cannot be read"),
+    "deep inside": (b'{"checks":' * 400, "its answer cannot be read"),
+    "truths": (b'{"checks": true, "passed": true}', "its answer cannot be read"),
+    "no numbers": (b'{"checks": NaN, "passed": Infinity}', "its answer cannot be read"),
+    "a long number": (b'{"checks": ' + b"9" * 4000 + b"}", "its answer cannot be read"),
+    "bytes": (b"\xff\xfe\x00", "its answer cannot be read"),
+    "a surrogate": (b'{"checks": 1, "passed": 1, "error": "\\ud800"}', ""),
+    "nothing": (b"", "it did not come to its end within its time and memory"),
+    "lines": (b"{}\n{}", "it did not come to its end within its time and memory"),
+}
+
+
+@pytest.mark.parametrize(("said", "ended"), ANSWERS.values(), ids=ANSWERS)
+def test_whatever_a_snippet_says_of_itself_is_numbers_or_nothing(said, ended):
+    found = sandbox._understood(b'{"sealed": true}\n' + said, True)
+    assert found.ended == ended
+    assert found.error == ("an error" if not ended else "")
 
 
 def test_without_namespaces_nothing_is_run_and_the_operator_is_told_what_it_takes(monkeypatch, tmp_path):
