@@ -21,15 +21,22 @@ __all__ = ["TOOLS", "SandboxRefused", "arithmetic", "code", "findings", "report"
 
 # Of each response so many sums and pieces of code are looked at.
 MOST_SUMS, MOST_CODE = 12, 4
+# And so many of its characters, up to the end of a line.
+MOST_TEXT = 50_000
 
-_NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?"
+# Possessive and with an end to what may repeat: from wherever a search begins, it goes on for so many terms and never
+# back, so a text takes time in proportion to its length.
+_NUMBER = r"\d{1,40}+(?:,\d{3}){0,12}+(?:\.\d{1,40}+)?+"
+_OPERATOR = r"(?:\*\*|[-+*/^×÷·−])"
 _SUM = re.compile(
-    rf"(?<![\w.,)])(?P<sum>\(*-?{_NUMBER}(?:\)*\s*(?:[-+*/^×÷·−]|\*\*)\s*\(*-?{_NUMBER})+\)*)"
-    rf"\s*(?P<sign>=|≈)\s*(?P<said>[-−]?{_NUMBER})(?![\w%]|[.,]\d|\s*[-+*/^×÷·−(]\s*[\w(])"
+    rf"(?<![\w.,)])(?P<sum>\({{0,20}}+-?{_NUMBER}"
+    rf"(?:\){{0,20}}+\s*+{_OPERATOR}\s*+\({{0,20}}+-?{_NUMBER}){{1,40}}+\){{0,20}}+)"
+    rf"\s*+(?P<sign>=|≈)\s*+(?P<said>[-−]?{_NUMBER})(?![\w%]|[.,]\d|\s*+[-+*/^×÷·−(]\s*+[\w(])"
 )
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_BEFORE = re.compile(r"[-+*/^×÷·−=(]\s*$")
-_FENCED = re.compile(r"^```[ \t]*(?:python3?|py)[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE | re.IGNORECASE)
+# What a sum does not follow: it is the rest of a longer one.
+_BEFORE = tuple("-+*/^×÷·−=(")
+_PYTHON = ("python", "python3", "py")
 _SIGNS = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "^": "@", ",": ""})
 _OPERATORS: dict[type[ast.AST], Callable[[Fraction, Fraction], Fraction]] = {
     ast.Add: operator.add,
@@ -37,8 +44,8 @@ _OPERATORS: dict[type[ast.AST], Callable[[Fraction, Fraction], Fraction]] = {
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
 }
-# Beyond these a power is not worked out.
-_MOST_DIGITS, _MOST_EXPONENT = 20, 64
+# Beyond these a power is not worked out, and nothing whose numerator or denominator is longer: what is left is a float.
+_MOST_DIGITS, _MOST_EXPONENT, _MOST_BITS = 20, 64, 1000
 
 
 def findings(text: str, tools: Sequence[str]) -> str:
@@ -60,8 +67,10 @@ def arithmetic(text: str) -> list[str]:
     Only whole sums between numbers: what is part of a formula with letters, or cannot be read surely, is left alone.
     """
     lines = []
+    text = _looked_at(text)
     for match in _SUM.finditer(text):
-        if _BEFORE.search(text, 0, match.start()) or _DATE.fullmatch(match["sum"]):
+        before = text[max(match.start() - 20, 0) : match.start()].rstrip()
+        if before.endswith(_BEFORE) or _DATE.fullmatch(match["sum"]):
             continue
         value = _worked_out(match["sum"])
         if value is None:
@@ -77,11 +86,31 @@ def arithmetic(text: str) -> list[str]:
 
 def code(text: str) -> list[str]:
     """Fenced Python: whether it compiles, and whether its own doctests and asserts pass. Without any it is not run."""
-    pieces = [match[1] for match in _FENCED.finditer(text)][:MOST_CODE]
+    pieces = _pieces(_looked_at(text))[:MOST_CODE]
     return [f"- Python code {number}: {_told(sandbox.check(piece))}" for number, piece in enumerate(pieces, 1)]
 
 
 TOOLS: dict[str, Callable[[str], list[str]]] = {"calculator": arithmetic, "code": code}
+
+
+def _looked_at(text: str) -> str:
+    return text if len(text) <= MOST_TEXT else text[:MOST_TEXT].rpartition("\n")[0]
+
+
+def _pieces(text: str) -> list[str]:
+    """What stands between a line "```python" and the next "```"; nothing of a fence that is not closed."""
+    found: list[str] = []
+    piece: list[str] | None = None
+    for line in text.split("\n"):
+        fence = line[3:].strip(" \t\r").lower() if line.startswith("```") else None
+        if piece is None:
+            piece = [] if fence in _PYTHON else None
+        elif fence == "":
+            found.append("\n".join([*piece, ""]))
+            piece = None
+        else:
+            piece.append(line)
+    return found
 
 
 def _told(found: sandbox.Found) -> str:
@@ -104,7 +133,7 @@ def _worked_out(expression: str) -> Fraction | None:
         # A leading zero is no Python number; it is a number to people.
         tree = ast.parse(re.sub(r"(?<![\d.])0+(?=\d)", "", written), mode="eval")
         return _value(tree.body, written)
-    except (SyntaxError, ValueError, ZeroDivisionError, RecursionError):
+    except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError):
         return None
 
 
@@ -116,11 +145,17 @@ def _value(node: ast.expr, written: str) -> Fraction:
     if not isinstance(node, ast.BinOp):
         raise ValueError("not a sum")
     left, right = _value(node.left, written), _value(node.right, written)
-    if isinstance(node.op, ast.Pow):
-        if right.denominator != 1 or abs(right) > _MOST_EXPONENT or len(str(left)) > _MOST_DIGITS:
-            raise ValueError("too large")
-        return left ** int(right)
-    return _OPERATORS[type(node.op)](left, right)
+    if not isinstance(node.op, ast.Pow):
+        return _short(_OPERATORS[type(node.op)](left, right))
+    if right.denominator != 1 or abs(right) > _MOST_EXPONENT or len(str(left)) > _MOST_DIGITS:
+        raise ValueError("too large")
+    return _short(left ** int(right))
+
+
+def _short(value: Fraction) -> Fraction:
+    if max(value.numerator.bit_length(), value.denominator.bit_length()) > _MOST_BITS:
+        raise ValueError("too large")
+    return value
 
 
 def _rounding(said: str) -> Fraction:

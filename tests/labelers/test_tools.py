@@ -34,10 +34,59 @@ from tests.labelers.test_labelers import pair
         ("1/0 = 1", []),
         ("9**9**9**9 = 1", []),
         ("version 1.2.3 = 4", []),
+        ("2**3 = 8 and 2 ** 3 = 9", ["- 2**3 = 8: right", "- 2 ** 3 = 9: wrong, it is 8"]),
+        ("99999999999999999999^64 = 1", []),
+        ("*".join(["99999999999999999999^15"] * 4) + " = 1", []),
+        ("1" * 5000 + "*" + "1" * 5000 + " = 1", []),
+        ("2^64*2^64*2^64 = 1", ["- 2^64*2^64*2^64 = 1: wrong, it is 6.2771e+57"]),
+        ("(" * 3000 + "1+1" + ")" * 3000 + " = 1", []),
+        ("+".join(["1"] * 3000) + " = 1", []),
+        ("2^(1/2) = 1", []),
+        ("0^-1 = 1", []),
+        ("١+٢ = ٣", []),
     ],
 )
 def test_whole_sums_are_checked_exactly_and_what_is_unsure_is_left_alone(text, found):
     assert tools.arithmetic(text) == found
+
+
+LONG = {
+    "terms": "1+",
+    "terms far apart": "1 \n\n\n+ ",
+    "brackets": "(",
+    "brackets and a number": "(1",
+    "closed brackets": "1)+(",
+    "spaces behind operators": "+ \n",
+    "thousands": "1,000,",
+    "equals": "1+1=",
+    "fences": "```python\n",
+    "fences and spaces": "``` \t",
+}
+
+
+@pytest.mark.parametrize("text", LONG.values(), ids=LONG)
+def test_a_long_text_takes_no_more_time_than_its_length_asks_for(text, monkeypatch):
+    """Eight times as long: 8 times the time, 64 times where each place is searched to the end."""
+    monkeypatch.setattr(tools, "MOST_TEXT", 10**9)
+
+    def seconds(length):
+        whole, started = (text * length)[:length], time.process_time()
+        tools.arithmetic(whole)
+        tools.code(whole)
+        return time.process_time() - started
+
+    seconds(5_000)
+    assert seconds(40_000) < 30 * max(seconds(5_000), 0.001)
+
+
+def test_of_a_very_long_response_the_beginning_is_looked_at_to_the_end_of_a_line():
+    before = "x\n" * (tools.MOST_TEXT // 2 - 6) + "\n"
+    assert tools.arithmetic(before + "1+1=3\n2+2=45") == ["- 1+1=3: wrong, it is 2"]
+    assert tools.arithmetic("1+1=3\n" + before + "2+2=5 and so on\n") == ["- 1+1=3: wrong, it is 2"]
+
+
+def test_code_in_a_fence_that_is_not_closed_is_no_code():
+    assert tools._pieces("```python\na\n```python\nb\n``` \n```py\nc") == ["a\n```python\nb\n"]
 
 
 CHECKED = """Here you are:
