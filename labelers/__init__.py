@@ -15,7 +15,7 @@ KINDS = {
     "llm_judge": "labelers.llm_judge.LLMJudge",
     "proxy": "labelers.proxy.Proxy",
     "ensemble": "labelers.combined.Combined",
-    # Models of one's own (docs/logprobs.md): built where torch is, and no page offers them yet.
+    # Models of one's own (docs/logprobs.md): built where torch is.
     "density_ratio": "labelers.density_ratio.DensityRatio",
     "implicit_reward": "labelers.density_ratio.ImplicitReward",
     "contrastive_prompts": "labelers.density_ratio.ContrastivePrompts",
