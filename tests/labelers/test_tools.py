@@ -81,8 +81,8 @@ def test_a_long_text_takes_no_more_time_than_its_length_asks_for(text, monkeypat
 
 def test_of_a_very_long_response_the_beginning_is_looked_at_to_the_end_of_a_line():
     before = "x\n" * (tools.MOST_TEXT // 2 - 6) + "\n"
-    assert tools.arithmetic(before + "1+1=3\n2+2=45") == ["- 1+1=3: wrong, it is 2"]
-    assert tools.arithmetic("1+1=3\n" + before + "2+2=5 and so on\n") == ["- 1+1=3: wrong, it is 2"]
+    assert tools.arithmetic(before + "1+1=3\n2+2=45") == ["- 1+1 = 3: wrong, it is 2"]
+    assert tools.arithmetic("1+1=3\n" + before + "2+2=5 and so on\n") == ["- 1+1 = 3: wrong, it is 2"]
 
 
 def test_code_in_a_fence_that_is_not_closed_is_no_code():
