@@ -65,6 +65,11 @@ def keeps_secrets(url: str) -> bool:
         return False
 
 
+def is_own(addresses: tuple[str, ...]) -> bool:
+    """Whether `addresses` (of `check`) are this machine's or its own network's: from there nobody sends a bill."""
+    return not any(reached.is_global for text in addresses for reached in _reached(ipaddress.ip_address(text)))
+
+
 def _addresses(host: str, port: int) -> tuple[str, ...]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

@@ -24,12 +24,25 @@ BACKENDS = [
 # What is served elsewhere is told where; the rest of a model is the same.
 SERVER_PARTS: tuple[Field, ...] = (
     Field("backend", "choice", _("Where it runs"), default="transformers", choices=tuple(BACKENDS)),  # type: ignore[arg-type]
-    Field("base_url", "text", _("Address of the server"), _("Only for a server; texts are sent there."), default=""),
+    Field(
+        "base_url",
+        "text",
+        _("Address of the server"),
+        _("Only for a server of your own; texts are sent there, and nothing of the budget pays for it."),
+        default="",
+    ),
 )
 OWN_PARTS = {part.name for part in MODEL_PARTS}
 PARTS = (*MODEL_PARTS, *(part for part in SERVER_PARTS if part.name not in OWN_PARTS))
 ROUTER_PARTS: tuple[Field, ...] = (
-    Field("base_url", "text", _("Address of the server that says what a prompt is about"), default="", advanced=True),
+    Field(
+        "base_url",
+        "text",
+        _("Address of the server that says what a prompt is about"),
+        _("On this machine or in its own network, without a key: what it costs is not counted. Empty: words decide."),
+        default="",
+        advanced=True,
+    ),
     Field("model", "text", _("Its model"), default="", advanced=True),
 )
 
@@ -129,7 +142,9 @@ class ModelLabelerForm(LabelerForm):
                 self.add_error(f"{name}__{commit}", words)
 
     def addresses(self, cleaned: Mapping[str, Any]) -> list[str]:
-        given = [cleaned.get(name) for name in self.fields if name.endswith("__base_url")]
+        """Those a key can be for: a router takes none."""
+        models = [field.name for field in FIELDS[self.kind] if field.type == "model"]
+        given = [cleaned.get(f"{name}__base_url") for name in models]
         return [address for address in given if address]
 
     def chosen(self) -> dict[str, Any]:

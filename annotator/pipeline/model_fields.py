@@ -21,8 +21,8 @@ choices   a list of keys of `choices`
 yes       a bool
 weights   {name: float}, written one a line as name = 0.65
 gold      an int: so many exemplars are taken from the project's gold. Stored as [{"gold": id, "digest": …}, …]
-router    {} for words, or {"base_url", "model", "api_key_env"}: a model that says what a prompt is about. It is asked
-          once a prompt, outside the call ledger, so it must cost nothing: a server of one's own.
+router    {} for words, or {"base_url", "model"}: a model that says what a prompt is about. It is asked once a prompt,
+          outside the call ledger, so it takes no key and stands on this machine or in the site's own network.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             "router",
             "router",
             _("Who says what a prompt is about"),
-            _("Words of the prompt, or a model on a server of your own. It is asked once a prompt and must be free."),
+            _("Words of the prompt, or a model on a server of your own network, which takes no key."),
             default={},
             advanced=True,
         ),

@@ -21,6 +21,7 @@ from annotator.models import Gold, Judgment, LabelerVersion, Project
 from annotator.pipeline import disclosures, keys, model_fields, scores, versions, work
 from annotator.pipeline.model_fields import FIELDS
 from annotator.pipeline.work import StepRefused
+from labelers import endpoint
 from labelers.base import LabelerError
 from labelers.chat import Chat
 from labelers.domains import ByModel
@@ -74,7 +75,7 @@ def _frozen(project: Project, field: model_fields.Field, value: Any, chosen: Map
     if field.type == "gold" and isinstance(value, int):
         return gold_references(project, value, int(chosen.get("seed") or 0))
     if field.type == "router" and value:
-        versions.check_endpoint(value["base_url"])
+        _free_addresses(value)
     return value
 
 
@@ -200,7 +201,7 @@ def build(version: LabelerVersion, beat: Callable[[float], None] = lambda _share
     if "exemplars" in chosen:
         chosen["exemplars"] = exemplars(version.labeler.project, chosen["exemplars"])
     if "router" in chosen:
-        chosen["router"] = _router(version, chosen["router"])
+        chosen["router"] = _router(chosen["router"])
     named = [chosen[field.name] for field in FIELDS[kind] if field.type == "model"]
     cache = scores.Stored(_listening(beat, disclosures.Word(version)), _SWEEPS[kind])
     try:
@@ -270,12 +271,28 @@ def _key(version: LabelerVersion, of: Mapping[str, Any]) -> str:
     return keys.key_for(version, base_url) or versions.api_key(of.get("api_key_env", ""), base_url)
 
 
-def _router(version: LabelerVersion, router: Mapping[str, Any]) -> ByModel | None:
+def _router(router: Mapping[str, Any]) -> ByModel | None:
     if not router:
         return None
-    addresses = versions.check_endpoint(router["base_url"])
-    chat = Chat(router["base_url"], router["model"], api_key=_key(version, router), timeout=30.0, addresses=addresses)
+    chat = Chat(router["base_url"], router["model"], timeout=30.0, addresses=_free_addresses(router))
     return ByModel(lambda messages: chat.complete(messages, max_tokens=8).text)
+
+
+def _free_addresses(router: Mapping[str, Any]) -> tuple[str, ...]:
+    """Where a router is. Nobody reserves or records what it costs, so it must be where nobody asks for money or a key.
+
+    Raises StepRefused for any other place.
+    """
+    addresses = versions.check_endpoint(router["base_url"])
+    if router.get("api_key_env") or not endpoint.is_own(addresses):
+        raise StepRefused(
+            _(
+                "%(place)s may not say what prompts are about: it is asked outside the budget, so it has to be a "
+                "server on this machine or in its own network, and takes no key. Leave it empty and words decide."
+            )
+            % {"place": endpoint.place(router["base_url"])}
+        )
+    return addresses
 
 
 def _refuse_changed(version: LabelerVersion, built: Pointwise) -> None:

@@ -314,6 +314,24 @@ def test_what_is_missing_or_wrong_is_said_before_anything_is_stored(project, she
     assert not LabelerVersion.objects.exists()
 
 
+@pytest.mark.parametrize(
+    "router",
+    [
+        {"base_url": "https://93.184.215.14/v1", "model": "m"},
+        {"base_url": "http://127.0.0.1:9/v1", "model": "m", "api_key_env": "KEY"},
+    ],
+)
+@pytest.mark.django_db
+def test_who_says_what_prompts_are_about_stands_where_nobody_sends_a_bill(project, shelf, settings, router):
+    settings.LABELER_PRIVATE_ENDPOINTS = True
+    with pytest.raises(StepRefused, match="outside the budget"):
+        ratio_of(project, shelf, preset="cdr", router=router)
+    labeler = ratio_of(project, shelf, preset="cdr", router={"base_url": "http://127.0.0.1:9/v1", "model": "m"})
+    labeler.versions.update(parameters={**labeler.version.parameters, "router": router})
+    with pytest.raises(StepRefused, match="outside the budget"):
+        models.build(labeler.version)
+
+
 # Models behind a server
 
 
