@@ -10,7 +10,7 @@ from django.db import DatabaseError, close_old_connections
 from django.db.models import Min
 
 from annotator.models import Job, Judgment
-from annotator.pipeline import assign, check, ledger, lost, work
+from annotator.pipeline import assign, batches, check, ledger, lost, work
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ def round_of(nudges: Nudges) -> None:
         lambda: nudges.heads(due()),
         assign.expire_leases,
         lost.return_money,
+        batches.close_abandoned,
         ledger.settle,
         check.request_due,
     )

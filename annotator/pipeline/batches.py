@@ -89,6 +89,7 @@ class _Faults:
             raise work.StepRefused(words, errors=self.told, more=self.more)
 
 
+@transaction.atomic
 def request_file(
     labeler: Labeler, *, on: str, number: int, factor: Decimal, most: Decimal, by: User | None
 ) -> tuple[BatchFile, Job]:
@@ -128,8 +129,8 @@ def fill(file: BatchFile, beat: Callable[[int, int], None]) -> str:
     """
     version = file.labeler_version
     try:
-        desk = _desk(file, _set_aside(file))
         disclosures.refuse_unless_allowed(version)
+        desk = _desk(file, _set_aside(file))
     except work.StepRefused:
         close(file)
         raise
@@ -144,6 +145,7 @@ def fill(file: BatchFile, beat: Callable[[int, int], None]) -> str:
     return _sent_out(file)
 
 
+@transaction.atomic
 def _hold(file: BatchFile, desk: _Desk, wanted: Sequence[LabelerCall]) -> bool:
     """Write what there is money for; False when it did not reach. Raises StepRefused when the file was given up."""
     _refuse_closed(file)
@@ -156,14 +158,14 @@ def _hold(file: BatchFile, desk: _Desk, wanted: Sequence[LabelerCall]) -> bool:
     return len(ledger.hold(desk.reservation, list(wanted))) == len(wanted)
 
 
-def _sent_out(file: BatchFile) -> str:
-    """What no call of the file holds goes back; an empty file is closed."""
 def _refuse_closed(file: BatchFile) -> None:
     """Raises StepRefused for a file that was given up; else nobody gives it up before the caller's transaction ends."""
     if BatchFile.objects.select_for_update().get(pk=file.pk).state == BatchFile.State.CLOSED:
         raise work.StepRefused(_("The file was given up before it was written."))
 
 
+def _sent_out(file: BatchFile) -> str:
+    """What no call of the file holds goes back; an empty file is closed."""
     if file.reservation:
         ledger.close(file.reservation)
     number = file.calls.count()
@@ -174,7 +176,9 @@ def _refuse_closed(file: BatchFile) -> None:
     return _("%(n)s calls in the file: download it from the labeler's page.") % {"n": number}
 
 
+@transaction.atomic
 def _set_aside(file: BatchFile) -> Any:
+    _refuse_closed(file)
     labeler = file.labeler_version.labeler
     if labeler.is_free:
         return None
@@ -349,6 +353,7 @@ def close(file: BatchFile) -> int:
 
     They can be asked anew. Results that come later are refused: nobody has the money for them any more.
     """
+    file = BatchFile.objects.select_for_update(of=("self",)).select_related("reservation").get(pk=file.pk)
     waiting = file.calls.filter(status=LabelerCall.Status.IN_FLIGHT)
     over = waiting.update(status=LabelerCall.Status.FAILED, cost=0, ended_at=now(), error="batch: given up")
     if file.reservation:
@@ -357,6 +362,21 @@ def close(file: BatchFile) -> int:
     BatchFile.objects.filter(pk=file.pk).exclude(state=BatchFile.State.CLOSED).update(**ended)
     transaction.on_commit(lambda: _remove_left_results(file))
     return over
+
+
+@transaction.atomic
+def close_abandoned() -> int:
+    """Close files whose writing has ended without them: cancelled, or given up after its workers died. Gives how many.
+
+    Nothing of them has gone out, so nothing is lost.
+    """
+    preparing = BatchFile.objects.filter(state=BatchFile.State.PREPARING)
+    files = {file.pk: file for file in preparing.select_for_update(skip_locked=True)}
+    writing = Job.objects.unfinished().filter(kind=Job.Kind.LABEL, parameters__batch_file__in=list(files))
+    over = files.keys() - set(writing.values_list("parameters__batch_file", flat=True)) if files else set()
+    for pk in sorted(over):
+        close(files[pk])
+    return len(over)
 
 
 def _remove_left_results(file: BatchFile) -> None:

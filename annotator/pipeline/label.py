@@ -248,18 +248,24 @@ def label_job(job: Job) -> work.Done:
 def _file_job(job: Job, file: BatchFile) -> work.Done:
     """Write a batch file, or take in what came back of one, which is removed whatever came of it."""
     results = job.parameters.get("results")
-    if not results:
-        return work.Done(batches.fill(file, job.beat))
     try:
-        return _results(job, file, results)
+        return _results(job, file, results) if results else work.Done(batches.fill(file, job.beat))
     except JobCancelled:
-        if not Job.objects.filter(pk=job.pk, cancel_requested=True).exists():
-            raise  # the file is for the worker that has taken the job over, or for when it goes on
-        default_storage.delete(results)
+        # Else it is for the worker that has taken the job over, or for when it goes on.
+        if Job.objects.filter(pk=job.pk, cancel_requested=True).exists():
+            _drop(file, results)
         raise
     except Exception:
-        default_storage.delete(results)
+        _drop(file, results)
         raise
+
+
+def _drop(file: BatchFile, results: str | None) -> None:
+    """A file that will not be written holds no money; results that were not taken in are not kept."""
+    if results:
+        default_storage.delete(results)
+    else:
+        batches.close(file)
 
 
 def _results(job: Job, file: BatchFile, results: str) -> work.Done:

@@ -67,6 +67,9 @@ def batch_download(request: HttpRequest, project_id: int, labeler_id: int, file_
     """The file, written while it is sent: it holds what is still out."""
     file = _file_or_404(request, project_id, labeler_id, file_id)
     labeler = file.labeler_version.labeler
+    if file.state == BatchFile.State.PREPARING:
+        messages.error(request, _("This file is not out."))
+        return redirect("labeler_batches", project_id, labeler_id)
     if disclosures.missing(labeler, file.labeler_version):
         messages.error(request, _("Nothing may leave for this endpoint: allow it first."))
         return redirect("labeler_disclosure", project_id, labeler.pk)
