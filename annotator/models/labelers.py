@@ -184,6 +184,8 @@ class BatchFile(models.Model):
     reservation = models.ForeignKey("Reservation", models.PROTECT, null=True, related_name="batch_files")
     # What a call costs by this way, as a share of its usual price.
     factor = models.DecimalField(max_digits=4, decimal_places=3)
+    # The labeler's prices when the lead confirmed it: {"per_call", "per_million_input", "per_million_output"}.
+    prices = models.JSONField(default=dict)
     # On what ("people", "everything"), how many comparisons at most, and what it may cost at most.
     scope = models.CharField(max_length=20)
     asked_for = models.PositiveIntegerField()

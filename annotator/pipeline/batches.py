@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from itertools import islice
 from typing import Any
@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 
 from annotator.models import BatchFile, Comparison, Job, Labeler, LabelerCall, User
 from annotator.pipeline import calls, disclosures, ledger, scope, versions, work
-from labelers.base import Answer, LabelerError
+from labelers.base import Answer, LabelerError, Prices
 from labelers.offline import Offline
 
 CHUNK = 200
@@ -100,8 +100,9 @@ def request_file(
     version = versions.current_version(labeler)
     if version.parameters.get("tools"):
         raise work.StepRefused(_("Programs check responses for this judge before it is asked: it cannot go by file."))
+    prices = {name: str(price) for name, price in asdict(versions.prices(labeler)).items()}
     file = BatchFile.objects.create(
-        labeler_version=version, scope=on, asked_for=number, factor=factor, most=most, requested_by=by
+        labeler_version=version, scope=on, asked_for=number, factor=factor, most=most, prices=prices, requested_by=by
     )
     return file, _ask(file, by)
 
@@ -180,7 +181,7 @@ def _sent_out(file: BatchFile) -> str:
 def _set_aside(file: BatchFile) -> Any:
     _refuse_closed(file)
     labeler = file.labeler_version.labeler
-    if labeler.is_free:
+    if _prices(file) == Prices():
         return None
     if file.reservation is None:
         file.reservation = ledger.reserve(labeler.project, f"file:{file.pk}", file.most, source=labeler.name)
@@ -195,8 +196,13 @@ def _comparisons(file: BatchFile) -> Any:
 
 
 def _desk(file: BatchFile, reservation: Any, failures: calls.Failures | None = None) -> _Desk:
-    judge = versions.unconnected(file.labeler_version)
+    judge = versions.unconnected(file.labeler_version, prices=_prices(file))
     return _Desk(judge, file.labeler_version, reservation, failures=failures)
+
+
+def _prices(file: BatchFile) -> Prices:
+    """What the lead saw: a labeler whose prices change has other prices in files that are asked for then."""
+    return Prices(**{name: Decimal(price) for name, price in file.prices.items()})
 
 
 def lines(file: BatchFile) -> Iterator[bytes]:
@@ -271,7 +277,17 @@ def _record(
     except LabelerError as error:
         desk.failed(call, LabelerError(str(error), permanent=True, may_have_cost=True))
     else:
-        desk.answered(call, replace(answer, cost=answer.cost * file.factor, latency_ms=0))
+        desk.answered(call, replace(answer, cost=_within(call, answer.cost * file.factor), latency_ms=0))
+
+
+def _within(call: LabelerCall, cost: Decimal) -> Decimal:
+    """What of a cost is counted: never more than is held for the call, or the file would cost more than was confirmed.
+
+    An endpoint that counts more tokens than the request can have is told of with the call.
+    """
+    if cost > call.cost:
+        call.error = f"cost {cost}, more than could be foreseen; {call.cost} is counted"
+    return min(cost, call.cost)
 
 
 def _reason(row: Mapping[str, Any]) -> str:

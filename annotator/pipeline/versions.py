@@ -207,7 +207,7 @@ def build(version: LabelerVersion) -> LabelerContract | Asking:
 def unconnected(version: LabelerVersion, **connection: Any) -> Any:
     """A judge without its key and addresses: for what it would send and what that can cost, never for calls."""
     known = {name: value for name, value in version.parameters.items() if name not in _BOOKKEEPING}
-    return labelers.load(version.labeler.kind)(**known, **connection, prices=prices(version.labeler))
+    return labelers.load(version.labeler.kind)(**known, **{"prices": prices(version.labeler), **connection})
 
 
 def check_endpoint(base_url: str) -> tuple[str, ...]:

@@ -348,3 +348,22 @@ def test_a_file_that_is_being_written_cannot_be_downloaded(judge, client, projec
     client.force_login(make_member(project, "lead"))
     answer = client.get(reverse("batch_download", args=[project.pk, judge.pk, file.pk]))
     assert answer.status_code == 302
+
+
+def test_a_file_costs_what_was_confirmed_whatever_becomes_of_the_prices(judge):
+    file, _job = file_of(judge, most="0.3")
+    Labeler.objects.filter(pk=judge.pk).update(price_per_call=Decimal(40), price_per_million_output=Decimal(10))
+    assert take_in(file, *[result(line) for line in requests(file)]).state == Job.State.DONE
+    assert paid() == Decimal("0.3") and statuses() == {"ok": 6}
+
+
+def test_a_file_never_costs_more_than_was_confirmed_whatever_the_endpoint_counts(judge):
+    Labeler.objects.filter(pk=judge.pk).update(price_per_million_output=Decimal(1000))
+    file, _job = file_of(Labeler.objects.get(pk=judge.pk), most="1")
+    held = reserved(judge)
+    said = [result(line) for line in requests(file)]
+    for row in said:
+        row["response"]["body"]["usage"]["completion_tokens"] = 100_000
+    assert take_in(file, *said).state == Job.State.DONE
+    assert paid() == held <= 1 and Judgment.objects.count() == 3
+    assert all("more than could be foreseen" in call.error for call in LabelerCall.objects.all())
