@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 Message = Mapping[str, str]
 # Bytes of an answer: more than any model writes, and little enough to be held by every call at once.
 LONGEST = 32 * 2**20
+# A count of tokens that a row can hold.
+MOST_TOKENS = 2**31 - 1
+# A logarithm of a probability may pass 0 by so much, in servers that round.
+ROUNDING = 0.01
+# What reading a stranger's answer raises when it is not what it should be.
+ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 # A server may ask for patience, but not for ever.
 LONGEST_WAIT = 120.0
 # Statuses by which an endpoint says that it has too much to do.
@@ -175,7 +181,7 @@ class Chat:
             ) from None
         except openai.APIStatusError as error:
             raise self._refused(error) from None
-        except (openai.APIError, TooLong, ValueError) as error:
+        except (openai.APIError, TooLong, *ODD) as error:
             raise garbage(error) from None
         # Learnt only once it helped: a refusal may name what it was not about.
         _refused_by[place] = _refused_by.get(place, frozenset()) | refused
@@ -187,15 +193,15 @@ class Chat:
             choice = answer.choices[0]
             text, reasoning = _apart(choice.message)
             tokens = tuple(
-                Token(token.token, {rival.token: rival.logprob for rival in token.top_logprobs})
+                Token(_text(token.token), {_text(rival.token): _logprob(rival.logprob) for rival in token.top_logprobs})
                 for token in (choice.logprobs.content or () if choice.logprobs else ())
             )
-            usage = Usage(int(answer.usage.prompt_tokens), int(answer.usage.completion_tokens))
+            usage = Usage(_count(answer.usage.prompt_tokens), _count(answer.usage.completion_tokens))
             names = (getattr(answer, name, None) for name in ("model", "system_fingerprint"))
             told = " ".join(name for name in names if isinstance(name, str) and name.isprintable())[:200]
-            finish_reason = str(choice.finish_reason or "")
+            finish_reason = str(choice.finish_reason or "")[:40]
             return Completion(text, tokens, usage, finish_reason, latency_ms, told, reasoning, dropped)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        except ODD as error:
             raise garbage(error) from None
 
     def _refused(self, error: openai.APIStatusError) -> LabelerError:
@@ -235,6 +241,27 @@ def _named(error: openai.APIStatusError, sent: Collection[str]) -> str | None:
         return None
     named = (name for name, words in _OPTIONAL.items() if name in sent and any(word in said for word in words))
     return next(named, None)
+
+
+def _count(value: Any) -> int:
+    """Tokens, as they can be stored and paid."""
+    count = int(value)
+    if not 0 <= count <= MOST_TOKENS:
+        raise ValueError("no count of tokens")
+    return count
+
+
+def _logprob(value: Any) -> float:
+    """-inf is one: what a server was not allowed to say has no chance."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value <= ROUNDING:
+        raise ValueError("no logarithm of a probability")
+    return float(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value
 
 
 def _apart(message: Any) -> tuple[str, str]:

@@ -26,7 +26,7 @@ from typing import Any
 
 from labelers import parsing, tools
 from labelers.base import Answer, LabelerError, Outcome, Pair, Prices, Usage, Verdict, verdict_of
-from labelers.chat import Chat, Completion, Message, Retries
+from labelers.chat import ODD, Chat, Completion, Message, Retries, garbage
 from labelers.judge_words import FILES, MOST_FINDINGS, Words, cut
 from labelers.parsing import TIE, A, B
 from labelers.pointwise import sigmoid
@@ -260,7 +260,10 @@ class LLMJudge:
             top_logprobs=10 if self.logprobs and this.kind != "text" else 0,
             extra=self._extra(this),
         )
-        return self.read(step, completion)
+        try:
+            return self.read(step, completion)
+        except ODD as error:
+            raise garbage(error) from None
 
     def messages(self, pair: Pair, step: str, earlier: Mapping[str, Answer]) -> list[Message]:
         """What `step` asks, given the answers of the steps it needs."""

@@ -44,7 +44,9 @@ class _Unplugged(Chat):
         import httpx2
 
         self.sent = request.read()
-        return httpx2.Response(200, json=self.said)
+        # As a server would send it: in ASCII, with whatever numbers and characters there are.
+        content = json.dumps(self.said).encode()
+        return httpx2.Response(200, content=content, headers={"Content-Type": "application/json"})
 
 
 class Offline:

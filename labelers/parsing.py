@@ -60,7 +60,8 @@ def critique(text: str) -> str:
         return ""
     whole = _object(text)
     if whole is not None:
-        return str(whole.get("critique", ""))
+        said = whole.get("critique")
+        return said if isinstance(said, str) else ""
     return _VERDICT_LINE.sub("", text).strip()
 
 
@@ -135,7 +136,7 @@ def _object(text: str) -> dict[str, Any] | None:
     fenced = _FENCE.fullmatch(text)
     try:
         whole = json.loads(fenced[1] if fenced else text, object_pairs_hook=_once)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return whole if isinstance(whole, dict) else None
 
@@ -163,7 +164,8 @@ def _expected(completion: Completion, key: str, side: str, value: int, allowed: 
         for number, logprob in ((_number(text), logprob) for text, logprob in token.top.items())
         if number in allowed
     }
-    return sum(number * share for number, share in mass.items() if number is not None) / sum(mass.values())
+    total = sum(mass.values())
+    return sum(number * share for number, share in mass.items() if number is not None) / total if total else None
 
 
 def _number(text: str) -> int | None:

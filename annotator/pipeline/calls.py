@@ -16,17 +16,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
+from django.db import DataError, IntegrityError, transaction
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
 from annotator.models import Comparison, LabelerCall, LabelerVersion, Prompt, Reservation
+from annotator.models.jobs import storable
 from annotator.pipeline import disclosures, ledger
 from annotator.pipeline.work import StepRefused
 from labelers.base import Answer, Asking, Calling, Failure, LabelerError, Usage
+from labelers.chat import MOST_TOKENS
 from labelers.limits import Begun, Limits
 
 logger = logging.getLogger(__name__)
@@ -50,6 +53,8 @@ CHUNK = 100
 HANDFUL = 25
 # Characters of a failure that are kept as its example.
 EXAMPLE = 300
+# What the database, or the way to it, says of a value that a row cannot hold.
+UNSTORABLE = (DataError, IntegrityError, OverflowError, TypeError, ValueError)
 # Bytes of text that are taken for a token until the endpoint has told what it counts.
 BYTES_A_TOKEN = 4
 
@@ -68,11 +73,11 @@ class Failures:
 
     def add(self, kind: str, words: str) -> None:
         self.calls[kind] = self.calls.get(kind, 0) + 1
-        self.examples[kind] = words[:EXAMPLE]
+        self.examples[kind] = storable(words[:EXAMPLE])
 
     def give_up(self, words: str) -> None:
         self.given_up += 1
-        self.last = words[:EXAMPLE]
+        self.last = storable(words[:EXAMPLE])
 
 
 @dataclass(eq=False)
@@ -315,7 +320,7 @@ class Asker:
         for future in wait(self._running, patience, FIRST_COMPLETED).done:
             running = self._running.pop(future)
             try:
-                answer = future.result()
+                answer = _kept(future.result())
             except LabelerError as error:
                 self._failed(running, error)
             except Exception as error:  # a fault of ours, which one odd answer may bring out: the others go on
@@ -389,32 +394,51 @@ class Asker:
         call.status = Status.OK if answer.is_understood else Status.UNPARSED
         call.input_tokens, call.output_tokens = answer.usage.input_tokens, answer.usage.output_tokens
         call.latency_ms = answer.latency_ms
-        call.answer = answer.stored()
+        call.answer = storable(answer.stored())
         self._ended.append((call, answer.cost))
 
     def _write_failure(self, call: LabelerCall, error: LabelerError) -> None:
         call.status = Status.FAILED
-        call.error = str(error) + (" (counted as paid)" if error.may_have_cost and call.cost else "")
+        call.error = storable(str(error)) + (" (counted as paid)" if error.may_have_cost and call.cost else "")
         self._ended.append((call, call.cost if error.may_have_cost else Decimal(0)))
 
     def _record(self) -> None:
         """Store the calls that ended and what they cost, together when nothing is in the way."""
         ended, self._ended = self._ended, []
+        if not ended:
+            return
+        held = [call.cost for call, _cost in ended]
         for call, _cost in ended:
             call.ended_at = now()
-        if self.reservation is None:
-            for call, _cost in ended:
-                call.save()
-        elif ended:
-            held = [call.cost for call, _cost in ended]
-            try:
-                ledger.commit_calls(self.reservation, ended)
-            except (ledger.OverBudget, ledger.ReservationClosed):
-                for (call, cost), most in zip(ended, held, strict=True):
-                    self._record_alone(self.reservation, call, cost, most)
+        try:
+            self._store(ended)
+        except (ledger.OverBudget, ledger.ReservationClosed, *UNSTORABLE):
+            for (call, cost), most in zip(ended, held, strict=True):
+                self._record_alone(call, cost, most)
 
-    def _record_alone(self, reservation: Reservation, call: LabelerCall, cost: Decimal, held: Decimal) -> None:
-        """One call; it stops the run when it cost more than there was."""
+    @transaction.atomic
+    def _store(self, ended: Sequence[tuple[LabelerCall, Decimal]]) -> None:
+        if self.reservation is not None:
+            return ledger.commit_calls(self.reservation, ended)
+        for call, _cost in ended:
+            call.save()
+        return None
+
+    def _record_alone(self, call: LabelerCall, cost: Decimal, held: Decimal) -> None:
+        """One call; it stops the run when it cost more than there was. One that no row can hold failed, and is paid."""
+        try:
+            self._commit_alone(call, cost, held)
+        except UNSTORABLE as error:
+            call.status, call.answer = Status.FAILED, {}
+            call.input_tokens = call.output_tokens = call.latency_ms = 0
+            call.error = f"its answer cannot be stored ({type(error).__name__})"
+            self.failures.add(Failure.GARBAGE, call.error)
+            self._commit_alone(call, held, held)
+
+    def _commit_alone(self, call: LabelerCall, cost: Decimal, held: Decimal) -> None:
+        reservation = self.reservation
+        if reservation is None:
+            return self._store([(call, cost)])
         try:
             ledger.commit(reservation, cost, call=call)
         except ledger.OverBudget as refusal:
@@ -424,6 +448,26 @@ class Asker:
         except ledger.ReservationClosed:
             # Another run took this call for lost and has counted it as paid.
             pass
+        return None
+
+
+def _kept(answer: Answer) -> Answer:
+    """`answer` as rows and verdicts can hold it, so that what is stored is what is counted. Raises LabelerError.
+
+    Characters that the database does not know go; numbers that cannot be are no answer.
+    """
+    numbers = [answer.p_b, answer.p_tie, *(value for sides in answer.attributes.values() for value in sides.values())]
+    tokens = answer.usage.input_tokens, answer.usage.output_tokens
+    if not all(0 <= count <= MOST_TOKENS for count in tokens) or not all(map(_is_finite, numbers)):
+        raise LabelerError(
+            "the answer holds numbers that cannot be", permanent=False, may_have_cost=True, kind=Failure.GARBAGE
+        )
+    words = ("text", "finish_reason", "reasoning", "answered_by")
+    return replace(answer, **{name: storable(getattr(answer, name)) for name in words})
+
+
+def _is_finite(number: float | None) -> bool:
+    return number is None or math.isfinite(number)
 
 
 def _fault(error: Exception) -> LabelerError:

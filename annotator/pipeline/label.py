@@ -36,6 +36,7 @@ from annotator.models import (
     Reservation,
     User,
 )
+from annotator.models.jobs import storable
 from annotator.pipeline import (
     batches,
     calls,
@@ -430,10 +431,11 @@ def _judgment(
         p_b=verdict.p_b,
         p_tie=verdict.p_tie,
         confidence=verdict.confidence,
-        attributes=verdict.attributes,
-        justification=verdict.rationale,
+        attributes=storable(verdict.attributes),
+        # Taken out of JSON it may hold characters that the answer only named.
+        justification=storable(verdict.rationale),
         cost=verdict.cost,
-        provenance={**verdict.provenance, **scores, "version": version.digest},
+        provenance=storable({**verdict.provenance, **scores, "version": version.digest}),
     )
 
 

@@ -27,8 +27,13 @@ ROOT = Path(__file__).resolve().parents[2]
 MARK = re.compile(r"\b(c\d+)-([ab])\b")
 LETTERS = {"A": 0.6, "B": 0.3, "C": 0.1}
 # What it can do instead of answering; "429+" asks for a rest.
-MODES = ("429", "429+", "500", "hang", "garbage", "cut", "two")
+MODES = (
+    *("429", "429+", "500", "hang", "drip", "garbage", "cut", "two"),
+    # A character that the database does not know, half of one, numbers that cannot be.
+    *("nul", "surrogate", "negative", "overflow"),
+)
 REST = "0.02"
+TEXTS = {"two": "[[A]] or [[B]]", "nul": "A\0", "surrogate": "A\ud800"}
 
 
 class MisbehavingServer(ThreadingHTTPServer):
@@ -95,11 +100,29 @@ class Handler(BaseHTTPRequestHandler):
             return None
         if mode == "garbage":
             return self.send(200, "<html>502 Bad Gateway</html>")
-        whole = json.dumps(completion(request, "[[A]] or [[B]]" if mode == "two" else "A"))
+        answer = completion(request, TEXTS.get(mode, "A"))
+        spoil(answer, mode)
+        whole = json.dumps(answer)
         if mode == "cut":
             return self.send(200, whole[: len(whole) // 2])
+        if mode == "drip":
+            return self.drip(whole)
+        if mode in ("negative", "overflow"):
+            return self.send(200, whole)
         self.server.delivered(about)
         return self.send(200, whole)
+
+    def drip(self, whole: str) -> None:
+        """A byte now and then, for far longer than anybody waits."""
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(whole)))
+        self.end_headers()
+        self.close_connection = True
+        for letter in whole:
+            self.wfile.write(letter.encode())
+            self.wfile.flush()
+            time.sleep(self.server.hang / 20)
 
     def send(self, status: int, body: str, headers: dict[str, str] | None = None) -> None:
         data = body.encode()
@@ -134,6 +157,16 @@ def completion(request: dict, text: str) -> dict:
         ],
         "usage": {"prompt_tokens": used, "completion_tokens": 1, "total_tokens": used + 1},
     }
+
+
+def spoil(answer: dict, mode: str) -> None:
+    """Put in what no row can hold, as far as the mode wants it."""
+    if mode == "nul":
+        answer["choices"][0]["finish_reason"] = "st\0op"
+    if mode == "negative":
+        answer["usage"]["prompt_tokens"] = -7
+    if mode == "overflow":
+        answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"][1]["logprob"] = 1e4
 
 
 class Running:

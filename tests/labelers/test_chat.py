@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import json
 import socket
 import threading
 import time
@@ -12,8 +13,10 @@ import pytest
 from labelers import chat as chat_module
 from labelers.base import Failure, LabelerError
 from labelers.chat import Chat
+from labelers.llm_judge import LLMJudge
 from labelers.logprobs import http as http_module
 from labelers.logprobs.http import Http
+from tests.labelers.test_labelers import pair
 
 NOWHERE = "http://127.0.0.1:9/v1"
 HI = [{"role": "user", "content": "hi"}]
@@ -115,3 +118,62 @@ def test_no_more_is_read_than_an_answer_can_be(ask, parts, monkeypatch):
     with saying(*parts) as place, pytest.raises(LabelerError) as caught:
         ask(place)
     assert (caught.value.kind, caught.value.may_have_cost) == (Failure.GARBAGE, True)
+
+
+def completion(text="A", *, usage=(5, 1), token="A", logprob=-0.1, **choice):
+    top = [{"token": token, "logprob": logprob}, {"token": "B", "logprob": -3.0}]
+    logprobs = {"content": [{"token": token, "logprob": logprob, "top_logprobs": top}]}
+    message = {"role": "assistant", "content": text}
+    return {
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": logprobs, **choice}],
+        "usage": {"prompt_tokens": usage[0], "completion_tokens": usage[1]},
+    }
+
+
+def said(body, judge=None):
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    with saying(HEAD + b"Content-Length: %d\r\n\r\n" % len(data) + data) as place:
+        return LLMJudge(f"{place}/v1", "m", timeout=5.0, **(judge or {})).ask(pair("x", "y"), "ab", {})
+
+
+def test_what_is_right_is_taken():
+    assert said(completion()).p_b < 0.1
+    assert said(completion(logprob=1e-9)).p_b < 0.1, "servers round"
+    assert said(completion(logprob=-1e9)).p_b == 1.0, "the other letter's chance is all there is"
+    assert said(completion(logprob=float("-inf"))).p_b == 1.0
+
+
+ODD = {
+    "fewer than no tokens": completion(usage=(-1, 1)),
+    "more tokens than a row can hold": completion(usage=(5, 2**31)),
+    "endless tokens": completion(usage=(5, float("inf"))),
+    "tokens that are no number": completion(usage=(float("nan"), 1)),
+    "no usage": {**completion(), "usage": None},
+    "a probability above 1": completion(logprob=0.5),
+    "a probability beyond all numbers": completion(logprob=1e4),
+    "a log-probability in words": completion(logprob="high"),
+    "no log-probability": completion(logprob=None),
+    "one that is no number": completion(logprob=float("nan")),
+    "a token that is no text": completion(token=7),
+    "no choices": {**completion(), "choices": []},
+    "a list": [completion()],
+    "deeper than can be read": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("body", ODD.values(), ids=ODD)
+def test_an_answer_with_values_that_cannot_be_is_no_answer(body):
+    with pytest.raises(LabelerError) as caught:
+        said(body)
+    error = caught.value
+    assert (error.kind, error.may_have_cost, error.permanent) == (Failure.GARBAGE, True, False)
+
+
+def test_text_as_deep_as_nothing_can_read_is_not_understood():
+    assert not said(completion("[" * 100_000)).is_understood
+
+
+def test_a_fault_in_reading_an_answer_is_the_answers(monkeypatch):
+    monkeypatch.setattr(LLMJudge, "read", lambda *_args: 1 / 0)
+    with pytest.raises(LabelerError, match="ZeroDivisionError"):
+        said(completion())
