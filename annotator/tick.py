@@ -9,7 +9,7 @@ from collections.abc import Callable
 from django.db import DatabaseError, close_old_connections
 from django.db.models import Min
 
-from annotator.models import Job, Judgment
+from annotator.models import Job, Judgment, LabelerVersion
 from annotator.pipeline import assign, batches, check, ledger, lost, work
 
 logger = logging.getLogger(__name__)
@@ -59,6 +59,8 @@ def due() -> dict[str, int]:
     waiting = Judgment.objects.final().filter(aggregated=False).order_by("effective_at", "id")
     if head := waiting.values_list("id", flat=True).first():
         heads[AGGREGATE] = head
+    elif version := LabelerVersion.objects.filter(recount_after__isnull=False).order_by("pk").first():
+        heads[AGGREGATE] = -version.pk  # no judgment has this id, so a head that follows is another
     return heads
 
 

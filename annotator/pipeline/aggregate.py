@@ -7,7 +7,7 @@ from django.db import connection, transaction
 from django.db.models import Exists, OuterRef
 from django.utils.timezone import now
 
-from annotator.models import Comparison, Job, Judgment, Label, Project, Recipe
+from annotator.models import Comparison, Job, Judgment, Label, LabelerVersion, Project, Recipe
 from annotator.models.votes import Scope, approved_plan, store
 from annotator.pipeline import quality
 
@@ -41,6 +41,7 @@ def aggregate(limit: int = BATCH) -> int:
     """
     with transaction.atomic():
         _one_at_a_time()
+        marked = _take_up(limit)
         waiting = Judgment.objects.final().filter(aggregated=False).order_by("effective_at", "id")
         # No key update: the ledger may point at these rows meanwhile.
         columns = ("id", "project_id", "comparison_id", "assignment_id")
@@ -55,7 +56,24 @@ def aggregate(limit: int = BATCH) -> int:
         # In the same transaction: what was given in the seat is looked at exactly when it is marked as seen.
         if in_seat := [pk for pk, *_rest, assignment in taken if assignment]:
             quality.take_in(in_seat)
-    return len(taken)
+    return len(taken) or marked
+
+
+def _take_up(limit: int) -> int:
+    """Mark the next `limit` judgments of a version that was taken into use, to be counted anew; gives how many.
+
+    In the caller's transaction, one at a time.
+    """
+    accepted = LabelerVersion.objects.filter(recount_after__isnull=False).order_by("pk")
+    version = accepted.select_for_update(no_key=True, skip_locked=True).first()
+    if version is None:
+        return 0
+    left = Judgment.objects.filter(rater__labeler_version=version, pk__gt=version.recount_after).order_by("pk")
+    ids = list(left.values_list("pk", flat=True)[:limit])
+    Judgment.objects.filter(pk__in=ids).update(aggregated=False)
+    version.recount_after = ids[-1] if len(ids) == limit else None
+    version.save(update_fields=["recount_after"])
+    return len(ids)
 
 
 def relabel(project: Project, recipe: Recipe | None = None, job: Job | None = None) -> int:

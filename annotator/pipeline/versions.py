@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 
 import labelers
 from annotator import protocols
-from annotator.models import Judgment, Labeler, LabelerVersion, Project, Rater
+from annotator.models import Job, Judgment, Labeler, LabelerVersion, Project, Rater
 from annotator.pipeline import keys
 from annotator.pipeline.model_fields import FIELDS
 from annotator.pipeline.work import StepRefused
@@ -48,8 +48,7 @@ def new_version(labeler: Labeler, parameters: Mapping[str, Any], *, accepted: bo
     how its endpoint is asked.
     """
     kind = labelers.load(labeler.kind)
-    telling = {key: value for key, value in parameters.items() if key not in OPERATION}
-    name = digest(labeler.kind, telling, code=kind.CODE_VERSION, prompts=getattr(kind, "PROMPT_FILES", ()))
+    name = digest(labeler.kind, _telling(parameters), code=kind.CODE_VERSION, prompts=getattr(kind, "PROMPT_FILES", ()))
     made = {"parameters": dict(parameters), "accepted_at": now() if accepted else None}
     version, created = LabelerVersion.objects.get_or_create(labeler=labeler, digest=name, defaults=made)
     if not created and version.parameters != made["parameters"]:
@@ -57,6 +56,11 @@ def new_version(labeler: Labeler, parameters: Mapping[str, Any], *, accepted: bo
         version.save(update_fields=["parameters"])
     Rater.objects.get_or_create(project=labeler.project, labeler_version=version, defaults={"kind": Rater.Kind.LABELER})
     return version
+
+
+def _telling(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that make a version what it is."""
+    return {key: value for key, value in parameters.items() if key not in OPERATION}
 
 
 def in_use(labeler: Labeler) -> LabelerVersion | None:
@@ -68,7 +72,8 @@ def current_version(labeler: Labeler) -> LabelerVersion:
     """The version that judges now. Code or prompt files that changed since make a new one with the same parameters.
 
     That one is in use at once, unlike a lead's edit: the code it replaces is gone, so there is no incumbent that could
-    go on judging. The report sets the two side by side where both have judged.
+    go on judging. The labeler's page says so (`replaced_by_code`), and a report that sets the two side by side is asked
+    for at once; it comes anew when the new one has judged.
     """
     newest = in_use(labeler)
     if labeler.kind == RECORDED:
@@ -76,7 +81,19 @@ def current_version(labeler: Labeler) -> LabelerVersion:
             raise StepRefused(_("%(name)s has no recorded verdicts.") % {"name": labeler.name})
         return newest
     version = new_version(labeler, newest.parameters if newest else {})
-    return version if newest in (None, version) else accept(version)
+    if newest in (None, version):
+        return version
+    Job.objects.request(labeler.project, Job.Kind.CHECK, key=str(labeler.pk), labeler=labeler.pk)
+    return accept(version)
+
+
+def replaced_by_code(version: LabelerVersion) -> LabelerVersion | None:
+    """The version whose place it took because code or prompt files changed, nobody having compared them."""
+    earlier = version.labeler.versions.accepted().filter(accepted_at__lt=version.accepted_at)
+    before = earlier.order_by("accepted_at", "id").last()
+    if before is None or _telling(before.parameters) != _telling(version.parameters):
+        return None
+    return before if Judgment.objects.filter(rater__labeler_version=before).exists() else None
 
 
 def candidate(labeler: Labeler) -> LabelerVersion | None:
@@ -90,21 +107,24 @@ def edit(labeler: Labeler, parameters: Mapping[str, Any]) -> LabelerVersion:
     Going back to one that was in use before is no candidate either: it was accepted once, and its judgments are there.
     """
     with transaction.atomic():
-        Labeler.objects.select_for_update(no_key=True).get(pk=labeler.pk)
+        key = Labeler.objects.select_for_update(no_key=True).get(pk=labeler.pk).credential_id
         has_judged = Judgment.objects.filter(rater__labeler_version__labeler=labeler).exists()
         if has_judged and in_use(labeler) is not None:
-            return _as_candidate(labeler, parameters)
+            return _as_candidate(labeler, parameters, key)
         return accept(new_version(labeler, parameters))
 
 
-def _as_candidate(labeler: Labeler, parameters: Mapping[str, Any]) -> LabelerVersion:
-    """The only candidate, in the caller's transaction; one that was put aside is taken up with all it has judged."""
-    labeler.versions.candidates().update(discarded_at=now())
+def _as_candidate(labeler: Labeler, parameters: Mapping[str, Any], key: int | None) -> LabelerVersion:
+    """The only candidate, in the caller's transaction; one that was put aside is taken up with all it has judged.
+
+    `key`: the number of the credential it begins with.
+    """
+    labeler.versions.candidates().update(discarded_at=now(), credential=None)
     version = new_version(labeler, parameters, accepted=False)
     if version.accepted_at is not None:
         return accept(version)
-    LabelerVersion.objects.filter(pk=version.pk).update(discarded_at=None)
-    version.discarded_at = None
+    LabelerVersion.objects.filter(pk=version.pk).update(discarded_at=None, credential=key)
+    version.discarded_at, version.credential_id = None, key
     return version
 
 
@@ -114,7 +134,7 @@ def succeed(version: LabelerVersion, parameters: Mapping[str, Any]) -> LabelerVe
         Labeler.objects.select_for_update(no_key=True).get(pk=version.labeler_id)
         if version.accepted_at is not None:
             return accept(new_version(version.labeler, parameters))
-        return _as_candidate(version.labeler, parameters)
+        return _as_candidate(version.labeler, parameters, version.credential_id)
 
 
 def of_today(version: LabelerVersion) -> LabelerVersion:
@@ -125,7 +145,7 @@ def of_today(version: LabelerVersion) -> LabelerVersion:
         return new_version(version.labeler, version.parameters)
     with transaction.atomic():
         Labeler.objects.select_for_update(no_key=True).get(pk=version.labeler_id)
-        return _as_candidate(version.labeler, version.parameters)
+        return _as_candidate(version.labeler, version.parameters, version.credential_id)
 
 
 def asked_for(labeler: Labeler, version_id: int | None) -> LabelerVersion:
@@ -142,22 +162,34 @@ def asked_for(labeler: Labeler, version_id: int | None) -> LabelerVersion:
 def accept(version: LabelerVersion) -> LabelerVersion:
     """Take `version` into use: from now on its judgments count, and new ones are its. `check.accept` asks whether.
 
-    What it has judged is counted anew by `aggregate`, which finds it by its mark.
+    What it has judged is counted anew by `aggregate`, some at a time.
     """
     Labeler.objects.select_for_update(no_key=True).get(pk=version.labeler_id)
-    version.refresh_from_db(fields=["accepted_at", "discarded_at"])
+    version.refresh_from_db(fields=["accepted_at", "discarded_at", "credential"])
+    if version.accepted_at is None and version.discarded_at is None:
+        _hand_over_key(version)
     if in_use(version.labeler) != version:
-        version.accepted_at, version.discarded_at = now(), None
-        version.save(update_fields=["accepted_at", "discarded_at"])
-        Judgment.objects.filter(rater__labeler_version=version).update(aggregated=False)
+        version.accepted_at, version.discarded_at, version.recount_after = now(), None, 0
+        version.save(update_fields=["accepted_at", "discarded_at", "recount_after"])
     return version
+
+
+def _hand_over_key(candidate: LabelerVersion) -> None:
+    """The key of a candidate that is accepted is the labeler's from now on."""
+    labeler = candidate.labeler
+    labeler.credential_id, candidate.credential_id = candidate.credential_id, None
+    labeler.save(update_fields=["credential"])
+    candidate.save(update_fields=["credential"])
+    keys.forget_unused(labeler.project)
 
 
 @transaction.atomic
 def discard(version: LabelerVersion) -> None:
-    """Put a candidate aside. Raises StepRefused when it is in use: then another has to be accepted."""
-    if not LabelerVersion.objects.filter(pk=version.pk, accepted_at=None).update(discarded_at=now()):
+    """Put a candidate aside, with its key. Raises StepRefused when it is in use: then another has to be accepted."""
+    waiting = LabelerVersion.objects.filter(pk=version.pk, accepted_at=None)
+    if not waiting.update(discarded_at=now(), credential=None):
         raise StepRefused(_("This version is in use. Edit the labeler to replace it."))
+    keys.forget_unused(version.labeler.project)
 
 
 def renew(labeler: Labeler) -> LabelerVersion:
