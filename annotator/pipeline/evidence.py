@@ -6,6 +6,7 @@ model.
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
@@ -14,10 +15,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from django.db.models.functions import Length
+from django.db.models import BigIntegerField, F, Q, QuerySet, Value
+from django.db.models.functions import Length, Mod
 from numpy.typing import NDArray
 
 from annotator.models import Comparison, Gold, Judgment, LabelerCall, LabelerVersion, Project
+from annotator.models.judgments import JudgmentQuerySet
 from labelers.calibration import Judged, judged
 from labelers.domains import Keywords
 from routing.text import Reading
@@ -29,6 +32,10 @@ GOLD_WEIGHT = 3.0
 # Languages of fewer comparisons are one group: a detector's mistakes must not make rows of a table.
 RARE = 30
 CHUNK = 1000
+# 2^32 over the golden ratio (`_drawn`).
+GOLDEN = 2654435769
+# Share of votes for B that a known answer stands for.
+SHARES: dict[str, float] = {Gold.Better.A: 0.0, Gold.Better.TIE: 0.5, Gold.Better.B: 1.0}
 
 
 @dataclass
@@ -91,11 +98,14 @@ class Said:
 
 
 def load(project: Project, most: int = MOST, until: int | None = None) -> Evidence:
-    """What people have said until now, or until a judgment, streamed; at most `most` comparisons."""
-    rows = Judgment.objects.effective().levels_of_people(until).filter(project=project).votes_by_comparison()
-    votes = {pk: (mean, float(count)) for pk, mean, count in rows.iterator(chunk_size=5000)}
-    votes |= _known(project)
-    ids = sorted(heapq.nsmallest(most, votes, key=_drawn))
+    """What people have said until now, or until a judgment; at most `most` comparisons, and only theirs is read."""
+    levels = Judgment.objects.effective().levels_of_people(until).filter(project=project)
+    ids = _sample(project, levels, most)
+    votes: dict[int, tuple[float, float]] = {}
+    for chunk in _chunks(ids):
+        rows = levels.filter(comparison__in=chunk).votes_by_comparison()
+        votes |= {pk: (mean, float(count)) for pk, mean, count in rows}
+        votes |= _known(project, chunk)
     facts = {pk: fact for chunk in _chunks(ids) for pk, *fact in _facts(chunk)}
     ids = [pk for pk in ids if pk in facts]
     columns = list(zip(*(facts[pk] for pk in ids), strict=True)) if ids else [(), (), (), (), ()]
@@ -137,17 +147,16 @@ def _last(turns: Sequence[dict[str, Any]]) -> str:
 def answers(version: LabelerVersion, known: Evidence) -> Said:
     """What `version` said of the comparisons of `known`."""
     p_b, scores = np.full(len(known), np.nan), np.full((len(known), 2), np.nan)
-    said = Judgment.objects.effective().filter(rater__labeler_version=version)
-    columns = ("comparison_id", "p_b", "provenance__scores")
+    said = Judgment.objects.effective().filter(rater__labeler_version=version).order_by("round")
     abstained = 0
-    for pk, probability, both in said.order_by("round").values_list(*columns).iterator(chunk_size=5000):
-        position = known.place.get(pk)
-        if position is None:
-            continue
-        abstained += probability is None
-        p_b[position] = np.nan if probability is None else probability
-        if isinstance(both, list) and len(both) == 2:
-            scores[position] = both
+    for chunk in _chunks(known.ids.tolist()):
+        rows = said.filter(comparison__in=chunk).values_list("comparison_id", "p_b", "provenance__scores")
+        for pk, probability, both in rows:
+            position = known.place[pk]
+            abstained += probability is None
+            p_b[position] = np.nan if probability is None else probability
+            if isinstance(both, list) and len(both) == 2:
+                scores[position] = both
     unusable = _unparsed(version, known, p_b) | ({"abstain": abstained} if abstained else {})
     has_scores = bool((~np.isnan(scores[~np.isnan(p_b)])).all()) and bool((~np.isnan(scores)).any())
     return Said(version, p_b, scores if has_scores else None, _orders(version, known), unusable)
@@ -180,16 +189,36 @@ def elsewhere(version: LabelerVersion, ids: Sequence[int]) -> NDArray[np.float64
     return np.array([p_b[pk] for pk in ids], dtype=np.float64)
 
 
-def _known(project: Project) -> dict[int, tuple[float, float]]:
-    """Known answers that name one side or a tie, in place of people's votes."""
-    share: dict[str, float] = {Gold.Better.A: 0.0, Gold.Better.TIE: 0.5, Gold.Better.B: 1.0}
-    golds = Gold.objects.filter(project=project, retired_at=None).values_list("comparison_id", "better")
-    return {pk: (share[better[0]], GOLD_WEIGHT) for pk, better in golds if len(better) == 1 and better[0] in share}
+def _sample(project: Project, levels: JudgmentQuerySet, most: int) -> list[int]:
+    """Comparisons with an answer of people or a known one, drawn by `_drawn` in the database; by number."""
+    levels_here = levels.order_by().values("comparison_id")
+    known = _golds(project).values("comparison_id")
+    either = project.comparisons.filter(Q(pk__in=levels_here) | Q(pk__in=known))
+    place = Mod(F("pk") * Value(GOLDEN, BigIntegerField()), Value(2**32, BigIntegerField()))
+    return sorted(either.order_by(place).values_list("pk", flat=True)[:most])
+
+
+def _golds(project: Project) -> QuerySet[Gold]:
+    """Known answers that name one side or a tie."""
+    golds = Gold.objects.filter(project=project, retired_at=None, better__len=1)
+    return golds.filter(better__0__in=list(SHARES))
+
+
+def known_digest(project: Project) -> str:
+    """Changes with any known answer."""
+    golds = _golds(project).order_by("comparison_id").values_list("comparison_id", "better")
+    return hashlib.sha256(repr(list(golds)).encode()).hexdigest()
+
+
+def _known(project: Project, ids: Sequence[int]) -> dict[int, tuple[float, float]]:
+    """Known answers of some comparisons, in place of people's votes."""
+    golds = _golds(project).filter(comparison__in=ids).values_list("comparison_id", "better")
+    return {pk: (SHARES[better[0]], GOLD_WEIGHT) for pk, better in golds}
 
 
 def _drawn(pk: int) -> int:
     """Fibonacci hashing (Knuth, TAOCP 6.4): neighbours lie far apart, and the order is the same every time."""
-    return pk * 2654435769 % 2**32
+    return pk * GOLDEN % 2**32
 
 
 def _facts(ids: Sequence[int]) -> Iterator[tuple[int, str, int, int, str, str]]:
@@ -212,10 +241,12 @@ def _orders(version: LabelerVersion, known: Evidence) -> NDArray[np.float64] | N
     calls = LabelerCall.objects.filter(labeler_version=version, status=LabelerCall.Status.OK).exclude(
         step__startswith="check:"
     )
-    for pk, step, p_b in calls.values_list("comparison_id", "step", "answer__p_b").iterator(chunk_size=5000):
-        order = step.split(".")[0]
-        if p_b is not None and order in ("ab", "ba") and pk in known.place:
-            said[pk, order].append(p_b)
+    for chunk in _chunks(known.ids.tolist()):
+        rows = calls.filter(comparison__in=chunk).values_list("comparison_id", "step", "answer__p_b")
+        for pk, step, p_b in rows:
+            order = step.split(".")[0]
+            if p_b is not None and order in ("ab", "ba"):
+                said[pk, order].append(p_b)
     if not said:
         return None
     orders = np.full((len(known), 2), np.nan)
@@ -226,11 +257,14 @@ def _orders(version: LabelerVersion, known: Evidence) -> NDArray[np.float64] | N
 
 def _unparsed(version: LabelerVersion, known: Evidence, p_b: NDArray[np.float64]) -> dict[str, int]:
     """By how their last call ended: the comparisons that were asked about and have no judgment."""
-    calls = LabelerCall.objects.filter(labeler_version=version, comparison__isnull=False)
     bad = (LabelerCall.Status.UNPARSED, LabelerCall.Status.FAILED, LabelerCall.Status.LOST)
-    rows = calls.filter(status__in=bad).exclude(step__startswith="check:").order_by("id")
-    ended = {pk: status for pk, status in rows.values_list("comparison_id", "status") if pk in known.place}
-    return dict(Counter(status for pk, status in ended.items() if np.isnan(p_b[known.place[pk]])))
+    calls = LabelerCall.objects.filter(labeler_version=version, status__in=bad).exclude(step__startswith="check:")
+    missing = [pk for pk, said in zip(known.ids.tolist(), p_b, strict=True) if np.isnan(said)]
+    ended: dict[int | None, str] = {}
+    for chunk in _chunks(missing):
+        rows = calls.filter(comparison__in=chunk).order_by("id")
+        ended |= dict(rows.values_list("comparison_id", "status"))
+    return dict(Counter(ended.values()))
 
 
 def _chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:
