@@ -28,3 +28,8 @@ def rater_of(request: HttpRequest, project: Project) -> Rater:
         defaults={"kind": Rater.Kind.PERSON},
     )
     return rater
+
+
+def leads(request: HttpRequest, project: Project) -> bool:
+    """Whether the logged-in user is a lead of this project."""
+    return Project.objects.of(request.user, *LEADS).filter(pk=project.pk).exists()  # type: ignore[arg-type]

@@ -4,6 +4,7 @@
 
     "site": {"margins": {"right": [20 numbers], "wrong": [20]},          comparisons by p_b, people of its mind or not
              "suspects": [{"comparison": id, "people": 0.0, "mean": 0.07, "spread": 0.9, "against": 3, "labelers": 3}],
+             "seen": what there was when it was computed (`is_current`),
              "against": id of the version in use that a candidate was compared with, or null,
              "others": [{"labeler": id, "version": id, "accuracy": Difference}]}            in the order of "others"
 """
@@ -17,10 +18,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from django.db.models import Count, Max
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from annotator.models import LabelerReport, LabelerVersion, Project
+from annotator.models import Judgment, LabelerReport, LabelerVersion, Project, Rater
 from annotator.pipeline import evidence, probes, versions
 from annotator.pipeline.evidence import Evidence, Said
 from labelers import calibration, compare, ensemble, report
@@ -80,15 +82,45 @@ class Panel:
         return found
 
 
-def store(version: LabelerVersion, panel: Panel) -> bool | None:
-    """Compute and store the report of a version. False: it is there already. None: nothing that both judged."""
+def is_current(version: LabelerVersion, seen: Mapping[str, Any]) -> bool:
+    """Whether nothing has been said since its newest report: by people, by known answers, by the version itself.
+
+    What the other labelers said since waits for that, or for a lead who asks.
+    """
+    return version.reports.order_by("-id").values_list("data__site__seen", flat=True).first() == seen
+
+
+def seen(version: LabelerVersion) -> dict[str, Any]:
+    """What tells whether there is anything new, without reading it."""
+    project = version.labeler.project
+    final = Judgment.objects.effective().filter(project=project)
+    incumbent = versions.in_use(version.labeler)
+    return {
+        "people": final.filter(rater__kind=Rater.Kind.PERSON).aggregate(last=Max("id"), n=Count("id")),
+        "labeler": final.filter(rater__labeler_version=version).aggregate(last=Max("id"), n=Count("id")),
+        "known": evidence.known_digest(project),
+        "checks": probes.digest(version),
+        "in_use": incumbent.pk if incumbent else None,
+        "code": [report.FORMAT, CODE_VERSION],
+    }
+
+
+def store(version: LabelerVersion, panel: Panel, seen: Mapping[str, Any] | None = None) -> bool | None:
+    """Compute and store the report of a version. False: it is there already. None: nothing that both judged.
+
+    `seen`: as it was before the panel was read, kept with the report.
+    """
     said = panel.said(version)
     if not said.count:
         return None
     name = _digest(version, panel)
-    if version.reports.filter(digest=name).exists():
+    if there := version.reports.filter(digest=name).first():
+        there.data["site"]["seen"] = seen
+        there.save(update_fields=["data"])
         return False
-    LabelerReport.objects.get_or_create(version=version, digest=name, defaults={"data": compute(version, panel)})
+    data = compute(version, panel)
+    data["site"]["seen"] = seen
+    LabelerReport.objects.get_or_create(version=version, digest=name, defaults={"data": data})
     kept = version.reports.order_by("-id").values_list("pk", flat=True)[:KEPT]
     version.reports.exclude(pk__in=list(kept)).delete()
     return True
@@ -167,8 +199,13 @@ def _where_said(nulls: Mapping[str, NDArray[np.float64]], said: Said) -> dict[st
 
 
 def _others(version: LabelerVersion, panel: Panel) -> list[LabelerVersion]:
-    """The version in use of every other labeler, and of this one when it is not that itself."""
-    return [other for other in panel.in_use if other != version and panel.said(other).count]
+    """The version in use of every other labeler, and of this one when it is not that itself.
+
+    Also the one whose place it took because our code changed: nobody compared the two before.
+    """
+    replaced = versions.replaced_by_code(version) if version.accepted_at else None
+    beside = [*panel.in_use, *([replaced] if replaced else [])]
+    return [other for other in beside if other != version and panel.said(other).count]
 
 
 def _margins(p_b: NDArray[np.float64], people: NDArray[np.float64]) -> dict[str, list[float]]:

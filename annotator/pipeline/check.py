@@ -30,7 +30,7 @@ from annotator.models import (
     User,
 )
 from annotator.pipeline import versions, work
-from annotator.readings import reports
+from annotator.readings import report_tables
 
 # A project's reports are computed by themselves when nobody has judged for a while, not too often, and not too seldom.
 SILENCE, SHORTEST, LONGEST = timedelta(seconds=20), timedelta(minutes=2), timedelta(minutes=10)
@@ -105,12 +105,15 @@ def check_job(job: Job) -> work.Done:
     # Not at the top: whoever asks for a report from a web process needs neither SciPy nor a language model.
     from annotator.pipeline import appraise
 
-    panel = appraise.Panel.of(job.project)
-    made = unchanged = 0
     asked = [version for labeler in chosen for version in _reported(labeler)]
-    for number, version in enumerate(asked):
-        job.beat(number, len(asked), str(version))
-        new = appraise.store(version, panel) if len(panel.known) else None
+    # Looked at before anything is read: what is said meanwhile makes another report.
+    seen = {version: appraise.seen(version) for version in asked}
+    stale = [version for version in asked if one or not appraise.is_current(version, seen[version])]
+    made, unchanged = 0, len(asked) - len(stale)
+    panel = appraise.Panel.of(job.project) if stale else None
+    for number, version in enumerate(stale):
+        job.beat(number, len(stale), str(version))
+        new = appraise.store(version, panel, seen[version]) if panel and len(panel.known) else None
         made, unchanged = made + (new is True), unchanged + (new is False)
     words = [ngettext("%(n)s report computed", "%(n)s reports computed", made) % {"n": made}]
     if unchanged:
@@ -165,7 +168,7 @@ def _beside_the_one_in_use(candidate: LabelerVersion) -> Iterator[str]:
 def _of_checks(candidate: LabelerVersion) -> Iterator[str]:
     """A judge reads instructions in texts, so it is never used unchecked; of others only what failed counts."""
     newest = candidate.reports.order_by("-id").first()
-    checks = reports.checks(newest.data) if newest else []
+    checks = report_tables.checks(newest.data) if newest else []
     if candidate.labeler.kind == versions.JUDGE and not checks:
         yield _("Its checks have not been run: run them first.")
     for each in checks:

@@ -117,45 +117,46 @@ def reliability(
     def y(value: float) -> float:
         return round(TOP + (1 - value) / (1 - first) * (HEIGHT - TOP - BOTTOM), 1)
 
+    return _svg(
+        [
+            _percents(x, y, first),
+            _diagonal(x, y, max(0.5, first)),
+            _points(calibrated, x, y, most, "other filled"),
+            _points(raw, x, y, most, "judge"),
+            _axis_words(x_words, y_words),
+        ],
+        HEIGHT,
+        title,
+    )
+
+
+def _percents(x: Scale, y: Scale, first: float) -> SafeString:
+    """Lines and their percentages from `first` up, and those of the sureness, 50 to 100, below."""
     steps = round((1 - first) * 10)
     levels = [1 - 0.1 * step for step in range(0, steps + 1, 2 if steps > 5 else 1)]
-    grid = format_html_join(
+    lines = format_html_join(
         "",
         '<line class="gridline" x1="{}" x2="{}" y1="{}" y2="{}" /><text x="{}" y="{}" text-anchor="end">{}%</text>',
         ((LEFT, WIDTH - RIGHT, y(at), y(at), LEFT - 7, y(at) + 4, round(100 * at)) for at in levels),
     )
-    ticks = format_html_join(
+    below = format_html_join(
         "",
         '<text x="{}" y="{}" text-anchor="middle">{}%</text>',
         ((x(at / 10), HEIGHT - BOTTOM + 17, at * 10) for at in range(5, 11)),
     )
-    diagonal = format_html(
-        '<line class="reference dotted" x1="{}" y1="{}" x2="{}" y2="{}" />',
-        x(max(0.5, first)),
-        y(max(0.5, first)),
-        x(1),
-        y(1),
-    )
-    words = format_html(
+    return lines + below
+
+
+def _diagonal(x: Scale, y: Scale, start: float) -> SafeString:
+    """Where sureness is what it says."""
+    line = '<line class="reference dotted" x1="{}" y1="{}" x2="{}" y2="{}" />'
+    return format_html(line, x(start), y(start), x(1), y(1))
+
+
+def _axis_words(below: str, beside: str) -> SafeString:
+    return format_html(
         '<text x="{}" y="{}" text-anchor="end">{}</text><text class="halo" x="{}" y="{}">{}</text>',
-        WIDTH - RIGHT,
-        HEIGHT - 6,
-        x_words,
-        LEFT + 6,
-        TOP + 12,
-        y_words,
-    )
-    return _svg(
-        [
-            grid,
-            ticks,
-            diagonal,
-            _points(calibrated, x, y, most, "other filled"),
-            _points(raw, x, y, most, "judge"),
-            words,
-        ],
-        HEIGHT,
-        title,
+        *(WIDTH - RIGHT, HEIGHT - 6, below, LEFT + 6, TOP + 12, beside),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -77,13 +78,13 @@ def _page(request: HttpRequest, project: Project, chosen: Labeler, status: int =
     version = versions.in_use(chosen)
     waiting = versions.candidate(chosen)
     newest = waiting or version
-    calls = LabelerCall.objects.filter(labeler_version__labeler=chosen)
     whole = {
         "project": project,
         "tab": "labelers",
         "labeler": chosen,
         "version": version,
         "candidate": waiting,
+        "replaced": versions.replaced_by_code(version) if version else None,
         "is_judge": chosen.kind == versions.JUDGE,
         "can_edit": chosen.kind in configure.KINDS,
         "can_run": chosen.kind in configure.KINDS,
@@ -93,7 +94,7 @@ def _page(request: HttpRequest, project: Project, chosen: Labeler, status: int =
         "parameters": dict(version.parameters) if version else {},
         "history": readings.labeler_versions.rows(chosen),
         "accuracy": readings.labelers.accuracies(project).get(chosen.pk),
-        "calls": calls.select_related("comparison", "prompt").order_by("-id")[:CALLS_SHOWN],
+        "calls": _newest_calls(request, chosen),
         "statuses": readings.labelers.call_statuses(chosen),
         "failures": readings.labelers.failures(chosen),
         "runs": project.jobs.filter(kind=Job.Kind.LABEL, parameters__labeler=chosen.pk).order_by("-id")[:RUNS_SHOWN],
@@ -101,6 +102,12 @@ def _page(request: HttpRequest, project: Project, chosen: Labeler, status: int =
         "prices": PricesForm(instance=chosen) if _has_prices(chosen) else None,
     }
     return render(request, "labelers/labeler.html", {**whole, **more}, status=status)
+
+
+def _newest_calls(request: HttpRequest, chosen: Labeler) -> QuerySet[LabelerCall]:
+    """For leads only: a reviewer judges blind, and here stands what the labeler said of each comparison."""
+    calls = LabelerCall.objects.filter(labeler_version__labeler=chosen).select_related("comparison", "prompt")
+    return calls.order_by("-id")[:CALLS_SHOWN] if access.leads(request, chosen.project) else calls.none()
 
 
 @login_required

@@ -19,7 +19,7 @@ from annotator.forms.reports import DecisionForm, MeasureForm
 from annotator.models import Comparison, Job, Labeler, LabelerVersion, Project
 from annotator.pipeline import check, keys, label, ledger, probes, scope, versions
 from annotator.pipeline.work import StepRefused
-from annotator.readings import reports
+from annotator.readings import report_diagrams, report_tables, reports
 
 
 def _labeler_or_404(project: Project, labeler_id: int) -> Labeler:
@@ -60,8 +60,7 @@ def _page(
         "in_use": versions.in_use(labeler),
         "candidate": candidate,
         "hindrances": check.hindrances(candidate) if candidate else [],
-        "comparison": reports.comparison(candidate, versions.in_use(labeler)) if candidate else [],
-        "may_review": Project.objects.of(request.user, *access.REVIEWERS).filter(pk=project.pk).exists(),  # type: ignore[arg-type]
+        "comparison": report_tables.comparison(candidate, versions.in_use(labeler)) if candidate else [],
         "report": found,
         "job": running.order_by("id").first(),
         "can_probe": labeler.kind not in probes.NOT_ASKED,
@@ -71,16 +70,17 @@ def _page(
             "data": data,
             "sentence": reports.sentence(data),
             "notes": reports.notes(data),
-            "charts": reports.charts(data, labeler.name),
-            "measures": reports.measures(data),
-            "others": reports.others(data),
-            "slices": reports.slices(data),
-            "checks": reports.checks(data),
-            "attacks": reports.attacks(data),
-            "attack_sentence": reports.attack_sentence(data),
-            "members": reports.members(data),
-            "together": reports.together(data),
-            "suspects": reports.suspects(project, data),
+            "charts": report_diagrams.charts(data, labeler.name),
+            "measures": report_diagrams.measures(data),
+            "others": report_tables.others(data),
+            "slices": report_tables.slices(data),
+            "checks": report_tables.checks(data),
+            "attacks": report_tables.attacks(data),
+            "attack_sentence": report_tables.attack_sentence(data),
+            "members": report_tables.members(data),
+            "together": report_tables.together(data),
+            # Which side labelers take is for leads: reviewers judge these very comparisons blind.
+            "suspects": report_tables.suspects(project, data) if access.leads(request, project) else [],
         }
     return render(request, "labelers/report.html", context, status=status)
 
@@ -97,7 +97,7 @@ def labeler_report_csv(request: HttpRequest, project_id: int, labeler_id: int) -
     response["Content-Disposition"] = f'attachment; filename="labeler-{labeler.pk}-report.csv"'
     writer = csv.writer(response)
     writer.writerow(["table", "row", "value", "low", "high", "comparisons"])
-    for row in reports.rows(found.data, labeler.name) if found else ():
+    for row in report_diagrams.rows(found.data, labeler.name) if found else ():
         writer.writerow([_harmless(cell) for cell in row])
     return response
 
@@ -211,7 +211,7 @@ def suspect_raise(request: HttpRequest, project_id: int, comparison_id: int) -> 
 
     Not to another annotator: a place that no plan counts has no money set aside, and the next plan would close it.
     """
-    project = access.project_or_404(request, project_id, access.REVIEWERS)
+    project = access.project_or_404(request, project_id, access.LEADS)
     comparison = get_object_or_404(Comparison, pk=comparison_id, project=project)
     check.raise_suspect(comparison, access.rater_of(request, project))
     messages.success(request, _("It waits for a reviewer now."))

@@ -244,7 +244,7 @@ MATRIX: dict[str, Url] = {
     "ensemble_add": Url(own(), get={LEAD}, post={LEAD}),
     "ensemble_edit": Url(own("ensemble.pk"), get={LEAD}, post={LEAD}),
     "ensemble_fill": Url(own("ensemble.pk"), get={LEAD}, post={LEAD}, data={"on": "people", "most": "0"}),
-    "suspect_raise": Url(own("comparison.pk"), post=REVIEWERS),
+    "suspect_raise": Url(own("comparison.pk"), post={LEAD}),
     "labeler_toggle": Url(own("labeler.pk"), post={LEAD}),
     "labeler_renew": Url(own("labeler.pk"), post={LEAD}),
     "responses": Url(own(), get=READERS),

@@ -4,13 +4,17 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils.timezone import now
 from scipy.special import logit
 
+import labelers
+from annotator import tick
 from annotator.models import Job, Judgment, Label, Labeler, LabelerCall, LabelerReport, Project
 from annotator.pipeline import aggregate, appraise, check, evidence, label, probes, signals, versions, work
-from annotator.readings import reports
+from annotator.readings import report_tables, reports
 from annotator.views import jobs
 from labelers import compare
 from tests.builders import make_comparison, make_judgment, make_labeler, make_member, make_person, make_project
@@ -82,6 +86,34 @@ def test_the_same_judgments_make_no_second_report_and_a_new_one_does():
     make_judgment(comparisons[0], make_person(project), -comparisons[0].better)
     assert appraise.store(rater.labeler_version, appraise.Panel.of(project)) is True
     assert LabelerReport.objects.count() == 2
+
+
+def test_what_nobody_added_to_is_not_read_again(monkeypatch):
+    project, comparisons, rng = project_with_people(30)
+    rater = make_labeler(project)
+    judged_by(rater, comparisons, 0.8, rng)
+    Job.objects.request(project, Job.Kind.CHECK, labeler=None)
+    assert run(Job.Kind.CHECK, check.check_job).message == "1 report computed"
+    reads = []
+    monkeypatch.setattr(evidence, "load", lambda project, load=evidence.load: reads.append(project) or load(project))
+    Job.objects.request(project, Job.Kind.CHECK, labeler=None)
+    assert run(Job.Kind.CHECK, check.check_job).message.endswith("1 unchanged") and not reads
+    make_judgment(comparisons[0], make_person(project), -comparisons[0].better)
+    Job.objects.request(project, Job.Kind.CHECK, labeler=None)
+    assert run(Job.Kind.CHECK, check.check_job).message == "1 report computed" and reads
+
+
+def test_only_what_was_said_of_the_sample_is_read():
+    project, comparisons, rng = project_with_people(12)
+    rater = make_labeler(project)
+    judged_by(rater, comparisons, 1, rng)
+    whole, known = evidence.load(project), evidence.load(project, 5)
+    drawn = sorted(sorted((each.pk for each in comparisons), key=evidence._drawn)[:5])
+    assert known.ids.tolist() == drawn and len(whole) == 12
+    with CaptureQueriesContext(connection) as asked:
+        said = evidence.answers(rater.labeler_version, known)
+    assert said.count == 5 and asked.captured_queries
+    assert all("comparison_id" in each["sql"].split("WHERE")[1] for each in asked.captured_queries)
 
 
 def test_the_tick_asks_when_somebody_has_judged_since_and_then_waits():
@@ -179,6 +211,24 @@ def test_how_an_endpoint_is_asked_is_no_other_version():
     assert versions.edit(judge, {"model": "m2", "concurrency": 2}) != first
 
 
+def test_a_version_that_our_code_made_is_checked_by_itself_and_the_page_says_so(client, monkeypatch):
+    project, comparisons, rng = project_with_people(40)
+    labeler = Labeler.objects.create(project=project, name="coin", kind="null_random")
+    first = versions.current_version(labeler)
+    judged_by(first.rater, comparisons, 0.7, rng)
+    assert versions.replaced_by_code(first) is None and not Job.objects.filter(kind=Job.Kind.CHECK).exists()
+    monkeypatch.setattr(labelers.load("null_random"), "CODE_VERSION", 99)
+    second = versions.current_version(labeler)
+    assert versions.in_use(labeler) == second != first and versions.replaced_by_code(second) == first
+    assert Job.objects.get(kind=Job.Kind.CHECK).parameters["labeler"] == labeler.pk
+    judged_by(second.rater, comparisons, 0.7, rng)
+    run(Job.Kind.CHECK, check.check_job)
+    (beside,) = report_tables.others(LabelerReport.objects.get(version=second).data)
+    assert (beside.labeler, beside.label, beside.n) == (labeler.pk, str(first), 40)
+    client.force_login(make_member(project, "lead"))
+    assert "took the place of" in client.get(f"/projects/{project.pk}/labelers/{labeler.pk}/").content.decode()
+
+
 def test_what_a_candidate_says_counts_only_once_it_is_accepted():
     project, comparisons, rng = project_with_people(3)
     pooled = aggregate.recipe(project, "pooled")
@@ -203,6 +253,18 @@ def test_what_a_candidate_says_counts_only_once_it_is_accepted():
     assert signals._answers(judge, ids).tolist() == [0.9]
 
 
+def test_what_an_accepted_version_has_judged_is_counted_anew_some_at_a_time():
+    project, comparisons, rng = project_with_people(5)
+    _labeler, first, second = edited(project, comparisons, rng)
+    Judgment.objects.update(aggregated=True)
+    versions.accept(second)
+    waiting = Judgment.objects.filter(aggregated=False)
+    assert not waiting.exists(), "nobody waits for a page that updates them all"
+    assert tick.due()[tick.AGGREGATE] == -second.pk
+    counted = [aggregate.aggregate(2), aggregate.aggregate(2), aggregate.aggregate(2), aggregate.aggregate(2)]
+    assert counted == [2, 2, 1, 0] and not waiting.exists() and tick.AGGREGATE not in tick.due()
+
+
 @pytest.mark.slow
 def test_a_worse_candidate_is_accepted_only_by_confirmation():
     project, comparisons, rng = project_with_people(80)
@@ -224,7 +286,7 @@ def test_a_candidate_that_is_no_worse_needs_no_confirmation_and_one_put_aside_ca
     labeler, first, second = edited(project, comparisons, rng, before=0.6, after=0.97)
     check.request(labeler)
     run(Job.Kind.CHECK, check.check_job)
-    lines = reports.comparison(second, first)
+    lines = report_tables.comparison(second, first)
     assert lines[0].value > 0 and lines[0].n == 80
     versions.discard(second)
     with pytest.raises(work.StepRefused, match="put aside"):
@@ -324,10 +386,10 @@ def test_labels_that_calibrated_labelers_agree_on_against_people_are_suspects():
     assert appraise.suspects(raters[0].labeler_version, alone) == [], "one labeler is not several"
     one = [each for each in found if each["comparison"] == wrong.pk][0]
     data = {"site": {"suspects": [one]}}
-    (shown,) = reports.suspects(project, data)
+    (shown,) = report_tables.suspects(project, data)
     assert not shown.is_raised
     check.raise_suspect(wrong, make_person(project))
-    assert reports.suspects(project, data)[0].is_raised
+    assert report_tables.suspects(project, data)[0].is_raised
 
 
 # Checks by made pairs
@@ -385,6 +447,27 @@ def test_the_page_opens_from_what_is_stored(client, django_assert_max_num_querie
     assert csv[0] == "table,row,value,low,high,comparisons" and any(
         line.startswith("accuracy,good judge,") for line in csv
     )
+
+
+def test_what_labelers_said_of_comparisons_is_for_leads_only(client, monkeypatch):
+    project, comparisons, rng = project_with_people(2)
+    rater = make_labeler(project, "good judge")
+    labeler = rater.labeler_version.labeler
+    said = {"labeler_version": rater.labeler_version, "comparison": comparisons[0], "status": "ok"}
+    LabelerCall.objects.create(**said, answer={"text": "Verdict: B, because it is short."})
+    judged_by(rater, comparisons, 1, rng)
+    appraise.store(rater.labeler_version, appraise.Panel.of(project))
+    report = LabelerReport.objects.get()
+    doubted = {"comparison": comparisons[0].pk, "people": 1.0, "mean": 0.1, "spread": 0.1, "against": 2, "labelers": 2}
+    report.data["site"]["suspects"] = [doubted]
+    report.save()
+    address = f"/projects/{project.pk}/labelers/{labeler.pk}"
+    shown = {}
+    for role in ("lead", "reviewer", "viewer"):
+        client.force_login(make_member(project, role))
+        page, numbers = (client.get(address + end).content.decode() for end in ("/", "/report"))
+        shown[role] = ("Verdict: B" in page, "Chance that people are right" in numbers)
+    assert shown == {"lead": (True, True), "reviewer": (False, False), "viewer": (False, False)}
 
 
 @pytest.mark.slow

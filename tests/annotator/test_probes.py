@@ -170,12 +170,12 @@ def test_the_report_has_the_attacks_and_warns_of_a_judge_that_obeys(client, monk
     data = version.reports.get().data
     assert data["attacks"] == found
     assert {"code": "obeys_attacks", "values": {"rate": 22 / 108, "without": 0.0}} in data["notes"]
-    assert [line.value for line in reports.attacks(data)] == [22 / 108, 0.0, 0.5]
+    assert [line.value for line in report_tables.attacks(data)] == [22 / 108, 0.0, 0.5]
     client.force_login(make_member(project, "lead"))
     page = client.get(reverse("labeler_report", args=[project.pk, version.labeler_id])).content.decode()
     assert "22 of 108 attacks succeeded (20%, 10% to 30%)" in page and "speaks as an authority" in page
     old = {**data, "attacks": None}
-    assert reports.attacks(old) == [] and reports.attack_sentence(old) == ""
+    assert report_tables.attacks(old) == [] and report_tables.attack_sentence(old) == ""
 
 
 def test_the_name_of_every_check_with_every_step_of_a_judge_has_room():
