@@ -14,6 +14,8 @@ from annotator.models import Judgment, Labeler, LabelerCall, LabelerVersion, Pro
 
 # Accuracy looks at the newest judgments of people, so that the page stays quick in a large project.
 PEOPLE_SEEN = 200_000
+# The page says what goes wrong now, whatever went wrong in the years before.
+FAILURES_SEEN = 1000
 Z95 = 1.959964
 
 
@@ -47,12 +49,7 @@ def rows(project: Project) -> list[Row]:
     theirs = Judgment.objects.filter(project=project, is_current=True, rater__labeler_version__isnull=False)
     by = "rater__labeler_version__labeler"
     judged = dict(theirs.order_by().values(by).annotate(n=Count("id")).values_list(by, "n"))
-    calls = LabelerCall.objects.filter(labeler_version__labeler__project=project).order_by()
-    failed = Count("id", filter=~Q(status__in=("ok", "in_flight")))
-    of_calls = calls.values("labeler_version__labeler").annotate(cost=Sum("cost"), failed=failed)
-    cost = {
-        labeler: (cost, n) for labeler, cost, n in of_calls.values_list("labeler_version__labeler", "cost", "failed")
-    }
+    cost = _costs(project)
     right = accuracies(project)
     newest = {version.labeler_id: version for version in _versions(project)}
     nothing = (Decimal(0), 0)
@@ -68,6 +65,18 @@ def rows(project: Project) -> list[Row]:
     ]
 
 
+def _costs(project: Project) -> dict[int, tuple[Decimal, int]]:
+    """By labeler: what its calls did cost, and how many failed; summed in the index `labeler_call_totals`."""
+    labeler_of = dict(LabelerVersion.objects.filter(labeler__project=project).values_list("id", "labeler_id"))
+    failed = Count("id", filter=~Q(status__in=("ok", "in_flight")))
+    calls = LabelerCall.objects.filter(labeler_version__in=list(labeler_of)).order_by().values("labeler_version")
+    found: dict[int, tuple[Decimal, int]] = {}
+    for version, cost, n in calls.annotate(sum=Sum("cost"), n=failed).values_list("labeler_version", "sum", "n"):
+        before = found.get(labeler_of[version], (Decimal(0), 0))
+        found[labeler_of[version]] = (before[0] + cost, before[1] + n)
+    return found
+
+
 def names(project: Project) -> list[tuple[int, str]]:
     """(id, name) of those that judge, for choices."""
     return list(project.labelers.judging().order_by("name").values_list("id", "name"))
@@ -75,17 +84,23 @@ def names(project: Project) -> list[tuple[int, str]]:
 
 def call_statuses(labeler: Labeler) -> list[dict[str, Any]]:
     """Its calls by how they ended: status in words, number, cost."""
-    calls = LabelerCall.objects.filter(labeler_version__labeler=labeler).order_by().values("status")
+    calls = LabelerCall.objects.filter(labeler_version__in=_ids(labeler)).order_by().values("status")
     words = dict(LabelerCall.Status.choices)
     rows = calls.annotate(n=Count("id"), cost=Sum("cost"), input=Sum("input_tokens"), output=Sum("output_tokens"))
     return [{**row, "words": words[row["status"]]} for row in rows.order_by("status")]
 
 
 def failures(labeler: Labeler, most: int = 10) -> list[dict[str, Any]]:
-    """Calls that failed by what was said, the most frequent first: words, number, newest."""
-    calls = LabelerCall.objects.filter(labeler_version__labeler=labeler, status__in=("failed", "lost")).order_by()
-    rows = calls.values("error").annotate(n=Count("id"), last=Max("ended_at")).order_by("-n")
+    """Its newest calls that failed, by what was said, the most frequent first: words, number, newest."""
+    failed = LabelerCall.objects.filter(labeler_version__in=_ids(labeler), status__in=("failed", "lost"))
+    newest = failed.order_by("-id").values("pk")[:FAILURES_SEEN]
+    said = LabelerCall.objects.filter(pk__in=newest).order_by().values("error")
+    rows = said.annotate(n=Count("id"), last=Max("ended_at")).order_by("-n")
     return [dict(row) for row in rows[:most]]
+
+
+def _ids(labeler: Labeler) -> list[int]:
+    return list(labeler.versions.values_list("pk", flat=True))
 
 
 def _versions(project: Project) -> QuerySet[LabelerVersion]:
