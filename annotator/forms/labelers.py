@@ -13,7 +13,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from annotator.forms.prices import MOST_OF_A_LABELER
 from annotator.models import Credential, Labeler, Project, Route
-from annotator.pipeline import configure, keys
+from annotator.pipeline import configure, keys, versions
 from annotator.pipeline.work import StepRefused
 from labelers import endpoint
 from labelers.base import Prices
@@ -101,7 +101,7 @@ class LabelerForm(forms.Form):
         if labeler:
             for name in ("name", *self.PRICES):
                 del self.fields[name]
-            self.initial["credential"] = labeler.credential_id
+            self.initial["credential"] = (versions.candidate(labeler) or labeler).credential_id
         self._offer_keys()
 
     def _offer_keys(self) -> None:

@@ -97,6 +97,8 @@ class LabelerVersion(models.Model):
     digest = models.CharField(max_length=64)
     # When it was taken into use; null for one that first has to show that it is no worse than the one in use.
     accepted_at = models.DateTimeField(null=True, default=now)
+    # A candidate's key; one that is accepted gives it to the labeler, whose key all have that were taken into use.
+    credential = models.ForeignKey(Credential, models.SET_NULL, null=True, related_name="candidates")
     # When the lead, or a newer candidate, put a candidate aside. What it has judged stays and is never asked again.
     discarded_at = models.DateTimeField(null=True)
     # While its judgments wait to be counted anew because it was taken into use: the last that `aggregate` has marked.

@@ -45,8 +45,7 @@ def add(
         )
         if not created:
             raise StepRefused(_("This project already has a labeler named %(name)s.") % {"name": name})
-        _give_key(labeler, key, parameters, by)
-        versions.new_version(labeler, parameters)
+        _give_key(labeler, versions.new_version(labeler, parameters), key, by)
     return labeler
 
 
@@ -55,7 +54,7 @@ def edit(labeler: Labeler, chosen: Mapping[str, Any], key: Key, *, by: User | No
     parameters = checked(labeler.project, labeler.kind, chosen)
     with transaction.atomic():
         version = versions.edit(labeler, parameters)
-        _give_key(labeler, key, parameters, by)
+        _give_key(labeler, version, key, by)
     return version
 
 
@@ -130,11 +129,14 @@ def _attribute(attribute: protocols.Attribute) -> dict[str, Any]:
     return {"key": attribute.key, "label": str(attribute.label), "help": str(attribute.help), "levels": levels}
 
 
-def _give_key(labeler: Labeler, key: Key, parameters: Mapping[str, Any], by: User | None) -> None:
-    """Set the labeler's key; one that nobody uses any more is forgotten. In the caller's transaction."""
-    addresses = keys.addresses(parameters)
+def _give_key(labeler: Labeler, version: LabelerVersion, key: Key, by: User | None) -> None:
+    """Set the labeler's key, or a candidate's: the one in use keeps its own. In the caller's transaction.
+
+    One that nobody uses any more is forgotten.
+    """
+    addresses = keys.addresses(version.parameters)
     credential = keys.store(labeler.project, addresses[0], key.typed, by=by) if key.typed else key.stored
-    if labeler.credential_id != (credential.pk if credential else None):
-        labeler.credential = credential
-        labeler.save(update_fields=["credential"])
-        keys.forget_unused(labeler.project)
+    holder = labeler if version.accepted_at else version
+    holder.credential = credential
+    holder.save(update_fields=["credential"])
+    keys.forget_unused(labeler.project)

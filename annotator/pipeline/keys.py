@@ -65,12 +65,15 @@ def store(project: Project, base_url: str, text: str, *, by: User | None) -> Cre
 
 @sensitive_variables()
 def key_for(version: LabelerVersion, base_url: str) -> str:
-    """The key to send to `base_url`, one of the version's endpoints; "" where its labeler has none there.
+    """The key to send to `base_url`, one of the version's endpoints; "" where it has none there.
+
+    A candidate has its own, all that were taken into use have their labeler's.
 
     For workers, at call time. Raises StepRefused when the key was entered for a place that this version does not call
     (its endpoint has changed), or cannot be opened.
     """
-    credential, place = version.labeler.credential, endpoint.place(base_url)
+    credential = version.labeler.credential if version.accepted_at else version.credential
+    place = endpoint.place(base_url)
     if credential is None or (credential.place != place and credential.place in places(version)):
         return ""
     if credential.place != place:
@@ -115,8 +118,8 @@ def addresses(parameters: Mapping[str, Any]) -> list[str]:
 
 
 def forget_unused(project: Project) -> int:
-    """Delete the project's keys that no labeler uses any more; gives how many."""
-    return project.credentials.filter(labelers=None).delete()[0]
+    """Delete the project's keys that no labeler and no candidate uses any more; gives how many."""
+    return project.credentials.filter(labelers=None, candidates=None).delete()[0]
 
 
 @transaction.atomic

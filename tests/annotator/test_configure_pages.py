@@ -322,3 +322,48 @@ def test_a_confirmed_judge_is_offered_a_dry_run_next(lead, project):
     make_disclosure(project, HERE)
     page = lead.get(of("labeler", Labeler.objects.get())).content.decode()
     assert "Dry run on 20 comparisons" in page
+
+
+THERE = "http://127.0.0.1:10/v1"
+
+
+def with_a_candidate_elsewhere(lead, project):
+    """A judge with a key that has judged, and a candidate behind another endpoint with another key."""
+    lead.post(new(project), {**JUDGE, "api_key": KEY})
+    judge = Labeler.objects.get()
+    make_judgment(make_comparison(project), versions.in_use(judge).rater, 0.2)
+    edited = lead.post(of("labeler_edit", judge), {**JUDGE, "base_url": THERE, "api_key": f"{KEY}-other"})
+    assert edited.status_code == 302
+    return Labeler.objects.get()
+
+
+def key_of(version):
+    return versions.build(LabelerVersion.objects.get(pk=version.pk)).chat._secret
+
+
+def test_a_candidate_has_its_own_key_and_the_one_in_use_keeps_its(lead, project):
+    judge = with_a_candidate_elsewhere(lead, project)
+    assert (key_of(versions.in_use(judge)), key_of(versions.candidate(judge))) == (KEY, f"{KEY}-other")
+    shown = lead.get(of("labeler_edit", judge)).context["form"]
+    assert shown["base_url"].value() == THERE and shown["credential"].value() == versions.candidate(judge).credential_id
+    assert key_of(versions.of_today(versions.candidate(judge))) == f"{KEY}-other", "looked at anew it is the same"
+
+
+def test_discarding_a_candidate_leaves_the_keys_as_they_were(lead, project):
+    judge = with_a_candidate_elsewhere(lead, project)
+    versions.discard(versions.candidate(judge))
+    assert key_of(versions.in_use(judge)) == KEY
+    assert Credential.objects.get() == judge.credential
+
+
+def test_the_key_of_an_accepted_candidate_is_the_labelers(lead, project):
+    judge = with_a_candidate_elsewhere(lead, project)
+    accepted = versions.accept(versions.candidate(judge))
+    assert key_of(accepted) == f"{KEY}-other"
+    assert Credential.objects.get() == Labeler.objects.get().credential, "the old one is forgotten"
+
+
+def test_a_candidate_at_the_same_place_begins_with_the_same_key(lead, project):
+    judge = with_a_candidate_elsewhere(lead, project)
+    candidate = versions.edit(judge, {**versions.in_use(judge).parameters, "max_tokens": 9})
+    assert candidate.accepted_at is None and key_of(candidate) == KEY
