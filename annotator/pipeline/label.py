@@ -172,12 +172,10 @@ def _key(
 
 
 def retry_failed(job: Job, labeler: Labeler, *, by: User) -> Job:
-    """A run of what `job` asked in vain and nobody judged since. Raises StepRefused when there is nothing of that."""
+    """A run of what `job` asked in vain and nobody judged since. Raises StepRefused as `left_of` does."""
     asked = job.parameters
     version = version_of(labeler, job)
-    number, most = _left(job, labeler, version)
-    if not number:
-        raise work.StepRefused(_("Nothing of this run is left that failed."))
+    _number, most = left_of(job, labeler)
     return request_run(
         labeler,
         plan_id=asked.get("plan"),
@@ -191,8 +189,21 @@ def retry_failed(job: Job, labeler: Labeler, *, by: User) -> Job:
     )
 
 
+def left_of(job: Job, labeler: Labeler) -> tuple[int, Decimal]:
+    """How much of a run failed and was not made good since, and the most that can cost.
+
+    Raises StepRefused when there is nothing of that, or when the job was no run but about a file.
+    """
+    if job.parameters.get("batch_file"):
+        raise work.StepRefused(_("What failed in a file is asked with the next file, or with a run."))
+    version = version_of(labeler, job)
+    number, most = _left(job, labeler, version)
+    if not number:
+        raise work.StepRefused(_("Nothing of this run is left that failed."))
+    return number, most
+
+
 def _left(job: Job, labeler: Labeler, version: LabelerVersion) -> tuple[int, Decimal]:
-    """How much of a run failed and was not made good since, and the most that can cost."""
     if job.parameters.get("scope") == probes.SCOPE:
         return probes.estimate(version)
     again = Job(project=job.project, parameters={**job.parameters, "failed": True})

@@ -44,6 +44,8 @@ def of_job(job: Job, labeler: Labeler, version: LabelerVersion) -> QuerySet[Comp
         found = Comparison.objects.filter(project=job.project, routes__plan=plan_id, routes__labeler=labeler)
     elif parameters.get("comparisons"):
         found = job.project.comparisons.filter(pk__in=parameters["comparisons"])
+    elif scope == probes.SCOPE or parameters.get("batch_file"):
+        found = job.project.comparisons.none()  # about pairs made for it, or about calls of a file
     elif scope == "people":
         found = judged_by_people(job.project)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django.contrib import messages
@@ -114,6 +114,14 @@ def _asked(data: Any) -> dict[str, list[str]]:
     return {name: values for name, values in data.lists() if name not in ("csrfmiddlewaretoken", "most")}
 
 
+def _covers(confirmed: str, most: Decimal) -> bool:
+    """Whether a lead has said that it may cost as much as it now can."""
+    try:
+        return Decimal(confirmed) >= most
+    except InvalidOperation:
+        return False
+
+
 def _run_or_404(project: Project, job_id: int) -> Job:
     return get_object_or_404(project.jobs.select_related("project"), pk=job_id, kind=Job.Kind.LABEL)
 
@@ -165,7 +173,10 @@ def run_resume(request: HttpRequest, project_id: int, job_id: int) -> HttpRespon
 @login_required
 @require_POST
 def run_retry(request: HttpRequest, project_id: int, job_id: int) -> HttpResponse:
-    """Ask again only what failed in this run; what was answered is not asked again, whatever it was."""
+    """Ask again only what failed in this run; what was answered is not asked again, whatever it was.
+
+    First what it can cost at most; then, confirmed, the run.
+    """
     project = access.project_or_404(request, project_id, access.LEADS)
     found = _run_or_404(project, job_id)
     labeler = get_object_or_404(project.labelers, pk=found.parameters["labeler"])
@@ -173,6 +184,11 @@ def run_retry(request: HttpRequest, project_id: int, job_id: int) -> HttpRespons
         messages.info(request, _("It still runs; what fails is tried again by itself a few times."))
         return redirect("run", project.pk, found.pk)
     try:
+        number, most = label.left_of(found, labeler)
+        if not labeler.is_free and not _covers(request.POST.get("most", ""), most):
+            context = {"project": project, "tab": "labelers", "job": found, "labeler": labeler}
+            more = {"number": number, "most": most, "free": ledger.available(project)}
+            return render(request, "labelers/run_retry.html", {**context, **more})
         again = label.retry_failed(found, labeler, by=request.user)  # type: ignore[arg-type]
     except StepRefused as refusal:
         messages.error(request, str(refusal))

@@ -140,7 +140,9 @@ def test_failures_are_shown_by_kind_and_only_they_are_asked_again(lead, project,
     assert "refused (4xx)" in page and "Ask again what failed" in page
     make_comparison(project)
     asked_before = len(server.requests)
-    answer = act(lead, job, "retry")
+    priced = act(lead, job, "retry")
+    assert "never cost more than" in priced.content.decode() and Job.objects.count() == 1, "nothing is spent unasked"
+    answer = lead.post(reverse("run_retry", args=[project.pk, job.pk]), {"most": priced.context["most"]})
     again = Job.objects.latest("pk")
     assert answer.headers["Location"] == page_of(again) and again.parameters["failed"]
     work_off()
@@ -151,6 +153,18 @@ def test_failures_are_shown_by_kind_and_only_they_are_asked_again(lead, project,
     assert len(server.requests) - asked_before <= 2
     assert act(lead, again, "retry").headers["Location"] == page_of(again), "nothing is left that failed"
     assert Job.objects.count() == 2
+
+
+def test_a_file_is_no_run_to_be_asked_again_and_checks_are_about_no_comparison(lead, project, judge):
+    make_comparison(project)
+    told = {"kind": Job.Kind.LABEL, "state": "done", "project": project}
+    about_file = Job.objects.create(parameters={"labeler": judge.pk, "batch_file": 1}, key="1", **told)
+    page = lead.post(
+        reverse("run_retry", args=[project.pk, about_file.pk]), {"most": "9"}, follow=True
+    ).content.decode()
+    assert "asked with the next file" in page and Job.objects.count() == 1
+    checks = Job(project=project, parameters={"scope": "checks"})
+    assert not scope.of_job(checks, judge, judge.version) and not scope.of_job(about_file, judge, judge.version)
 
 
 def test_a_lead_pauses_and_resumes_and_the_page_says_so(lead, project, judge):
