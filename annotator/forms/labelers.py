@@ -137,7 +137,9 @@ class LabelerForm(forms.Form):
 
     @sensitive_variables()
     def clean(self) -> dict[str, Any]:
-        cleaned = {**(super().clean() or {}), **self.cleaned_data}
+        super().clean()
+        self._check_addresses()
+        cleaned = dict(self.cleaned_data)
         typed, stored, named = (cleaned.get(name) for name in self.KEYS)
         if typed and named:
             self.add_error("api_key_env", _("One key is enough: choose “none” here, or leave the new key empty."))
@@ -153,6 +155,14 @@ class LabelerForm(forms.Form):
             other = ", ".join(sorted(places)) or "–"
             self.add_error("credential", words % {"place": stored.place, "other": other})
         return cleaned
+
+    def _check_addresses(self) -> None:
+        """What is shaped like an address and names no place, such as one with a port past 65535."""
+        for name in [name for name in self.cleaned_data if name.rpartition("__")[2] == "base_url"]:
+            try:
+                endpoint.place(self.cleaned_data[name])
+            except ValueError as error:
+                self.add_error(name, _("This is not an address: %(reason)s") % {"reason": error})
 
     def _check_way(self, field: str, addresses: list[str]) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -77,7 +78,7 @@ class Weights(forms.CharField):
                 found[name.strip()] = float(weight)
             except ValueError:
                 equals = ""
-            if not equals or not name.strip():
+            if not equals or not name.strip() or not math.isfinite(found[name.strip()]):
                 words = _("Line %(n)s is not of the form name = 0.65.") % {"n": number}
                 raise forms.ValidationError(words)
         return found

@@ -367,3 +367,19 @@ def test_a_candidate_at_the_same_place_begins_with_the_same_key(lead, project):
     judge = with_a_candidate_elsewhere(lead, project)
     candidate = versions.edit(judge, {**versions.in_use(judge).parameters, "max_tokens": 9})
     assert candidate.accepted_at is None and key_of(candidate) == KEY
+
+
+@pytest.mark.parametrize("weight", ["nan", "1e999", "-inf"])
+def test_a_weight_that_is_no_number_is_told_where_it_was_typed(lead, project, weight):
+    answer = lead.post(new(project, "reward_model"), {"name": "r", "weights": f"h = {weight}"})
+    assert answer.status_code == 422
+    assert "Line 1" in answer.context["form"].errors["weights"][0]
+
+
+@pytest.mark.parametrize("port", ["65536", "99999"])
+def test_a_port_that_is_none_is_told_where_it_was_typed(lead, project, port):
+    away = {"base_url": f"http://localhost:{port}/v1", "api_key": KEY}
+    answer = lead.post(new(project), {**JUDGE, **away})
+    assert answer.status_code == 422 and not Labeler.objects.exists()
+    assert "not an address" in answer.context["form"].errors["base_url"][0]
+    assert lead.post(new(project, "reward_model"), {"model__base_url": away["base_url"]}).status_code == 422

@@ -1,6 +1,7 @@
 """Disclosures: nothing leaves without a lead's word, and the word can be taken back."""
 
 import pytest
+from django.urls import reverse
 
 from annotator.models import Disclosure, Labeler
 from annotator.pipeline import disclosures, versions
@@ -82,3 +83,15 @@ def test_models_behind_an_address_need_a_word_for_each_place(project):
 def test_a_part_there_is_not_is_refused(project):
     with pytest.raises(ValueError, match="no such part: names"):
         disclosures.confirm(project, "one.example", ["names"], None)
+
+
+@pytest.mark.parametrize("place", ["\0", "elsewhere.example", ""])
+def test_a_place_that_nobody_allowed_is_told_and_changes_nothing(client, project, judge, place):
+    make_disclosure(project, HERE)
+    client.force_login(make_member(project, "lead"))
+    address = reverse("disclosure_withdraw", args=[project.pk, judge.pk])
+    page = client.post(address, {"place": place}, follow=True)
+    assert b"Nothing was allowed to leave for such a place." in page.content
+    assert disclosures.missing(judge) is None
+    client.post(address, {"place": "127.0.0.1:9"})
+    assert disclosures.missing(judge)
