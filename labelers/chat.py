@@ -54,7 +54,6 @@ _OPTIONAL = {
 _UNKNOWN = re.compile(r"support|unknown|unrecogni[sz]ed|unexpected|not (permitted|allowed|available)|extra|invalid")
 # (base_url, model) → what it refused.
 _refused_by: dict[tuple[str, str], frozenset[str]] = {}
-_THOUGHT = re.compile(r"\s*(?:<think>)?(.*?)</think>\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -269,8 +268,9 @@ def _apart(message: Any) -> tuple[str, str]:
     thoughts = (getattr(message, name, None) for name in ("reasoning_content", "reasoning"))
     reasoning = next((each for each in thoughts if isinstance(each, str)), "")
     text = str(message.content or "")
-    if not reasoning and (thought := _THOUGHT.match(text)):
-        return text[thought.end() :], thought[1].strip()
+    thought, ended, rest = text.partition("</think>")
+    if not reasoning and ended:
+        return rest.lstrip(), thought.lstrip().removeprefix("<think>").strip()
     if not reasoning and text.lstrip().startswith("<think>"):
         return "", text.strip().removeprefix("<think>").strip()
     return text, reasoning

@@ -17,12 +17,17 @@ from labelers.chat import Completion, Token
 A, B, TIE = "A", "B", "C"
 LETTERS = (A, B, TIE)
 
-_ALONE = re.compile(r"\W*(A|B|C|tie)\W*", re.IGNORECASE)
-_BRACKETED = re.compile(r"\[\[\s*(A|B|C|tie|A\s*=\s*B)\s*\]\]", re.IGNORECASE)
-_NAMED = re.compile(r"^\W*(?:final\s+)?verdict\W+(A|B|C|tie)\W*$", re.IGNORECASE | re.MULTILINE)
-_FIELD = re.compile(r'"verdict"\s*:\s*"\s*(A|B|C|tie)\s*"', re.IGNORECASE)
-_VERDICT_LINE = re.compile(r"^\W*(?:final\s+)?verdict\W.*\Z", re.IGNORECASE | re.MULTILINE | re.DOTALL)
-_FENCE = re.compile(r"\s*```(?:json)?\s*(.*?)\s*```\s*", re.DOTALL)
+# Characters of an answer that are read: its end, where verdicts stand. Each pattern takes time in proportion to them.
+LONGEST = 20_000
+
+_WORD = r"(A|B|C|tie)"
+_ALONE = re.compile(rf"\W*+{_WORD}\W*+", re.IGNORECASE)
+_BRACKETED = re.compile(r"\[\[\s*+(A\s*+=\s*+B|A|B|C|tie)\s*+\]\]", re.IGNORECASE)
+_BEGINS = r"^[^\w\n]*+(?:final\s++)?+verdict"
+_NAMED = re.compile(rf"{_BEGINS}\W++{_WORD}[^\w\n]*+$", re.IGNORECASE | re.MULTILINE)
+_FIELD = re.compile(rf'"verdict"\s*+:\s*+"\s*+{_WORD}\s*+"', re.IGNORECASE)
+_VERDICT_LINE = re.compile(rf"{_BEGINS}\W", re.IGNORECASE | re.MULTILINE)
+_FENCE = "```"
 _AROUND = " \t\r\n[]()*\"'`.:,{}▁Ġ"
 
 
@@ -47,7 +52,7 @@ def chances(completion: Completion, letters: Sequence[str]) -> tuple[dict[str, f
         for text, logprob in token.top.items():
             letter = _letter(text)
             if letter in letters:
-                mass[letter] += math.exp(logprob)
+                mass[letter] += _chance(logprob)
         total = sum(mass.values())
         if total > 0:
             return {letter: share / total for letter, share in mass.items()}, "logprobs"
@@ -62,7 +67,9 @@ def critique(text: str) -> str:
     if whole is not None:
         said = whole.get("critique")
         return said if isinstance(said, str) else ""
-    return _VERDICT_LINE.sub("", text).strip()
+    text = text[-LONGEST:]
+    line = _VERDICT_LINE.search(text)
+    return (text[: line.start()] if line else text).strip()
 
 
 def ratings(
@@ -91,19 +98,25 @@ def ratings(
 
 def _find(text: str, letters: Sequence[str]) -> tuple[str, int] | None:
     """The verdict and where in `text` its letter stands."""
-    whole, alone = _object(text), _ALONE.fullmatch(text)
-    if whole is not None:
-        # Exactly what the field says: a critique may quote marks of verdicts.
-        matches = [match for match in _FIELD.finditer(text) if str(whole.get("verdict", "")).strip() == match[1]]
-        matches = matches[-1:]
-    elif alone:
-        matches = [alone]
-    else:
-        matches = sorted([*_BRACKETED.finditer(text), *_NAMED.finditer(text)], key=lambda match: match.start(1))
+    before = max(len(text) - LONGEST, 0)
+    end = text[before:]
+    matches = _matches(text, end)
     if len({_verdict(match[1]) for match in matches}) != 1:
         return None
     verdict = _verdict(matches[-1][1])
-    return (verdict, matches[-1].start(1)) if verdict in letters else None
+    return (verdict, before + matches[-1].start(1)) if verdict in letters else None
+
+
+def _matches(text: str, end: str) -> list[re.Match[str]]:
+    whole = _object(text)
+    if whole is not None:
+        # Exactly what the field says: a critique may quote marks of verdicts.
+        said = whole.get("verdict")
+        said = said.strip() if isinstance(said, str) else ""
+        return [match for match in _FIELD.finditer(end) if said == match[1]][-1:]
+    if alone := _ALONE.fullmatch(end):
+        return [alone]
+    return sorted([*_BRACKETED.finditer(end), *_NAMED.finditer(end)], key=lambda match: match.start(1))
 
 
 def _verdict(word: str) -> str:
@@ -121,9 +134,11 @@ def _token_at(completion: Completion, place: int, fits: Callable[[str], bool]) -
 
     Tokens of a thought may come first, and a server may have trimmed the text: then places do not match.
     """
-    start = "".join(token.text for token in completion.tokens).rfind(completion.text)
-    if start >= 0 and completion.text:
-        left = start + place
+    written = "".join(token.text for token in completion.tokens)
+    # The last place, from behind: `find` takes linear time, `rfind` does not.
+    behind = written[::-1].find(completion.text[::-1])
+    if behind >= 0 and completion.text:
+        left = len(written) - behind - len(completion.text) + place
         for token in completion.tokens:
             if left < len(token.text):
                 return token if fits(token.text) else None
@@ -133,9 +148,13 @@ def _token_at(completion: Completion, place: int, fits: Callable[[str], bool]) -
 
 def _object(text: str) -> dict[str, Any] | None:
     """The JSON object that is all of `text`, fences aside; None for anything else, or when a key stands twice."""
-    fenced = _FENCE.fullmatch(text)
+    if len(text) > LONGEST:
+        return None
+    bare = text.strip()
+    if len(bare) >= 2 * len(_FENCE) and bare.startswith(_FENCE) and bare.endswith(_FENCE):
+        bare = bare.removeprefix(_FENCE).removesuffix(_FENCE).removeprefix("json")
     try:
-        whole = json.loads(fenced[1] if fenced else text, object_pairs_hook=_once)
+        whole = json.loads(bare, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         return None
     return whole if isinstance(whole, dict) else None
@@ -160,12 +179,17 @@ def _expected(completion: Completion, key: str, side: str, value: int, allowed: 
     if not token:
         return None
     mass = {
-        number: math.exp(logprob)
+        number: _chance(logprob)
         for number, logprob in ((_number(text), logprob) for text, logprob in token.top.items())
         if number in allowed
     }
     total = sum(mass.values())
     return sum(number * share for number, share in mass.items() if number is not None) / total if total else None
+
+
+def _chance(logprob: float) -> float:
+    """At most 1; 0 for what is no number."""
+    return 0.0 if math.isnan(logprob) else math.exp(min(logprob, 0.0))
 
 
 def _number(text: str) -> int | None:
