@@ -44,6 +44,14 @@ def test_the_database_holds_no_key_in_clear_and_the_labeler_is_built_with_it(pro
     assert KEY not in repr(built) + repr(built.chat)
 
 
+def test_a_key_is_stored_without_what_stands_around_it_and_what_is_none_is_refused_unseen(project):
+    sealed = keys.store(project, HERE, f" {KEY}\n", by=None).sealed
+    assert keys.open_sealed(sealed) == KEY
+    with pytest.raises(StepRefused, match="no key") as refusal:
+        keys.store(project, HERE, f"{KEY}\nx", by=None)
+    assert KEY not in str(refusal.value) and Credential.objects.count() == 1
+
+
 def test_a_key_goes_to_the_place_it_was_entered_for_and_nowhere_else(project):
     labeler = judge_with_key(project, base_url="http://127.0.0.1:10/v1", place=HERE)
     with pytest.raises(StepRefused, match="entered for 127.0.0.1:9 and is not sent to 127.0.0.1:10"):
