@@ -43,6 +43,8 @@ Answers = dict[str, Answer | None]
 Take = Callable[[Sequence[tuple[Any, dict[str, Answer]]]], None]
 # So many calls in a row that cannot pass: the endpoint, key or model is wrong, not the comparison.
 HOPELESS = 5
+# So many answers to one call that are none, each of which may have cost the most: it is not asked again.
+GARBLED = 2
 # A refusal for lack of room says nothing against the call: four count as one failure.
 BUSY_SHARE = 0.25
 # Seconds between two looks at the clock while nothing happens.
@@ -102,6 +104,7 @@ class Wanted:
     about: Open
     step: str
     failures: float = 0
+    garbled: int = 0
 
 
 @dataclass(eq=False)
@@ -360,8 +363,9 @@ class Asker:
             self.limits.failed(running.begun)
         self._write_failure(running.call, error)
         wanted.failures += BUSY_SHARE if error.kind == Failure.BUSY else 1
+        wanted.garbled += error.kind == Failure.GARBAGE
         delay = self.labeler.delay(error, math.ceil(wanted.failures))
-        if delay is None or wanted.about.failed:
+        if delay is None or wanted.garbled >= GARBLED or wanted.about.failed:
             self._give_up(wanted, error)
         else:
             due = time.monotonic() + delay

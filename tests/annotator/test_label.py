@@ -412,3 +412,15 @@ def test_the_command_runs_free_labelers_and_says_what_it_did(project, capsys):
     make_comparison(project)
     call_command("label", project.pk)
     assert "1 comparison judged" in capsys.readouterr().out
+
+
+@pytest.mark.django_db
+def test_answers_that_cannot_be_paid_for_are_bought_twice_and_no_more(project, server):  # noqa: F811
+    labeler = judge_of(project, server, concurrency=1)
+    make_comparison(project)
+    server.script.extend(["garbage"] * 20)
+    job = run(label.request_run(labeler, scope="everything", reserve=Decimal(1)))
+    by_step = Counter(LabelerCall.objects.values_list("step", flat=True))
+    assert sorted(by_step.values()) == [1, 2], "the other order was asked while the first waited, and no more"
+    assert job.result["run"]["failures"]["calls"] == {"garbage": 3}
+    assert job.result["run"]["failures"]["given_up"] == 1
