@@ -101,4 +101,3 @@ def _unpacked(stored: bytes | memoryview | None) -> tuple[float, ...] | None:
     if sys.byteorder == "big":
         values.byteswap()
     return tuple(values)
-
