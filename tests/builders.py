@@ -26,6 +26,7 @@ from annotator.models import (
 )
 from annotator.pipeline import disclosures
 from labelers import endpoint
+from labelers.domains import Keywords
 
 _number = itertools.count(1)
 
@@ -53,7 +54,11 @@ def make_comparison(
     number = next(_number)
     turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     asked = Prompt.objects.create(
-        project=project, external_id=f"p{number}", turns=turns, text_hash=str(hash(str(turns)))
+        project=project,
+        external_id=f"p{number}",
+        turns=turns,
+        text_hash=str(hash(str(turns))),
+        domain=Keywords()(turns),
     )
     responses = [
         Response.objects.create(prompt=asked, external_id=side, text=text, model=f"model-{side}", text_hash=text[:64])

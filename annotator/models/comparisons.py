@@ -22,6 +22,8 @@ class Prompt(models.Model):
     text_hash = models.CharField(max_length=64, db_index=True)
     html = models.TextField(default="")
     html_version = models.PositiveSmallIntegerField(default=0)
+    # What it is about (`labelers.domains`), by its words; empty until featurise has looked.
+    domain = models.CharField(max_length=20, blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["project", "external_id"], name="prompt_external_id_once")]

@@ -14,9 +14,10 @@ from django.db import transaction
 from django.db.models import Exists, Max, OuterRef
 
 from annotator import rendering
-from annotator.models import Comparison, Features, FeatureSet, Job, Project
+from annotator.models import Comparison, Features, FeatureSet, Job, Project, Prompt
 from annotator.models.comparisons import CODE_DIGITS
 from annotator.pipeline import label, work
+from labelers.domains import Keywords
 from routing import embeddings, features
 
 BATCH = 500
@@ -37,6 +38,7 @@ def featurise(project: Project, *, job: Job | None = None) -> int:
     total = project.comparisons.count()
     if not total:
         raise work.StepRefused("There is nothing to featurise yet: import comparisons first.")
+    find_domains(project)
     feature_set = current_set(project, total)
     embedding = load_embedding(feature_set)
     made, done = 0, Features.objects.filter(feature_set=feature_set).count()
@@ -53,6 +55,16 @@ def featurise(project: Project, *, job: Job | None = None) -> int:
     FeatureSet.objects.filter(pk=feature_set.pk).update(state=FeatureSet.State.READY)
     label.request_free(project)
     return made
+
+
+def find_domains(project: Project) -> None:
+    """Say what each prompt is about that nobody has looked at, so that runs can be about a domain."""
+    domain_of = Keywords()
+    unseen = Prompt.objects.filter(project=project, domain="").only("turns").order_by("pk")
+    while prompts := list(unseen[: 4 * BATCH]):
+        for prompt in prompts:
+            prompt.domain = domain_of(prompt.turns)
+        Prompt.objects.bulk_update(prompts, ["domain"], batch_size=BATCH)
 
 
 def current_set(project: Project, total: int) -> FeatureSet:

@@ -13,7 +13,6 @@ from annotator.models import Comparison, Job, Judgment, Labeler, LabelerCall, La
 from annotator.pipeline import models, probes, versions
 from annotator.readings import filters
 from labelers import base
-from labelers.domains import Keywords
 
 TRIAL = 20
 # An estimate reads at most this many comparisons and scales.
@@ -56,19 +55,13 @@ def of_job(job: Job, labeler: Labeler, version: LabelerVersion) -> QuerySet[Comp
 
 
 def of_filter(project: Project, asked: Mapping[str, Any]) -> QuerySet[Comparison]:
-    """Those that fit the fields of `forms.comparisons.ComparisonFilter`, and `domain`, which is told from the words."""
+    """Those that fit the fields of `forms.comparisons.ComparisonFilter`, and the `domain` of their prompt's words."""
     number = asked.get("plan")
     plans = project.plans.filter(number=number) if number else project.plans.filter(status=Plan.Status.APPROVED)
     found = filters.chosen(project, plans.order_by("-number").first(), asked)
     if domain := asked.get("domain"):
-        found = project.comparisons.filter(pk__in=_in_domain(found, domain))
+        found = found.filter(prompt__domain=domain)
     return found
-
-
-def _in_domain(comparisons: QuerySet[Comparison], domain: str) -> list[int]:
-    domain_of = Keywords()
-    turns = comparisons.order_by().values_list("pk", "prompt__turns").iterator(chunk_size=2000)
-    return [pk for pk, said in turns if domain_of(said) == domain]
 
 
 def failed(comparisons: QuerySet[Comparison], version: LabelerVersion) -> QuerySet[Comparison]:

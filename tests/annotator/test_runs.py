@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from annotator import readings
 from annotator.models import Disclosure, Job, Judgment, Labeler, LabelerCall
-from annotator.pipeline import disclosures, label, ledger, scope, versions, work
+from annotator.pipeline import disclosures, featurise, label, ledger, scope, versions, work
 from tests.builders import make_comparison, make_disclosure, make_judgment, make_member, make_person, make_project
 from tests.labelers.conftest import one_server, server  # noqa: F401
 
@@ -88,6 +88,19 @@ def test_a_filter_means_the_same_to_the_page_and_to_the_run(project, asked, fits
     make_comparison(project, "What is rain?", external_id="new")
     make_judgment(seen, make_person(project), 1)
     assert [found.external_id for found in scope.of_filter(project, asked)] == fits
+
+
+def test_what_prompts_are_about_is_found_once_and_asked_of_the_database(project, django_assert_num_queries):
+    for question in ("How many triangles?", "What is rain?"):
+        make_comparison(project, question)
+    project.prompts.update(domain="")
+    assert not scope.of_filter(project, {"domain": "reasoning"}).exists()
+    featurise.find_domains(project)
+    found = scope.of_filter(project, {"domain": "reasoning"})
+    with django_assert_num_queries(1):
+        assert [each.prompt.turns[0]["content"] for each in found.select_related("prompt")] == ["How many triangles?"]
+    with django_assert_num_queries(1):
+        featurise.find_domains(project)
 
 
 def test_comparisons_that_a_labeler_has_not_judged_can_be_listed(lead, project, judge):
