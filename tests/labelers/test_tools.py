@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -302,7 +303,7 @@ def test_without_namespaces_nothing_is_run_and_the_operator_is_told_what_it_take
 def test_the_real_program_refuses_where_the_kernel_does(tmp_path):
     """No user namespaces left: what a container without them is like, made with a limit of a namespace above."""
     allowed = "echo 0 > /proc/sys/user/max_user_namespaces"
-    seal = f"{sys.executable} -I -S -B {sandbox._RUNNER} 1 536870912"
+    seal = shlex.join([sys.executable, "-I", "-S", "-B", str(sandbox._RUNNER), "1", "536870912"])
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", "sh", "-c", f"{allowed} && echo 'assert 1' | {seal}"],
         capture_output=True,
