@@ -26,9 +26,9 @@ def jobs_end(stack, annotator):
     with psycopg.connect(stack.database) as connection:
         row = connection.execute(
             "INSERT INTO annotator_job (project_id, kind, key, parameters, state, progress, total, message, result,"
-            " cancel_requested, attempts, created_at)"
-            " SELECT min(id), 'featurise', %s, '{}', 'waiting', 0, 0, '', '{}', false, 0, now() FROM annotator_project"
-            " RETURNING id",
+            " cancel_requested, pause_requested, queue, attempts, created_at)"
+            " SELECT min(id), 'featurise', %s, '{}', 'waiting', 0, 0, '', '{}', false, false, '', 0, now()"
+            " FROM annotator_project RETURNING id",
             [f"test {time.time_ns()}"],
         ).fetchone()
 
