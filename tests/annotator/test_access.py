@@ -32,7 +32,7 @@ from annotator.models import (
     Review,
     User,
 )
-from annotator.pipeline import aggregate, combine
+from annotator.pipeline import aggregate, combine, versions
 from tests.builders import (
     make_comparison,
     make_generator,
@@ -71,8 +71,13 @@ class World:
         self.comparison = make_comparison(self.project, votes_wanted=1, places_open=1)
         self.labeler: Labeler = make_labeler(self.project).labeler_version.labeler
         self.generator = make_generator(self.project)
+        self.judge = Labeler.objects.create(project=self.project, name="judge", kind="llm_judge")
         self.batch_file = BatchFile.objects.create(
-            labeler_version=self.labeler.version, scope="everything", asked_for=1, factor=1, most=0
+            labeler_version=versions.new_version(self.judge, {"base_url": "http://127.0.0.1:9/v1", "model": "m"}),
+            scope="everything",
+            asked_for=1,
+            factor=1,
+            most=0,
         )
         other = make_labeler(self.project).labeler_version.labeler
         self.ensemble = combine.add(
@@ -224,10 +229,10 @@ MATRIX: dict[str, Url] = {
     "labeler_add": Url(own(), get={LEAD}),
     "labeler_new": Url(lambda world: [*own()(world), "llm_judge"], get={LEAD}, post={LEAD}),
     "labeler_asked": Url(own("labeler.pk"), get=READERS),
-    "labeler_batches": Url(own("labeler.pk"), get={LEAD}, post={LEAD}),
-    "batch_download": Url(own("labeler.pk", "batch_file.pk"), get={LEAD}),
-    "batch_results": Url(own("labeler.pk", "batch_file.pk"), post={LEAD}),
-    "batch_close": Url(own("labeler.pk", "batch_file.pk"), post={LEAD}),
+    "labeler_batches": Url(own("judge.pk"), get={LEAD}, post={LEAD}),
+    "batch_download": Url(own("judge.pk", "batch_file.pk"), get={LEAD}),
+    "batch_results": Url(own("judge.pk", "batch_file.pk"), post={LEAD}),
+    "batch_close": Url(own("judge.pk", "batch_file.pk"), post={LEAD}),
     "labeler_edit": Url(own("labeler.pk"), get={LEAD}, post={LEAD}),
     "labeler_disclosure": Url(own("labeler.pk"), get={LEAD}, post={LEAD}),
     "disclosure_withdraw": Url(own("labeler.pk"), post={LEAD}),
