@@ -11,1299 +11,699 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     initial = True
 
     dependencies = [
-        ("auth", "0012_alter_user_first_name_max_length"),
+        ('auth', '0012_alter_user_first_name_max_length'),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="Comparison",
+            name='Comparison',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("external_id", models.CharField(max_length=200)),
-                ("metadata", models.JSONField(default=dict)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                ("votes_wanted", models.PositiveSmallIntegerField(default=0)),
-                ("places_open", models.PositiveSmallIntegerField(default=0)),
-                ("queue_order", models.BigIntegerField(default=0)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('external_id', models.CharField(max_length=200)),
+                ('metadata', models.JSONField(default=dict)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('votes_wanted', models.PositiveSmallIntegerField(default=0)),
+                ('places_open', models.PositiveSmallIntegerField(default=0)),
+                ('queue_order', models.BigIntegerField(default=0)),
             ],
         ),
         migrations.CreateModel(
-            name="FeatureSet",
+            name='FeatureSet',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("version", models.PositiveIntegerField()),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[("building", "Building"), ("ready", "Ready")], default="building", max_length=10
-                    ),
-                ),
-                (
-                    "names",
-                    django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=80), size=None),
-                ),
-                ("digest", models.CharField(max_length=64)),
-                ("fitted_on", models.PositiveIntegerField(default=0)),
-                ("artifact", models.CharField(blank=True, max_length=300)),
-                ("artifact_sha256", models.CharField(blank=True, max_length=64)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('version', models.PositiveIntegerField()),
+                ('state', models.CharField(choices=[('building', 'Building'), ('ready', 'Ready')], default='building', max_length=10)),
+                ('names', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=80), size=None)),
+                ('digest', models.CharField(max_length=64)),
+                ('fitted_on', models.PositiveIntegerField(default=0)),
+                ('artifact', models.CharField(blank=True, max_length=300)),
+                ('artifact_sha256', models.CharField(blank=True, max_length=64)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.CreateModel(
-            name="Labeler",
+            name='Labeler',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("name", models.CharField(max_length=100, verbose_name="name")),
-                ("kind", models.CharField(max_length=40, verbose_name="kind")),
-                (
-                    "price_per_call",
-                    models.DecimalField(decimal_places=6, default=0, max_digits=12, verbose_name="price of a call"),
-                ),
-                (
-                    "price_per_million_input",
-                    models.DecimalField(
-                        decimal_places=6, default=0, max_digits=12, verbose_name="price of a million input tokens"
-                    ),
-                ),
-                (
-                    "price_per_million_output",
-                    models.DecimalField(
-                        decimal_places=6, default=0, max_digits=12, verbose_name="price of a million output tokens"
-                    ),
-                ),
-                ("enabled", models.BooleanField(default=True, verbose_name="enabled")),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=100, verbose_name='name')),
+                ('kind', models.CharField(max_length=40, verbose_name='kind')),
+                ('price_per_call', models.DecimalField(decimal_places=6, default=0, max_digits=12, verbose_name='price of a call')),
+                ('price_per_million_input', models.DecimalField(decimal_places=6, default=0, max_digits=12, verbose_name='price of a million input tokens')),
+                ('price_per_million_output', models.DecimalField(decimal_places=6, default=0, max_digits=12, verbose_name='price of a million output tokens')),
+                ('enabled', models.BooleanField(default=True, verbose_name='enabled')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.CreateModel(
-            name="User",
+            name='User',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("password", models.CharField(max_length=128, verbose_name="password")),
-                ("last_login", models.DateTimeField(blank=True, null=True, verbose_name="last login")),
-                (
-                    "is_superuser",
-                    models.BooleanField(
-                        default=False,
-                        help_text="Designates that this user has all permissions without explicitly assigning them.",
-                        verbose_name="superuser status",
-                    ),
-                ),
-                (
-                    "username",
-                    models.CharField(
-                        error_messages={"unique": "A user with that username already exists."},
-                        help_text="Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.",
-                        max_length=150,
-                        unique=True,
-                        validators=[django.contrib.auth.validators.UnicodeUsernameValidator()],
-                        verbose_name="username",
-                    ),
-                ),
-                ("first_name", models.CharField(blank=True, max_length=150, verbose_name="first name")),
-                ("last_name", models.CharField(blank=True, max_length=150, verbose_name="last name")),
-                ("email", models.EmailField(blank=True, max_length=254, verbose_name="email address")),
-                (
-                    "is_staff",
-                    models.BooleanField(
-                        default=False,
-                        help_text="Designates whether the user can log into this admin site.",
-                        verbose_name="staff status",
-                    ),
-                ),
-                (
-                    "is_active",
-                    models.BooleanField(
-                        default=True,
-                        help_text="Designates whether this user should be treated as active. Unselect this instead of deleting accounts.",
-                        verbose_name="active",
-                    ),
-                ),
-                ("date_joined", models.DateTimeField(default=django.utils.timezone.now, verbose_name="date joined")),
-                ("display_name", models.CharField(blank=True, max_length=150, verbose_name="display name")),
-                (
-                    "groups",
-                    models.ManyToManyField(
-                        blank=True,
-                        help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",
-                        related_name="user_set",
-                        related_query_name="user",
-                        to="auth.group",
-                        verbose_name="groups",
-                    ),
-                ),
-                (
-                    "user_permissions",
-                    models.ManyToManyField(
-                        blank=True,
-                        help_text="Specific permissions for this user.",
-                        related_name="user_set",
-                        related_query_name="user",
-                        to="auth.permission",
-                        verbose_name="user permissions",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('password', models.CharField(max_length=128, verbose_name='password')),
+                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
+                ('is_superuser', models.BooleanField(default=False, help_text='Designates that this user has all permissions without explicitly assigning them.', verbose_name='superuser status')),
+                ('username', models.CharField(error_messages={'unique': 'A user with that username already exists.'}, help_text='Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.', max_length=150, unique=True, validators=[django.contrib.auth.validators.UnicodeUsernameValidator()], verbose_name='username')),
+                ('first_name', models.CharField(blank=True, max_length=150, verbose_name='first name')),
+                ('last_name', models.CharField(blank=True, max_length=150, verbose_name='last name')),
+                ('email', models.EmailField(blank=True, max_length=254, verbose_name='email address')),
+                ('is_staff', models.BooleanField(default=False, help_text='Designates whether the user can log into this admin site.', verbose_name='staff status')),
+                ('is_active', models.BooleanField(default=True, help_text='Designates whether this user should be treated as active. Unselect this instead of deleting accounts.', verbose_name='active')),
+                ('date_joined', models.DateTimeField(default=django.utils.timezone.now, verbose_name='date joined')),
+                ('display_name', models.CharField(blank=True, max_length=150, verbose_name='display name')),
+                ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
+                ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
             ],
             options={
-                "verbose_name": "user",
-                "verbose_name_plural": "users",
-                "abstract": False,
+                'verbose_name': 'user',
+                'verbose_name_plural': 'users',
+                'abstract': False,
             },
             managers=[
-                ("objects", django.contrib.auth.models.UserManager()),
+                ('objects', django.contrib.auth.models.UserManager()),
             ],
         ),
         migrations.CreateModel(
-            name="LabelerVersion",
+            name='LabelerVersion',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("parameters", models.JSONField(default=dict)),
-                ("digest", models.CharField(max_length=64)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                (
-                    "labeler",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="versions", to="annotator.labeler"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('parameters', models.JSONField(default=dict)),
+                ('digest', models.CharField(max_length=64)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('labeler', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='versions', to='annotator.labeler')),
             ],
         ),
         migrations.CreateModel(
-            name="LabelerCall",
+            name='LabelerCall',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("order", models.CharField(default="ab", max_length=2)),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[
-                            ("in_flight", "In flight"),
-                            ("ok", "OK"),
-                            ("unparsed", "Not understood"),
-                            ("failed", "Failed"),
-                            ("lost", "Lost in a crash, counted as paid"),
-                        ],
-                        default="in_flight",
-                        max_length=10,
-                    ),
-                ),
-                ("input_tokens", models.PositiveIntegerField(default=0)),
-                ("output_tokens", models.PositiveIntegerField(default=0)),
-                ("cost", models.DecimalField(decimal_places=8, default=0, max_digits=14)),
-                ("latency_ms", models.PositiveIntegerField(default=0)),
-                ("answer", models.JSONField(default=dict)),
-                ("error", models.TextField(blank=True)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                ("ended_at", models.DateTimeField(null=True)),
-                (
-                    "comparison",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="calls", to="annotator.comparison"
-                    ),
-                ),
-                (
-                    "labeler_version",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="calls", to="annotator.labelerversion"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('order', models.CharField(default='ab', max_length=2)),
+                ('status', models.CharField(choices=[('in_flight', 'In flight'), ('ok', 'OK'), ('unparsed', 'Not understood'), ('failed', 'Failed'), ('lost', 'Lost in a crash, counted as paid')], default='in_flight', max_length=10)),
+                ('input_tokens', models.PositiveIntegerField(default=0)),
+                ('output_tokens', models.PositiveIntegerField(default=0)),
+                ('cost', models.DecimalField(decimal_places=8, default=0, max_digits=14)),
+                ('latency_ms', models.PositiveIntegerField(default=0)),
+                ('answer', models.JSONField(default=dict)),
+                ('error', models.TextField(blank=True)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('ended_at', models.DateTimeField(null=True)),
+                ('comparison', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='calls', to='annotator.comparison')),
+                ('labeler_version', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='calls', to='annotator.labelerversion')),
             ],
         ),
         migrations.CreateModel(
-            name="Membership",
+            name='Membership',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                (
-                    "role",
-                    models.CharField(
-                        choices=[
-                            ("lead", "Lead"),
-                            ("reviewer", "Reviewer"),
-                            ("annotator", "Annotator"),
-                            ("viewer", "Viewer"),
-                        ],
-                        max_length=10,
-                        verbose_name="role",
-                    ),
-                ),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                (
-                    "user",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="memberships",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('role', models.CharField(choices=[('lead', 'Lead'), ('reviewer', 'Reviewer'), ('annotator', 'Annotator'), ('viewer', 'Viewer')], max_length=10, verbose_name='role')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL)),
             ],
         ),
         migrations.CreateModel(
-            name="PerformanceModel",
+            name='PerformanceModel',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("version", models.PositiveIntegerField()),
-                ("kind", models.CharField(max_length=40)),
-                ("metrics", models.JSONField(default=dict)),
-                ("artifact", models.CharField(max_length=300)),
-                ("artifact_sha256", models.CharField(max_length=64)),
-                ("seed", models.PositiveBigIntegerField(default=0)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                (
-                    "feature_set",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="performance_models",
-                        to="annotator.featureset",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('version', models.PositiveIntegerField()),
+                ('kind', models.CharField(max_length=40)),
+                ('metrics', models.JSONField(default=dict)),
+                ('artifact', models.CharField(max_length=300)),
+                ('artifact_sha256', models.CharField(max_length=64)),
+                ('seed', models.PositiveBigIntegerField(default=0)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('feature_set', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='performance_models', to='annotator.featureset')),
             ],
         ),
         migrations.CreateModel(
-            name="Project",
+            name='Project',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("name", models.CharField(max_length=200, verbose_name="name")),
-                ("description", models.TextField(blank=True, verbose_name="description")),
-                ("provenance", models.CharField(blank=True, max_length=200, verbose_name="provenance")),
-                ("guidelines", models.TextField(blank=True, help_text="Markdown", verbose_name="guidelines")),
-                ("guidelines_version", models.PositiveIntegerField(default=1)),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[("active", "Active"), ("paused", "Paused"), ("closed", "Closed")],
-                        default="active",
-                        max_length=10,
-                        verbose_name="status",
-                    ),
-                ),
-                ("currency", models.CharField(default="USD", max_length=3, verbose_name="currency")),
-                (
-                    "price_per_judgment",
-                    models.DecimalField(
-                        decimal_places=6, default=0, max_digits=12, verbose_name="price of one person's judgment"
-                    ),
-                ),
-                ("votes", models.PositiveSmallIntegerField(default=1, verbose_name="people who judge one comparison")),
-                ("control_share", models.FloatField(default=0.05, verbose_name="random control share")),
-                (
-                    "lease_seconds",
-                    models.PositiveIntegerField(
-                        default=1800, verbose_name="seconds a comparison stays with one annotator"
-                    ),
-                ),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                (
-                    "members",
-                    models.ManyToManyField(
-                        related_name="projects", through="annotator.Membership", to=settings.AUTH_USER_MODEL
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=200, verbose_name='name')),
+                ('description', models.TextField(blank=True, verbose_name='description')),
+                ('provenance', models.CharField(blank=True, max_length=200, verbose_name='provenance')),
+                ('guidelines', models.TextField(blank=True, help_text='Markdown', verbose_name='guidelines')),
+                ('guidelines_version', models.PositiveIntegerField(default=1)),
+                ('status', models.CharField(choices=[('active', 'Active'), ('paused', 'Paused'), ('closed', 'Closed')], default='active', max_length=10, verbose_name='status')),
+                ('currency', models.CharField(default='USD', max_length=3, verbose_name='currency')),
+                ('price_per_judgment', models.DecimalField(decimal_places=6, default=0, max_digits=12, verbose_name="price of one person's judgment")),
+                ('votes', models.PositiveSmallIntegerField(default=1, verbose_name='people who judge one comparison')),
+                ('control_share', models.FloatField(default=0.05, verbose_name='random control share')),
+                ('lease_seconds', models.PositiveIntegerField(default=1800, verbose_name='seconds a comparison stays with one annotator')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('members', models.ManyToManyField(related_name='projects', through='annotator.Membership', to=settings.AUTH_USER_MODEL)),
             ],
         ),
         migrations.CreateModel(
-            name="Plan",
+            name='Plan',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("number", models.PositiveIntegerField()),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[("draft", "Draft"), ("approved", "Approved"), ("superseded", "Superseded")],
-                        default="draft",
-                        max_length=12,
-                    ),
-                ),
-                ("strategy", models.CharField(max_length=40)),
-                ("budget", models.DecimalField(decimal_places=6, max_digits=14)),
-                ("cost", models.DecimalField(decimal_places=8, default=0, max_digits=16)),
-                ("cost_to_pay", models.DecimalField(decimal_places=8, default=0, max_digits=16)),
-                ("predicted", models.FloatField(null=True)),
-                ("low", models.FloatField(null=True)),
-                ("high", models.FloatField(null=True)),
-                ("summary", models.JSONField(default=dict)),
-                ("seed", models.PositiveBigIntegerField(default=0)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                ("approved_at", models.DateTimeField(null=True)),
-                (
-                    "approved_by",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "created_by",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "performance_model",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="plans",
-                        to="annotator.performancemodel",
-                    ),
-                ),
-                (
-                    "project",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="plans", to="annotator.project"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('number', models.PositiveIntegerField()),
+                ('status', models.CharField(choices=[('draft', 'Draft'), ('approved', 'Approved'), ('superseded', 'Superseded')], default='draft', max_length=12)),
+                ('strategy', models.CharField(max_length=40)),
+                ('budget', models.DecimalField(decimal_places=6, max_digits=14)),
+                ('cost', models.DecimalField(decimal_places=8, default=0, max_digits=16)),
+                ('cost_to_pay', models.DecimalField(decimal_places=8, default=0, max_digits=16)),
+                ('predicted', models.FloatField(null=True)),
+                ('low', models.FloatField(null=True)),
+                ('high', models.FloatField(null=True)),
+                ('summary', models.JSONField(default=dict)),
+                ('seed', models.PositiveBigIntegerField(default=0)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('approved_at', models.DateTimeField(null=True)),
+                ('approved_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('performance_model', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='plans', to='annotator.performancemodel')),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='plans', to='annotator.project')),
             ],
         ),
         migrations.AddField(
-            model_name="performancemodel",
-            name="project",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="performance_models", to="annotator.project"
-            ),
+            model_name='performancemodel',
+            name='project',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='performance_models', to='annotator.project'),
         ),
         migrations.AddField(
-            model_name="membership",
-            name="project",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="memberships", to="annotator.project"
-            ),
+            model_name='membership',
+            name='project',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='annotator.project'),
         ),
         migrations.AddField(
-            model_name="labeler",
-            name="project",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="labelers", to="annotator.project"
-            ),
+            model_name='labeler',
+            name='project',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='labelers', to='annotator.project'),
         ),
         migrations.CreateModel(
-            name="Job",
+            name='Job',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[
-                            ("ingest", "Import"),
-                            ("featurise", "Features"),
-                            ("label", "AI labels"),
-                            ("retrain", "Performance model"),
-                            ("route", "Plan"),
-                            ("export", "Export"),
-                        ],
-                        max_length=12,
-                    ),
-                ),
-                ("key", models.CharField(blank=True, max_length=120)),
-                ("parameters", models.JSONField(default=dict)),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("waiting", "Waiting"),
-                            ("running", "Running"),
-                            ("done", "Done"),
-                            ("failed", "Failed"),
-                            ("cancelled", "Cancelled"),
-                        ],
-                        default="waiting",
-                        max_length=10,
-                    ),
-                ),
-                ("progress", models.PositiveBigIntegerField(default=0)),
-                ("total", models.PositiveBigIntegerField(default=0)),
-                ("message", models.TextField(blank=True)),
-                ("result", models.JSONField(default=dict)),
-                ("cancel_requested", models.BooleanField(default=False)),
-                ("lease_until", models.DateTimeField(null=True)),
-                ("claim", models.UUIDField(null=True)),
-                ("attempts", models.PositiveSmallIntegerField(default=0)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                ("started_at", models.DateTimeField(null=True)),
-                ("ended_at", models.DateTimeField(null=True)),
-                (
-                    "requested_by",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "project",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="jobs", to="annotator.project"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(choices=[('ingest', 'Import'), ('featurise', 'Features'), ('label', 'AI labels'), ('retrain', 'Performance model'), ('route', 'Plan'), ('export', 'Export')], max_length=12)),
+                ('key', models.CharField(blank=True, max_length=120)),
+                ('parameters', models.JSONField(default=dict)),
+                ('state', models.CharField(choices=[('waiting', 'Waiting'), ('running', 'Running'), ('done', 'Done'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='waiting', max_length=10)),
+                ('progress', models.PositiveBigIntegerField(default=0)),
+                ('total', models.PositiveBigIntegerField(default=0)),
+                ('message', models.TextField(blank=True)),
+                ('result', models.JSONField(default=dict)),
+                ('cancel_requested', models.BooleanField(default=False)),
+                ('lease_until', models.DateTimeField(null=True)),
+                ('claim', models.UUIDField(null=True)),
+                ('attempts', models.PositiveSmallIntegerField(default=0)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('started_at', models.DateTimeField(null=True)),
+                ('ended_at', models.DateTimeField(null=True)),
+                ('requested_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='jobs', to='annotator.project')),
             ],
         ),
         migrations.AddField(
-            model_name="featureset",
-            name="project",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="feature_sets", to="annotator.project"
-            ),
+            model_name='featureset',
+            name='project',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='feature_sets', to='annotator.project'),
         ),
         migrations.AddField(
-            model_name="comparison",
-            name="project",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="comparisons", to="annotator.project"
-            ),
+            model_name='comparison',
+            name='project',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='comparisons', to='annotator.project'),
         ),
         migrations.CreateModel(
-            name="Assignment",
+            name='Assignment',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("round", models.PositiveSmallIntegerField(default=1)),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("leased", "Leased"),
-                            ("judged", "Judged"),
-                            ("skipped", "Skipped"),
-                            ("expired", "Lease ran out"),
-                        ],
-                        default="leased",
-                        max_length=10,
-                    ),
-                ),
-                ("leased_until", models.DateTimeField()),
-                ("opened_at", models.DateTimeField(null=True)),
-                ("a_first", models.BooleanField()),
-                ("draft", models.JSONField(default=dict)),
-                ("draft_saved_at", models.DateTimeField(null=True)),
-                ("active_ms", models.PositiveIntegerField(default=0)),
-                ("skip_reason", models.TextField(blank=True)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                (
-                    "comparison",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="assignments",
-                        to="annotator.comparison",
-                    ),
-                ),
-                (
-                    "project",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="assignments", to="annotator.project"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('round', models.PositiveSmallIntegerField(default=1)),
+                ('state', models.CharField(choices=[('leased', 'Leased'), ('judged', 'Judged'), ('skipped', 'Skipped'), ('expired', 'Lease ran out')], default='leased', max_length=10)),
+                ('leased_until', models.DateTimeField()),
+                ('opened_at', models.DateTimeField(null=True)),
+                ('a_first', models.BooleanField()),
+                ('draft', models.JSONField(default=dict)),
+                ('draft_saved_at', models.DateTimeField(null=True)),
+                ('active_ms', models.PositiveIntegerField(default=0)),
+                ('skip_reason', models.TextField(blank=True)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('comparison', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='assignments', to='annotator.comparison')),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='assignments', to='annotator.project')),
             ],
         ),
         migrations.CreateModel(
-            name="Account",
+            name='Account',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("cap", models.DecimalField(decimal_places=6, default=0, max_digits=14, verbose_name="hard budget")),
-                ("reserved", models.DecimalField(decimal_places=8, default=0, max_digits=18)),
-                ("spent", models.DecimalField(decimal_places=8, default=0, max_digits=18)),
-                (
-                    "project",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="account", to="annotator.project"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('cap', models.DecimalField(decimal_places=6, default=0, max_digits=14, verbose_name='hard budget')),
+                ('reserved', models.DecimalField(decimal_places=8, default=0, max_digits=18)),
+                ('spent', models.DecimalField(decimal_places=8, default=0, max_digits=18)),
+                ('project', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='account', to='annotator.project')),
             ],
         ),
         migrations.CreateModel(
-            name="Prompt",
+            name='Prompt',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("external_id", models.CharField(max_length=200)),
-                ("turns", models.JSONField()),
-                ("context", models.JSONField(default=list)),
-                ("metadata", models.JSONField(default=dict)),
-                ("text_hash", models.CharField(db_index=True, max_length=64)),
-                ("html", models.TextField(default="")),
-                ("html_version", models.PositiveSmallIntegerField(default=0)),
-                (
-                    "project",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="prompts", to="annotator.project"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('external_id', models.CharField(max_length=200)),
+                ('turns', models.JSONField()),
+                ('context', models.JSONField(default=list)),
+                ('metadata', models.JSONField(default=dict)),
+                ('text_hash', models.CharField(db_index=True, max_length=64)),
+                ('html', models.TextField(default='')),
+                ('html_version', models.PositiveSmallIntegerField(default=0)),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='prompts', to='annotator.project')),
             ],
         ),
         migrations.AddField(
-            model_name="comparison",
-            name="prompt",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="comparisons", to="annotator.prompt"
-            ),
+            model_name='comparison',
+            name='prompt',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='comparisons', to='annotator.prompt'),
         ),
         migrations.CreateModel(
-            name="Protocol",
+            name='Protocol',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("version", models.PositiveIntegerField()),
-                ("preset", models.CharField(max_length=40)),
-                ("definition", models.JSONField()),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                (
-                    "project",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="protocols", to="annotator.project"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('version', models.PositiveIntegerField()),
+                ('preset', models.CharField(max_length=40)),
+                ('definition', models.JSONField()),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='protocols', to='annotator.project')),
             ],
         ),
         migrations.CreateModel(
-            name="Rater",
+            name='Rater',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("kind", models.CharField(choices=[("person", "Person"), ("labeler", "AI labeler")], max_length=10)),
-                ("source", models.CharField(blank=True, max_length=100)),
-                ("external_id", models.CharField(blank=True, max_length=200)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                (
-                    "labeler_version",
-                    models.OneToOneField(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="rater",
-                        to="annotator.labelerversion",
-                    ),
-                ),
-                (
-                    "project",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="raters", to="annotator.project"
-                    ),
-                ),
-                (
-                    "user",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="raters",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(choices=[('person', 'Person'), ('labeler', 'AI labeler')], max_length=10)),
+                ('source', models.CharField(blank=True, max_length=100)),
+                ('external_id', models.CharField(blank=True, max_length=200)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('labeler_version', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='rater', to='annotator.labelerversion')),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='raters', to='annotator.project')),
+                ('user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='raters', to=settings.AUTH_USER_MODEL)),
             ],
         ),
         migrations.CreateModel(
-            name="Judgment",
+            name='Judgment',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("round", models.PositiveSmallIntegerField(default=1)),
-                ("revision", models.PositiveSmallIntegerField(default=1)),
-                ("is_current", models.BooleanField(default=True)),
-                (
-                    "outcome",
-                    models.CharField(
-                        choices=[
-                            ("level", "an answer on the scale"),
-                            ("neither_valid", "neither response is valid"),
-                            ("cannot_judge", "cannot judge"),
-                            ("abstain", "abstains"),
-                        ],
-                        default="level",
-                        max_length=14,
-                    ),
-                ),
-                ("level", models.SmallIntegerField(null=True)),
-                ("preference", models.FloatField(null=True)),
-                ("p_b", models.FloatField(null=True)),
-                ("p_tie", models.FloatField(null=True)),
-                ("confidence", models.FloatField(null=True)),
-                ("aspects", models.JSONField(default=dict)),
-                ("attributes", models.JSONField(default=dict)),
-                (
-                    "reasons",
-                    django.contrib.postgres.fields.ArrayField(
-                        base_field=models.CharField(max_length=60), default=list, size=None
-                    ),
-                ),
-                ("spans", models.JSONField(default=list)),
-                ("justification", models.TextField(blank=True)),
-                ("client_id", models.UUIDField(null=True)),
-                ("a_first", models.BooleanField(null=True)),
-                ("active_ms", models.PositiveIntegerField(null=True)),
-                ("is_surplus", models.BooleanField(default=False)),
-                ("cost", models.DecimalField(decimal_places=8, default=0, max_digits=14)),
-                ("provenance", models.JSONField(default=dict)),
-                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("effective_at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("aggregated", models.BooleanField(default=False)),
-                (
-                    "assignment",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="judgments",
-                        to="annotator.assignment",
-                    ),
-                ),
-                (
-                    "comparison",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="judgments", to="annotator.comparison"
-                    ),
-                ),
-                (
-                    "plan",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="judgments",
-                        to="annotator.plan",
-                    ),
-                ),
-                (
-                    "project",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="judgments", to="annotator.project"
-                    ),
-                ),
-                (
-                    "protocol",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="judgments",
-                        to="annotator.protocol",
-                    ),
-                ),
-                (
-                    "rater",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="judgments", to="annotator.rater"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('round', models.PositiveSmallIntegerField(default=1)),
+                ('revision', models.PositiveSmallIntegerField(default=1)),
+                ('is_current', models.BooleanField(default=True)),
+                ('outcome', models.CharField(choices=[('level', 'an answer on the scale'), ('neither_valid', 'neither response is valid'), ('cannot_judge', 'cannot judge'), ('abstain', 'abstains')], default='level', max_length=14)),
+                ('level', models.SmallIntegerField(null=True)),
+                ('preference', models.FloatField(null=True)),
+                ('p_b', models.FloatField(null=True)),
+                ('p_tie', models.FloatField(null=True)),
+                ('confidence', models.FloatField(null=True)),
+                ('aspects', models.JSONField(default=dict)),
+                ('attributes', models.JSONField(default=dict)),
+                ('reasons', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=60), default=list, size=None)),
+                ('spans', models.JSONField(default=list)),
+                ('justification', models.TextField(blank=True)),
+                ('client_id', models.UUIDField(null=True)),
+                ('a_first', models.BooleanField(null=True)),
+                ('active_ms', models.PositiveIntegerField(null=True)),
+                ('is_surplus', models.BooleanField(default=False)),
+                ('cost', models.DecimalField(decimal_places=8, default=0, max_digits=14)),
+                ('provenance', models.JSONField(default=dict)),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('effective_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('aggregated', models.BooleanField(default=False)),
+                ('assignment', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='judgments', to='annotator.assignment')),
+                ('comparison', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='judgments', to='annotator.comparison')),
+                ('plan', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='judgments', to='annotator.plan')),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='judgments', to='annotator.project')),
+                ('protocol', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='judgments', to='annotator.protocol')),
+                ('rater', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='judgments', to='annotator.rater')),
             ],
         ),
         migrations.CreateModel(
-            name="Flag",
+            name='Flag',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("reason", models.TextField()),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                ("resolved_at", models.DateTimeField(null=True)),
-                (
-                    "comparison",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="flags", to="annotator.comparison"
-                    ),
-                ),
-                (
-                    "rater",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="flags", to="annotator.rater"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('reason', models.TextField()),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('resolved_at', models.DateTimeField(null=True)),
+                ('comparison', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='flags', to='annotator.comparison')),
+                ('rater', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='flags', to='annotator.rater')),
             ],
         ),
         migrations.AddField(
-            model_name="assignment",
-            name="rater",
-            field=models.ForeignKey(
-                db_index=False,
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="assignments",
-                to="annotator.rater",
-            ),
+            model_name='assignment',
+            name='rater',
+            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='assignments', to='annotator.rater'),
         ),
         migrations.CreateModel(
-            name="Recipe",
+            name='Recipe',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("name", models.CharField(max_length=100)),
-                ("version", models.PositiveIntegerField(default=1)),
-                (
-                    "source",
-                    models.CharField(
-                        choices=[
-                            ("routed", "the source each route chose"),
-                            ("people", "people only"),
-                            ("pooled", "people and AI together"),
-                        ],
-                        default="routed",
-                        max_length=10,
-                    ),
-                ),
-                ("method", models.CharField(default="majority", max_length=20)),
-                ("is_default", models.BooleanField(default=False)),
-                (
-                    "project",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="recipes", to="annotator.project"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=100)),
+                ('version', models.PositiveIntegerField(default=1)),
+                ('source', models.CharField(choices=[('routed', 'the source each route chose'), ('people', 'people only'), ('pooled', 'people and AI together')], default='routed', max_length=10)),
+                ('method', models.CharField(default='majority', max_length=20)),
+                ('is_default', models.BooleanField(default=False)),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='recipes', to='annotator.project')),
             ],
         ),
         migrations.CreateModel(
-            name="Label",
+            name='Label',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("p_b", models.FloatField(null=True)),
-                ("p_tie", models.FloatField(null=True)),
-                ("strength", models.FloatField(null=True)),
-                ("agreement", models.FloatField(null=True)),
-                ("votes", models.PositiveSmallIntegerField(default=0)),
-                ("source", models.CharField(blank=True, max_length=100)),
-                ("attributes", models.JSONField(default=dict)),
-                ("updated_at", models.DateTimeField(auto_now=True)),
-                (
-                    "comparison",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="labels", to="annotator.comparison"
-                    ),
-                ),
-                (
-                    "recipe",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="labels", to="annotator.recipe"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('p_b', models.FloatField(null=True)),
+                ('p_tie', models.FloatField(null=True)),
+                ('strength', models.FloatField(null=True)),
+                ('agreement', models.FloatField(null=True)),
+                ('votes', models.PositiveSmallIntegerField(default=0)),
+                ('source', models.CharField(blank=True, max_length=100)),
+                ('attributes', models.JSONField(default=dict)),
+                ('updated_at', models.DateTimeField(auto_now=True)),
+                ('comparison', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='labels', to='annotator.comparison')),
+                ('recipe', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='labels', to='annotator.recipe')),
             ],
         ),
         migrations.CreateModel(
-            name="Export",
+            name='Export',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("number", models.PositiveIntegerField()),
-                ("format", models.CharField(max_length=40, verbose_name="format")),
-                ("container", models.CharField(default="parquet", max_length=10, verbose_name="file type")),
-                ("options", models.JSONField(default=dict)),
-                ("manifest", models.JSONField(default=dict)),
-                ("sha256", models.CharField(blank=True, max_length=64)),
-                ("rows", models.PositiveIntegerField(default=0)),
-                ("files", models.JSONField(default=list)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                ("completed_at", models.DateTimeField(null=True)),
-                (
-                    "created_by",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "project",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="exports", to="annotator.project"
-                    ),
-                ),
-                (
-                    "recipe",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="exports",
-                        to="annotator.recipe",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('number', models.PositiveIntegerField()),
+                ('format', models.CharField(max_length=40, verbose_name='format')),
+                ('container', models.CharField(default='parquet', max_length=10, verbose_name='file type')),
+                ('options', models.JSONField(default=dict)),
+                ('manifest', models.JSONField(default=dict)),
+                ('sha256', models.CharField(blank=True, max_length=64)),
+                ('rows', models.PositiveIntegerField(default=0)),
+                ('files', models.JSONField(default=list)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('completed_at', models.DateTimeField(null=True)),
+                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='exports', to='annotator.project')),
+                ('recipe', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='exports', to='annotator.recipe')),
             ],
         ),
         migrations.CreateModel(
-            name="Reservation",
+            name='Reservation',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("key", models.CharField(max_length=120)),
-                ("source", models.CharField(max_length=100)),
-                ("amount", models.DecimalField(decimal_places=8, max_digits=18)),
-                ("committed", models.DecimalField(decimal_places=8, default=0, max_digits=18)),
-                ("refunded", models.DecimalField(decimal_places=8, default=0, max_digits=18)),
-                ("is_open", models.BooleanField(default=True)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                (
-                    "account",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="reservations", to="annotator.account"
-                    ),
-                ),
-                (
-                    "plan",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="reservations",
-                        to="annotator.plan",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('key', models.CharField(max_length=120)),
+                ('source', models.CharField(max_length=100)),
+                ('amount', models.DecimalField(decimal_places=8, max_digits=18)),
+                ('committed', models.DecimalField(decimal_places=8, default=0, max_digits=18)),
+                ('refunded', models.DecimalField(decimal_places=8, default=0, max_digits=18)),
+                ('is_open', models.BooleanField(default=True)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reservations', to='annotator.account')),
+                ('plan', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='reservations', to='annotator.plan')),
             ],
         ),
         migrations.CreateModel(
-            name="LedgerEntry",
+            name='LedgerEntry',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("amount", models.DecimalField(decimal_places=8, max_digits=18)),
-                ("note", models.CharField(blank=True, max_length=200)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                ("settled", models.BooleanField(default=False)),
-                (
-                    "account",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="entries", to="annotator.account"
-                    ),
-                ),
-                (
-                    "call",
-                    models.OneToOneField(
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="entry",
-                        to="annotator.labelercall",
-                    ),
-                ),
-                (
-                    "judgment",
-                    models.OneToOneField(
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="entry",
-                        to="annotator.judgment",
-                    ),
-                ),
-                (
-                    "reservation",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="entries",
-                        to="annotator.reservation",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('amount', models.DecimalField(decimal_places=8, max_digits=18)),
+                ('note', models.CharField(blank=True, max_length=200)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('settled', models.BooleanField(default=False)),
+                ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='entries', to='annotator.account')),
+                ('call', models.OneToOneField(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='entry', to='annotator.labelercall')),
+                ('judgment', models.OneToOneField(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='entry', to='annotator.judgment')),
+                ('reservation', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='entries', to='annotator.reservation')),
             ],
             options={
-                "verbose_name_plural": "ledger entries",
+                'verbose_name_plural': 'ledger entries',
             },
         ),
         migrations.AddField(
-            model_name="labelercall",
-            name="reservation",
-            field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="calls", to="annotator.reservation"
-            ),
+            model_name='labelercall',
+            name='reservation',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='calls', to='annotator.reservation'),
         ),
         migrations.CreateModel(
-            name="Response",
+            name='Response',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("external_id", models.CharField(max_length=200)),
-                ("text", models.TextField()),
-                ("model", models.CharField(blank=True, max_length=200)),
-                ("metadata", models.JSONField(default=dict)),
-                ("text_hash", models.CharField(max_length=64)),
-                ("html", models.TextField(default="")),
-                ("html_version", models.PositiveSmallIntegerField(default=0)),
-                (
-                    "prompt",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="responses", to="annotator.prompt"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('external_id', models.CharField(max_length=200)),
+                ('text', models.TextField()),
+                ('model', models.CharField(blank=True, max_length=200)),
+                ('metadata', models.JSONField(default=dict)),
+                ('text_hash', models.CharField(max_length=64)),
+                ('html', models.TextField(default='')),
+                ('html_version', models.PositiveSmallIntegerField(default=0)),
+                ('prompt', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='responses', to='annotator.prompt')),
             ],
         ),
         migrations.AddField(
-            model_name="comparison",
-            name="response_a",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="+", to="annotator.response"
-            ),
+            model_name='comparison',
+            name='response_a',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='annotator.response'),
         ),
         migrations.AddField(
-            model_name="comparison",
-            name="response_b",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="+", to="annotator.response"
-            ),
+            model_name='comparison',
+            name='response_b',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='annotator.response'),
         ),
         migrations.CreateModel(
-            name="Route",
+            name='Route',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("source", models.CharField(max_length=100)),
-                ("votes", models.PositiveSmallIntegerField(default=1)),
-                ("price", models.DecimalField(decimal_places=8, max_digits=14)),
-                ("propensity", models.FloatField(default=1)),
-                ("is_control", models.BooleanField(default=False)),
-                ("gain", models.FloatField(null=True)),
-                ("reason", models.TextField()),
-                (
-                    "comparison",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="routes", to="annotator.comparison"
-                    ),
-                ),
-                (
-                    "labeler",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="routes",
-                        to="annotator.labeler",
-                    ),
-                ),
-                (
-                    "plan",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="routes", to="annotator.plan"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('source', models.CharField(max_length=100)),
+                ('votes', models.PositiveSmallIntegerField(default=1)),
+                ('price', models.DecimalField(decimal_places=8, max_digits=14)),
+                ('propensity', models.FloatField(default=1)),
+                ('is_control', models.BooleanField(default=False)),
+                ('gain', models.FloatField(null=True)),
+                ('reason', models.TextField()),
+                ('comparison', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='routes', to='annotator.comparison')),
+                ('labeler', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='routes', to='annotator.labeler')),
+                ('plan', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='routes', to='annotator.plan')),
             ],
         ),
         migrations.CreateModel(
-            name="Features",
+            name='Features',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("values", django.contrib.postgres.fields.ArrayField(base_field=models.FloatField(), size=None)),
-                ("embedding", models.BinaryField()),
-                (
-                    "comparison",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="features", to="annotator.comparison"
-                    ),
-                ),
-                (
-                    "feature_set",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="rows", to="annotator.featureset"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('values', django.contrib.postgres.fields.ArrayField(base_field=models.FloatField(), size=None)),
+                ('embedding', models.BinaryField()),
+                ('comparison', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='features', to='annotator.comparison')),
+                ('feature_set', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='rows', to='annotator.featureset')),
             ],
             options={
-                "verbose_name_plural": "features",
-                "constraints": [models.UniqueConstraint(fields=("feature_set", "comparison"), name="features_once")],
+                'verbose_name_plural': 'features',
+                'constraints': [models.UniqueConstraint(fields=('feature_set', 'comparison'), name='features_once')],
             },
         ),
         migrations.AddConstraint(
-            model_name="labelerversion",
-            constraint=models.UniqueConstraint(fields=("labeler", "digest"), name="labeler_version_once"),
+            model_name='labelerversion',
+            constraint=models.UniqueConstraint(fields=('labeler', 'digest'), name='labeler_version_once'),
         ),
         migrations.AddConstraint(
-            model_name="project",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("price_per_judgment__gte", 0)), name="project_price_not_negative"
-            ),
+            model_name='project',
+            constraint=models.CheckConstraint(condition=models.Q(('price_per_judgment__gte', 0)), name='project_price_not_negative'),
         ),
         migrations.AddConstraint(
-            model_name="project",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("control_share__gte", 0), ("control_share__lte", 1)),
-                name="project_control_share_is_share",
-            ),
+            model_name='project',
+            constraint=models.CheckConstraint(condition=models.Q(('control_share__gte', 0), ('control_share__lte', 1)), name='project_control_share_is_share'),
         ),
         migrations.AddConstraint(
-            model_name="plan",
-            constraint=models.UniqueConstraint(fields=("project", "number"), name="plan_number_once"),
+            model_name='plan',
+            constraint=models.UniqueConstraint(fields=('project', 'number'), name='plan_number_once'),
         ),
         migrations.AddConstraint(
-            model_name="plan",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("status", "approved")), fields=("project",), name="plan_one_approved_a_project"
-            ),
+            model_name='plan',
+            constraint=models.UniqueConstraint(condition=models.Q(('status', 'approved')), fields=('project',), name='plan_one_approved_a_project'),
         ),
         migrations.AddConstraint(
-            model_name="plan",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("cost__lte", models.F("budget"))), name="plan_cost_within_budget"
-            ),
+            model_name='plan',
+            constraint=models.CheckConstraint(condition=models.Q(('cost__lte', models.F('budget'))), name='plan_cost_within_budget'),
         ),
         migrations.AddConstraint(
-            model_name="performancemodel",
-            constraint=models.UniqueConstraint(fields=("project", "version"), name="performance_model_version_once"),
+            model_name='performancemodel',
+            constraint=models.UniqueConstraint(fields=('project', 'version'), name='performance_model_version_once'),
         ),
         migrations.AddConstraint(
-            model_name="membership",
-            constraint=models.UniqueConstraint(fields=("user", "project"), name="membership_one_role_a_project"),
+            model_name='membership',
+            constraint=models.UniqueConstraint(fields=('user', 'project'), name='membership_one_role_a_project'),
         ),
         migrations.AddConstraint(
-            model_name="labeler",
-            constraint=models.UniqueConstraint(fields=("project", "name"), name="labeler_name_once"),
+            model_name='labeler',
+            constraint=models.UniqueConstraint(fields=('project', 'name'), name='labeler_name_once'),
         ),
         migrations.AddConstraint(
-            model_name="labeler",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("name__iexact", "people"), _negated=True), name="labeler_not_people"
-            ),
+            model_name='labeler',
+            constraint=models.CheckConstraint(condition=models.Q(('name__iexact', 'people'), _negated=True), name='labeler_not_people'),
         ),
         migrations.AddIndex(
-            model_name="job",
-            index=models.Index(
-                condition=models.Q(("state__in", ("waiting", "running"))), fields=["kind", "id"], name="job_due"
-            ),
+            model_name='job',
+            index=models.Index(condition=models.Q(('state__in', ('waiting', 'running'))), fields=['kind', 'id'], name='job_due'),
         ),
         migrations.AddConstraint(
-            model_name="job",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("state", "waiting")),
-                fields=("project", "kind", "key"),
-                name="job_one_waiting_a_key",
-            ),
+            model_name='job',
+            constraint=models.UniqueConstraint(condition=models.Q(('state', 'waiting')), fields=('project', 'kind', 'key'), name='job_one_waiting_a_key'),
         ),
         migrations.AddConstraint(
-            model_name="featureset",
-            constraint=models.UniqueConstraint(fields=("project", "version"), name="feature_set_version_once"),
+            model_name='featureset',
+            constraint=models.UniqueConstraint(fields=('project', 'version'), name='feature_set_version_once'),
         ),
         migrations.AddConstraint(
-            model_name="account",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "cap__gte",
-                        django.db.models.expressions.CombinedExpression(models.F("spent"), "+", models.F("reserved")),
-                    )
-                ),
-                name="account_within_cap",
-            ),
+            model_name='account',
+            constraint=models.CheckConstraint(condition=models.Q(('cap__gte', django.db.models.expressions.CombinedExpression(models.F('spent'), '+', models.F('reserved')))), name='account_within_cap'),
         ),
         migrations.AddConstraint(
-            model_name="account",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("reserved__gte", 0), ("spent__gte", 0)), name="account_not_negative"
-            ),
+            model_name='account',
+            constraint=models.CheckConstraint(condition=models.Q(('reserved__gte', 0), ('spent__gte', 0)), name='account_not_negative'),
         ),
         migrations.AddConstraint(
-            model_name="prompt",
-            constraint=models.UniqueConstraint(fields=("project", "external_id"), name="prompt_external_id_once"),
+            model_name='prompt',
+            constraint=models.UniqueConstraint(fields=('project', 'external_id'), name='prompt_external_id_once'),
         ),
         migrations.AddConstraint(
-            model_name="protocol",
-            constraint=models.UniqueConstraint(fields=("project", "version"), name="protocol_version_once"),
+            model_name='protocol',
+            constraint=models.UniqueConstraint(fields=('project', 'version'), name='protocol_version_once'),
         ),
         migrations.AddConstraint(
-            model_name="rater",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("user__isnull", False)), fields=("project", "user"), name="rater_user_once"
-            ),
+            model_name='rater',
+            constraint=models.UniqueConstraint(condition=models.Q(('user__isnull', False)), fields=('project', 'user'), name='rater_user_once'),
         ),
         migrations.AddConstraint(
-            model_name="rater",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("labeler_version__isnull", True), ("user__isnull", True)),
-                fields=("project", "source", "external_id"),
-                name="rater_imported_once",
-            ),
+            model_name='rater',
+            constraint=models.UniqueConstraint(condition=models.Q(('labeler_version__isnull', True), ('user__isnull', True)), fields=('project', 'source', 'external_id'), name='rater_imported_once'),
         ),
         migrations.AddConstraint(
-            model_name="rater",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("kind", "labeler"), ("labeler_version__isnull", False), ("user__isnull", True)),
-                    models.Q(("kind", "person"), ("labeler_version__isnull", True)),
-                    _connector="OR",
-                ),
-                name="rater_is_person_or_labeler",
-            ),
+            model_name='rater',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind', 'labeler'), ('labeler_version__isnull', False), ('user__isnull', True)), models.Q(('kind', 'person'), ('labeler_version__isnull', True)), _connector='OR'), name='rater_is_person_or_labeler'),
         ),
         migrations.AddIndex(
-            model_name="judgment",
-            index=models.Index(
-                condition=models.Q(("aggregated", False)), fields=["effective_at", "id"], name="judgment_unaggregated"
-            ),
+            model_name='judgment',
+            index=models.Index(condition=models.Q(('aggregated', False)), fields=['effective_at', 'id'], name='judgment_unaggregated'),
         ),
         migrations.AddIndex(
-            model_name="judgment",
-            index=models.Index(fields=["project", "id"], name="judgment_keyset"),
+            model_name='judgment',
+            index=models.Index(fields=['project', 'id'], name='judgment_keyset'),
         ),
         migrations.AddIndex(
-            model_name="judgment",
-            index=models.Index(fields=["rater", "-created_at"], name="judgment_own_history"),
+            model_name='judgment',
+            index=models.Index(fields=['rater', '-created_at'], name='judgment_own_history'),
         ),
         migrations.AddConstraint(
-            model_name="judgment",
-            constraint=models.UniqueConstraint(
-                fields=("comparison", "rater", "round", "revision"), name="judgment_revision_once"
-            ),
+            model_name='judgment',
+            constraint=models.UniqueConstraint(fields=('comparison', 'rater', 'round', 'revision'), name='judgment_revision_once'),
         ),
         migrations.AddConstraint(
-            model_name="judgment",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("is_current", True)),
-                fields=("comparison", "rater", "round"),
-                name="judgment_one_current",
-            ),
+            model_name='judgment',
+            constraint=models.UniqueConstraint(condition=models.Q(('is_current', True)), fields=('comparison', 'rater', 'round'), name='judgment_one_current'),
         ),
         migrations.AddConstraint(
-            model_name="judgment",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("client_id__isnull", False)),
-                fields=("rater", "client_id"),
-                name="judgment_client_id_once",
-            ),
+            model_name='judgment',
+            constraint=models.UniqueConstraint(condition=models.Q(('client_id__isnull', False)), fields=('rater', 'client_id'), name='judgment_client_id_once'),
         ),
         migrations.AddConstraint(
-            model_name="judgment",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("preference__isnull", True),
-                    models.Q(("preference__gte", -1), ("preference__lte", 1)),
-                    _connector="OR",
-                ),
-                name="judgment_preference_in_range",
-            ),
+            model_name='judgment',
+            constraint=models.CheckConstraint(condition=models.Q(('preference__isnull', True), models.Q(('preference__gte', -1), ('preference__lte', 1)), _connector='OR'), name='judgment_preference_in_range'),
         ),
         migrations.AddConstraint(
-            model_name="judgment",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("p_b__isnull", True), models.Q(("p_b__gte", 0), ("p_b__lte", 1)), _connector="OR"),
-                name="judgment_p_b_in_range",
-            ),
+            model_name='judgment',
+            constraint=models.CheckConstraint(condition=models.Q(('p_b__isnull', True), models.Q(('p_b__gte', 0), ('p_b__lte', 1)), _connector='OR'), name='judgment_p_b_in_range'),
         ),
         migrations.AddConstraint(
-            model_name="judgment",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("preference__isnull", True),
-                    models.Q(("level__isnull", False), ("outcome", "level")),
-                    _connector="OR",
-                ),
-                name="judgment_preference_needs_level",
-            ),
+            model_name='judgment',
+            constraint=models.CheckConstraint(condition=models.Q(('preference__isnull', True), models.Q(('level__isnull', False), ('outcome', 'level')), _connector='OR'), name='judgment_preference_needs_level'),
         ),
         migrations.AddConstraint(
-            model_name="flag",
-            constraint=models.UniqueConstraint(fields=("comparison", "rater"), name="flag_once_a_rater"),
+            model_name='flag',
+            constraint=models.UniqueConstraint(fields=('comparison', 'rater'), name='flag_once_a_rater'),
         ),
         migrations.AddIndex(
-            model_name="assignment",
-            index=models.Index(fields=["rater", "id"], name="assignment_of_rater"),
+            model_name='assignment',
+            index=models.Index(fields=['rater', 'id'], name='assignment_of_rater'),
         ),
         migrations.AddIndex(
-            model_name="assignment",
-            index=models.Index(
-                condition=models.Q(("state", "leased")), fields=["rater", "id"], name="assignment_leased"
-            ),
+            model_name='assignment',
+            index=models.Index(condition=models.Q(('state', 'leased')), fields=['rater', 'id'], name='assignment_leased'),
         ),
         migrations.AddIndex(
-            model_name="assignment",
-            index=models.Index(
-                condition=models.Q(("state", "leased")), fields=["project", "id"], name="assignment_live"
-            ),
+            model_name='assignment',
+            index=models.Index(condition=models.Q(('state', 'leased')), fields=['project', 'id'], name='assignment_live'),
         ),
         migrations.AddIndex(
-            model_name="assignment",
-            index=models.Index(
-                condition=models.Q(("state", "leased")), fields=["leased_until"], name="assignment_expiry"
-            ),
+            model_name='assignment',
+            index=models.Index(condition=models.Q(('state', 'leased')), fields=['leased_until'], name='assignment_expiry'),
         ),
         migrations.AddConstraint(
-            model_name="assignment",
-            constraint=models.UniqueConstraint(fields=("comparison", "rater", "round"), name="assignment_once_a_round"),
+            model_name='assignment',
+            constraint=models.UniqueConstraint(fields=('comparison', 'rater', 'round'), name='assignment_once_a_round'),
         ),
         migrations.AddConstraint(
-            model_name="recipe",
-            constraint=models.UniqueConstraint(fields=("project", "name", "version"), name="recipe_version_once"),
+            model_name='recipe',
+            constraint=models.UniqueConstraint(fields=('project', 'name', 'version'), name='recipe_version_once'),
         ),
         migrations.AddConstraint(
-            model_name="recipe",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("is_default", True)), fields=("project",), name="recipe_one_default"
-            ),
+            model_name='recipe',
+            constraint=models.UniqueConstraint(condition=models.Q(('is_default', True)), fields=('project',), name='recipe_one_default'),
         ),
         migrations.AddIndex(
-            model_name="label",
-            index=models.Index(fields=["recipe", "comparison"], name="label_keyset"),
+            model_name='label',
+            index=models.Index(fields=['recipe', 'comparison'], name='label_keyset'),
         ),
         migrations.AddConstraint(
-            model_name="label",
-            constraint=models.UniqueConstraint(fields=("comparison", "recipe"), name="label_once_a_recipe"),
+            model_name='label',
+            constraint=models.UniqueConstraint(fields=('comparison', 'recipe'), name='label_once_a_recipe'),
         ),
         migrations.AddConstraint(
-            model_name="export",
-            constraint=models.UniqueConstraint(fields=("project", "number"), name="export_number_once"),
+            model_name='export',
+            constraint=models.UniqueConstraint(fields=('project', 'number'), name='export_number_once'),
         ),
         migrations.AddIndex(
-            model_name="reservation",
-            index=models.Index(condition=models.Q(("is_open", True)), fields=["id"], name="reservation_open"),
+            model_name='reservation',
+            index=models.Index(condition=models.Q(('is_open', True)), fields=['id'], name='reservation_open'),
         ),
         migrations.AddConstraint(
-            model_name="reservation",
-            constraint=models.UniqueConstraint(fields=("account", "key"), name="reservation_key_once"),
+            model_name='reservation',
+            constraint=models.UniqueConstraint(fields=('account', 'key'), name='reservation_key_once'),
         ),
         migrations.AddConstraint(
-            model_name="reservation",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "amount__gte",
-                        django.db.models.expressions.CombinedExpression(
-                            models.F("committed"), "+", models.F("refunded")
-                        ),
-                    )
-                ),
-                name="reservation_not_passed",
-            ),
+            model_name='reservation',
+            constraint=models.CheckConstraint(condition=models.Q(('amount__gte', django.db.models.expressions.CombinedExpression(models.F('committed'), '+', models.F('refunded')))), name='reservation_not_passed'),
         ),
         migrations.AddConstraint(
-            model_name="reservation",
-            constraint=models.CheckConstraint(condition=models.Q(("amount__gte", 0)), name="reservation_not_negative"),
+            model_name='reservation',
+            constraint=models.CheckConstraint(condition=models.Q(('amount__gte', 0)), name='reservation_not_negative'),
         ),
         migrations.AddIndex(
-            model_name="ledgerentry",
-            index=models.Index(condition=models.Q(("settled", False)), fields=["id"], name="entry_unsettled"),
+            model_name='ledgerentry',
+            index=models.Index(condition=models.Q(('settled', False)), fields=['id'], name='entry_unsettled'),
         ),
         migrations.AddConstraint(
-            model_name="ledgerentry",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("call__isnull", True), ("judgment__isnull", False)),
-                    models.Q(("call__isnull", False), ("judgment__isnull", True)),
-                    _connector="OR",
-                ),
-                name="entry_has_one_cause",
-            ),
+            model_name='ledgerentry',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('call__isnull', True), ('judgment__isnull', False)), models.Q(('call__isnull', False), ('judgment__isnull', True)), _connector='OR'), name='entry_has_one_cause'),
         ),
         migrations.AddIndex(
-            model_name="labelercall",
-            index=models.Index(fields=["labeler_version", "comparison", "order"], name="labeler_call_lookup"),
+            model_name='labelercall',
+            index=models.Index(fields=['labeler_version', 'comparison', 'order'], name='labeler_call_lookup'),
         ),
         migrations.AddIndex(
-            model_name="labelercall",
-            index=models.Index(
-                condition=models.Q(("status", "in_flight")), fields=["reservation"], name="labeler_call_held"
-            ),
+            model_name='labelercall',
+            index=models.Index(condition=models.Q(('status', 'in_flight')), fields=['reservation'], name='labeler_call_held'),
         ),
         migrations.AddConstraint(
-            model_name="response",
-            constraint=models.UniqueConstraint(fields=("prompt", "external_id"), name="response_external_id_once"),
+            model_name='response',
+            constraint=models.UniqueConstraint(fields=('prompt', 'external_id'), name='response_external_id_once'),
         ),
         migrations.AddIndex(
-            model_name="comparison",
-            index=models.Index(
-                condition=models.Q(("places_open__gt", 0)),
-                fields=["project", "queue_order", "id"],
-                name="comparison_queue",
-            ),
+            model_name='comparison',
+            index=models.Index(condition=models.Q(('places_open__gt', 0)), fields=['project', 'queue_order', 'id'], name='comparison_queue'),
         ),
         migrations.AddIndex(
-            model_name="comparison",
-            index=models.Index(fields=["project", "id"], name="comparison_keyset"),
+            model_name='comparison',
+            index=models.Index(fields=['project', 'id'], name='comparison_keyset'),
         ),
         migrations.AddConstraint(
-            model_name="comparison",
-            constraint=models.UniqueConstraint(fields=("project", "external_id"), name="comparison_external_id_once"),
+            model_name='comparison',
+            constraint=models.UniqueConstraint(fields=('project', 'external_id'), name='comparison_external_id_once'),
         ),
         migrations.AddConstraint(
-            model_name="comparison",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("response_a", models.F("response_b")), _negated=True),
-                name="comparison_needs_two_responses",
-            ),
+            model_name='comparison',
+            constraint=models.CheckConstraint(condition=models.Q(('response_a', models.F('response_b')), _negated=True), name='comparison_needs_two_responses'),
         ),
         migrations.AddIndex(
-            model_name="route",
-            index=models.Index(fields=["plan", "source"], name="route_by_source"),
+            model_name='route',
+            index=models.Index(fields=['plan', 'source'], name='route_by_source'),
         ),
         migrations.AddConstraint(
-            model_name="route",
-            constraint=models.UniqueConstraint(fields=("plan", "comparison"), name="route_once_a_plan"),
+            model_name='route',
+            constraint=models.UniqueConstraint(fields=('plan', 'comparison'), name='route_once_a_plan'),
         ),
     ]

@@ -9,703 +9,447 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("annotator", "0001_initial"),
+        ('annotator', '0001_initial'),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="Attempt",
+            name='Attempt',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                (
-                    "use",
-                    models.CharField(
-                        choices=[
-                            ("tutorial", "Tutorial"),
-                            ("qualification", "Qualification"),
-                            ("hidden", "Mixed in unseen"),
-                        ],
-                        max_length=13,
-                    ),
-                ),
-                ("number", models.PositiveSmallIntegerField()),
-                ("guidelines_version", models.PositiveIntegerField()),
-                ("answers", models.JSONField(default=list)),
-                ("score", models.FloatField(null=True)),
-                ("passed", models.BooleanField(null=True)),
-                ("started_at", models.DateTimeField(auto_now_add=True)),
-                ("finished_at", models.DateTimeField(null=True)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('use', models.CharField(choices=[('tutorial', 'Tutorial'), ('qualification', 'Qualification'), ('hidden', 'Mixed in unseen')], max_length=13)),
+                ('number', models.PositiveSmallIntegerField()),
+                ('guidelines_version', models.PositiveIntegerField()),
+                ('answers', models.JSONField(default=list)),
+                ('score', models.FloatField(null=True)),
+                ('passed', models.BooleanField(null=True)),
+                ('started_at', models.DateTimeField(auto_now_add=True)),
+                ('finished_at', models.DateTimeField(null=True)),
             ],
         ),
         migrations.CreateModel(
-            name="Candidate",
+            name='Candidate',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("place", models.PositiveSmallIntegerField()),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('place', models.PositiveSmallIntegerField()),
             ],
         ),
         migrations.CreateModel(
-            name="Comment",
+            name='Comment',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("text", models.TextField(max_length=5000, verbose_name="comment")),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('text', models.TextField(max_length=5000, verbose_name='comment')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.CreateModel(
-            name="Concern",
+            name='Concern',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[
-                            ("gold", "misses known answers"),
-                            ("fast", "faster than the texts can be read"),
-                            ("straight_line", "the same answer again and again"),
-                            ("first_side", "prefers one side of the screen"),
-                            ("inconsistent", "answers repeats differently"),
-                            ("pasted", "justification was pasted"),
-                            ("machine_written", "justification may be machine-written"),
-                        ],
-                        max_length=15,
-                    ),
-                ),
-                ("evidence", models.JSONField(default=dict)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                ("resolved_at", models.DateTimeField(null=True)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(choices=[('gold', 'misses known answers'), ('fast', 'faster than the texts can be read'), ('straight_line', 'the same answer again and again'), ('first_side', 'prefers one side of the screen'), ('inconsistent', 'answers repeats differently'), ('pasted', 'justification was pasted'), ('machine_written', 'justification may be machine-written')], max_length=15)),
+                ('evidence', models.JSONField(default=dict)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('resolved_at', models.DateTimeField(null=True)),
             ],
         ),
         migrations.CreateModel(
-            name="Contest",
+            name='Contest',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("reason", models.TextField(max_length=5000, verbose_name="why")),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[("open", "Open"), ("upheld", "Upheld"), ("rejected", "Rejected")],
-                        default="open",
-                        max_length=8,
-                    ),
-                ),
-                ("reply", models.TextField(blank=True, max_length=5000, verbose_name="reply")),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                ("decided_at", models.DateTimeField(null=True)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('reason', models.TextField(max_length=5000, verbose_name='why')),
+                ('state', models.CharField(choices=[('open', 'Open'), ('upheld', 'Upheld'), ('rejected', 'Rejected')], default='open', max_length=8)),
+                ('reply', models.TextField(blank=True, max_length=5000, verbose_name='reply')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('decided_at', models.DateTimeField(null=True)),
             ],
         ),
         migrations.CreateModel(
-            name="Gold",
+            name='Gold',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                (
-                    "use",
-                    models.CharField(
-                        choices=[
-                            ("tutorial", "Tutorial"),
-                            ("qualification", "Qualification"),
-                            ("hidden", "Mixed in unseen"),
-                        ],
-                        default="hidden",
-                        max_length=13,
-                    ),
-                ),
-                (
-                    "better",
-                    django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=13), size=None),
-                ),
-                ("ratings", models.JSONField(default=dict)),
-                ("explanation", models.TextField(blank=True)),
-                ("retired_at", models.DateTimeField(null=True)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('use', models.CharField(choices=[('tutorial', 'Tutorial'), ('qualification', 'Qualification'), ('hidden', 'Mixed in unseen')], default='hidden', max_length=13)),
+                ('better', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=13), size=None)),
+                ('ratings', models.JSONField(default=dict)),
+                ('explanation', models.TextField(blank=True)),
+                ('retired_at', models.DateTimeField(null=True)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.CreateModel(
-            name="Guidelines",
+            name='Guidelines',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("version", models.PositiveIntegerField()),
-                ("text", models.TextField(blank=True, verbose_name="guidelines")),
-                ("change_note", models.TextField(blank=True, verbose_name="what changed")),
-                ("must_acknowledge", models.BooleanField(default=False, verbose_name="annotators must acknowledge it")),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('version', models.PositiveIntegerField()),
+                ('text', models.TextField(blank=True, verbose_name='guidelines')),
+                ('change_note', models.TextField(blank=True, verbose_name='what changed')),
+                ('must_acknowledge', models.BooleanField(default=False, verbose_name='annotators must acknowledge it')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                "verbose_name_plural": "guidelines",
+                'verbose_name_plural': 'guidelines',
             },
         ),
         migrations.CreateModel(
-            name="Return",
+            name='Return',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("comment", models.TextField()),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                ("answered_at", models.DateTimeField(null=True)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('comment', models.TextField()),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('answered_at', models.DateTimeField(null=True)),
             ],
         ),
         migrations.CreateModel(
-            name="Review",
+            name='Review',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[("open", "Open"), ("settled", "Settled"), ("sent_back", "Sent back")],
-                        default="open",
-                        max_length=9,
-                    ),
-                ),
-                ("a_first", models.BooleanField()),
-                (
-                    "shown_order",
-                    django.contrib.postgres.fields.ArrayField(
-                        base_field=models.PositiveSmallIntegerField(), null=True, size=None
-                    ),
-                ),
-                ("blind", models.JSONField(default=dict)),
-                ("revealed_at", models.DateTimeField(null=True)),
-                ("touched_at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                ("closed_at", models.DateTimeField(null=True)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('state', models.CharField(choices=[('open', 'Open'), ('settled', 'Settled'), ('sent_back', 'Sent back')], default='open', max_length=9)),
+                ('a_first', models.BooleanField()),
+                ('shown_order', django.contrib.postgres.fields.ArrayField(base_field=models.PositiveSmallIntegerField(), null=True, size=None)),
+                ('blind', models.JSONField(default=dict)),
+                ('revealed_at', models.DateTimeField(null=True)),
+                ('touched_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('closed_at', models.DateTimeField(null=True)),
             ],
         ),
         migrations.CreateModel(
-            name="Standards",
+            name='Standards',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("tutorial_required", models.BooleanField(default=False, verbose_name="the tutorial comes first")),
-                ("qualification_required", models.BooleanField(default=False, verbose_name="annotators must qualify")),
-                (
-                    "pass_mark",
-                    models.FloatField(
-                        default=0.8,
-                        validators=[
-                            django.core.validators.MinValueValidator(0.0),
-                            django.core.validators.MaxValueValidator(1.0),
-                        ],
-                        verbose_name="share of right answers to qualify",
-                    ),
-                ),
-                ("attempts_allowed", models.PositiveSmallIntegerField(default=3, verbose_name="attempts to qualify")),
-                ("recertify", models.BooleanField(default=False, verbose_name="qualify again when guidelines change")),
-                (
-                    "gold_share",
-                    models.FloatField(
-                        default=0.05,
-                        validators=[
-                            django.core.validators.MinValueValidator(0.0),
-                            django.core.validators.MaxValueValidator(1.0),
-                        ],
-                        verbose_name="share of comparisons with a known answer",
-                    ),
-                ),
-                (
-                    "repeat_share",
-                    models.FloatField(
-                        default=0.0,
-                        validators=[
-                            django.core.validators.MinValueValidator(0.0),
-                            django.core.validators.MaxValueValidator(1.0),
-                        ],
-                        verbose_name="share shown to the same person again",
-                    ),
-                ),
-                (
-                    "repeat_after",
-                    models.PositiveSmallIntegerField(default=20, verbose_name="judgments between the two showings"),
-                ),
-                (
-                    "accuracy_window",
-                    models.PositiveSmallIntegerField(default=20, verbose_name="gold answers looked at"),
-                ),
-                (
-                    "accuracy_least",
-                    models.PositiveSmallIntegerField(
-                        default=8, verbose_name="gold answers before anything is concluded"
-                    ),
-                ),
-                (
-                    "pause_below",
-                    models.FloatField(
-                        default=0.6,
-                        validators=[
-                            django.core.validators.MinValueValidator(0.0),
-                            django.core.validators.MaxValueValidator(1.0),
-                        ],
-                        verbose_name="pause below this share of right answers",
-                    ),
-                ),
-                (
-                    "gold_feedback",
-                    models.BooleanField(default=True, verbose_name="annotators may see their gold answers"),
-                ),
-                (
-                    "reading_rate",
-                    models.PositiveIntegerField(
-                        default=1000, verbose_name="fastest believable reading, words a minute"
-                    ),
-                ),
-                (
-                    "daily_cap",
-                    models.PositiveIntegerField(
-                        blank=True, null=True, verbose_name="judgments a person may give in a day"
-                    ),
-                ),
-                (
-                    "break_after_minutes",
-                    models.PositiveSmallIntegerField(default=50, verbose_name="minutes until a break is suggested"),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('tutorial_required', models.BooleanField(default=False, verbose_name='the tutorial comes first')),
+                ('qualification_required', models.BooleanField(default=False, verbose_name='annotators must qualify')),
+                ('pass_mark', models.FloatField(default=0.8, validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)], verbose_name='share of right answers to qualify')),
+                ('attempts_allowed', models.PositiveSmallIntegerField(default=3, verbose_name='attempts to qualify')),
+                ('recertify', models.BooleanField(default=False, verbose_name='qualify again when guidelines change')),
+                ('gold_share', models.FloatField(default=0.05, validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)], verbose_name='share of comparisons with a known answer')),
+                ('repeat_share', models.FloatField(default=0.0, validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)], verbose_name='share shown to the same person again')),
+                ('repeat_after', models.PositiveSmallIntegerField(default=20, verbose_name='judgments between the two showings')),
+                ('accuracy_window', models.PositiveSmallIntegerField(default=20, verbose_name='gold answers looked at')),
+                ('accuracy_least', models.PositiveSmallIntegerField(default=8, verbose_name='gold answers before anything is concluded')),
+                ('pause_below', models.FloatField(default=0.6, validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)], verbose_name='pause below this share of right answers')),
+                ('gold_feedback', models.BooleanField(default=True, verbose_name='annotators may see their gold answers')),
+                ('reading_rate', models.PositiveIntegerField(default=1000, verbose_name='fastest believable reading, words a minute')),
+                ('daily_cap', models.PositiveIntegerField(blank=True, null=True, verbose_name='judgments a person may give in a day')),
+                ('break_after_minutes', models.PositiveSmallIntegerField(default=50, verbose_name='minutes until a break is suggested')),
             ],
             options={
-                "verbose_name_plural": "standards",
+                'verbose_name_plural': 'standards',
             },
         ),
         migrations.CreateModel(
-            name="Standing",
+            name='Standing',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("acknowledged", models.PositiveIntegerField(default=0)),
-                ("certified", models.PositiveIntegerField(default=0)),
-                ("tutorial_done_at", models.DateTimeField(null=True)),
-                ("paused_at", models.DateTimeField(null=True)),
-                ("pause_reason", models.TextField(blank=True)),
-                ("gold_seen", models.PositiveIntegerField(default=0)),
-                ("gold_right", models.PositiveIntegerField(default=0)),
-                ("resumed_at", models.DateTimeField(null=True)),
-                ("nothing_left_at", models.DateTimeField(null=True)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('acknowledged', models.PositiveIntegerField(default=0)),
+                ('certified', models.PositiveIntegerField(default=0)),
+                ('tutorial_done_at', models.DateTimeField(null=True)),
+                ('paused_at', models.DateTimeField(null=True)),
+                ('pause_reason', models.TextField(blank=True)),
+                ('gold_seen', models.PositiveIntegerField(default=0)),
+                ('gold_right', models.PositiveIntegerField(default=0)),
+                ('resumed_at', models.DateTimeField(null=True)),
+                ('nothing_left_at', models.DateTimeField(null=True)),
             ],
         ),
         migrations.AddField(
-            model_name="assignment",
-            name="purpose",
-            field=models.CharField(
-                choices=[
-                    ("judge", "to be judged"),
-                    ("gold", "its answer is known"),
-                    ("repeat", "judged by the same person before"),
-                    ("review", "to be settled by a reviewer"),
-                ],
-                default="judge",
-                max_length=6,
-            ),
+            model_name='assignment',
+            name='purpose',
+            field=models.CharField(choices=[('judge', 'to be judged'), ('gold', 'its answer is known'), ('repeat', 'judged by the same person before'), ('review', 'to be settled by a reviewer')], default='judge', max_length=6),
         ),
         migrations.AddField(
-            model_name="assignment",
-            name="shown_order",
-            field=django.contrib.postgres.fields.ArrayField(
-                base_field=models.PositiveSmallIntegerField(), null=True, size=None
-            ),
+            model_name='assignment',
+            name='shown_order',
+            field=django.contrib.postgres.fields.ArrayField(base_field=models.PositiveSmallIntegerField(), null=True, size=None),
         ),
         migrations.AddField(
-            model_name="comparison",
-            name="candidates_count",
+            model_name='comparison',
+            name='candidates_count',
             field=models.PositiveSmallIntegerField(default=0),
         ),
         migrations.AddField(
-            model_name="comparison",
-            name="criterion",
+            model_name='comparison',
+            name='criterion',
             field=models.TextField(blank=True),
         ),
         migrations.AddField(
-            model_name="comparison",
-            name="harms",
-            field=django.contrib.postgres.fields.ArrayField(
-                base_field=models.CharField(max_length=20), default=list, size=None
-            ),
+            model_name='comparison',
+            name='harms',
+            field=django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=20), default=list, size=None),
         ),
         migrations.AddField(
-            model_name="comparison",
-            name="reopened_at",
+            model_name='comparison',
+            name='reopened_at',
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
-            model_name="judgment",
-            name="edit",
+            model_name='judgment',
+            name='edit',
             field=models.JSONField(default=dict),
         ),
         migrations.AddField(
-            model_name="judgment",
-            name="feedback",
+            model_name='judgment',
+            name='feedback',
             field=models.JSONField(default=dict),
         ),
         migrations.AddField(
-            model_name="judgment",
-            name="flags",
-            field=django.contrib.postgres.fields.ArrayField(
-                base_field=models.CharField(max_length=60), default=list, size=None
-            ),
+            model_name='judgment',
+            name='flags',
+            field=django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=60), default=list, size=None),
         ),
         migrations.AddField(
-            model_name="judgment",
-            name="guidelines_version",
+            model_name='judgment',
+            name='guidelines_version',
             field=models.PositiveIntegerField(null=True),
         ),
         migrations.AddField(
-            model_name="judgment",
-            name="purpose",
-            field=models.CharField(
-                choices=[
-                    ("judge", "to be judged"),
-                    ("gold", "its answer is known"),
-                    ("repeat", "judged by the same person before"),
-                    ("review", "to be settled by a reviewer"),
-                ],
-                default="judge",
-                max_length=6,
-            ),
+            model_name='judgment',
+            name='purpose',
+            field=models.CharField(choices=[('judge', 'to be judged'), ('gold', 'its answer is known'), ('repeat', 'judged by the same person before'), ('review', 'to be settled by a reviewer')], default='judge', max_length=6),
         ),
         migrations.AddField(
-            model_name="judgment",
-            name="ranking",
+            model_name='judgment',
+            name='ranking',
             field=models.JSONField(default=dict),
         ),
         migrations.AddField(
-            model_name="protocol",
-            name="created_by",
-            field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to=settings.AUTH_USER_MODEL
-            ),
+            model_name='protocol',
+            name='created_by',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
         ),
         migrations.AddField(
-            model_name="rater",
-            name="opted_out",
-            field=django.contrib.postgres.fields.ArrayField(
-                base_field=models.CharField(max_length=20), default=list, size=None
-            ),
+            model_name='rater',
+            name='opted_out',
+            field=django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=20), default=list, size=None),
         ),
         migrations.AddField(
-            model_name="user",
-            name="language",
-            field=models.CharField(blank=True, max_length=10, verbose_name="language"),
+            model_name='user',
+            name='language',
+            field=models.CharField(blank=True, max_length=10, verbose_name='language'),
         ),
         migrations.AlterField(
-            model_name="judgment",
-            name="outcome",
-            field=models.CharField(
-                choices=[
-                    ("level", "an answer on the scale"),
-                    ("ranked", "an order of several responses"),
-                    ("neither_valid", "neither response is valid"),
-                    ("cannot_judge", "cannot judge"),
-                    ("abstain", "abstains"),
-                ],
-                default="level",
-                max_length=14,
-            ),
+            model_name='judgment',
+            name='outcome',
+            field=models.CharField(choices=[('level', 'an answer on the scale'), ('ranked', 'an order of several responses'), ('neither_valid', 'neither response is valid'), ('cannot_judge', 'cannot judge'), ('abstain', 'abstains')], default='level', max_length=14),
         ),
         migrations.AddIndex(
-            model_name="comparison",
-            index=models.Index(
-                condition=models.Q(("places_open__gt", 0), ("reopened_at__isnull", False)),
-                fields=["project", "reopened_at"],
-                name="comparison_reopened",
-            ),
+            model_name='comparison',
+            index=models.Index(condition=models.Q(('places_open__gt', 0), ('reopened_at__isnull', False)), fields=['project', 'reopened_at'], name='comparison_reopened'),
         ),
         migrations.AddIndex(
-            model_name="judgment",
-            index=models.Index(
-                condition=models.Q(("purpose", "review")), fields=["comparison"], name="judgment_settling"
-            ),
+            model_name='judgment',
+            index=models.Index(condition=models.Q(('purpose', 'review')), fields=['comparison'], name='judgment_settling'),
         ),
         migrations.AddField(
-            model_name="attempt",
-            name="protocol",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="annotator.protocol"
-            ),
+            model_name='attempt',
+            name='protocol',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='annotator.protocol'),
         ),
         migrations.AddField(
-            model_name="attempt",
-            name="rater",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="attempts", to="annotator.rater"
-            ),
+            model_name='attempt',
+            name='rater',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='attempts', to='annotator.rater'),
         ),
         migrations.AddField(
-            model_name="candidate",
-            name="comparison",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="candidates", to="annotator.comparison"
-            ),
+            model_name='candidate',
+            name='comparison',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='candidates', to='annotator.comparison'),
         ),
         migrations.AddField(
-            model_name="candidate",
-            name="response",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="+", to="annotator.response"
-            ),
+            model_name='candidate',
+            name='response',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='annotator.response'),
         ),
         migrations.AddField(
-            model_name="comment",
-            name="author",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="comments", to=settings.AUTH_USER_MODEL
-            ),
+            model_name='comment',
+            name='author',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='comments', to=settings.AUTH_USER_MODEL),
         ),
         migrations.AddField(
-            model_name="comment",
-            name="comparison",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="comments", to="annotator.comparison"
-            ),
+            model_name='comment',
+            name='comparison',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='comments', to='annotator.comparison'),
         ),
         migrations.AddField(
-            model_name="comment",
-            name="project",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="comments", to="annotator.project"
-            ),
+            model_name='comment',
+            name='project',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='comments', to='annotator.project'),
         ),
         migrations.AddField(
-            model_name="concern",
-            name="judgment",
-            field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.CASCADE, related_name="concerns", to="annotator.judgment"
-            ),
+            model_name='concern',
+            name='judgment',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='concerns', to='annotator.judgment'),
         ),
         migrations.AddField(
-            model_name="concern",
-            name="project",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="concerns", to="annotator.project"
-            ),
+            model_name='concern',
+            name='project',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='concerns', to='annotator.project'),
         ),
         migrations.AddField(
-            model_name="concern",
-            name="rater",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="concerns", to="annotator.rater"
-            ),
+            model_name='concern',
+            name='rater',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='concerns', to='annotator.rater'),
         ),
         migrations.AddField(
-            model_name="concern",
-            name="resolved_by",
-            field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to=settings.AUTH_USER_MODEL
-            ),
+            model_name='concern',
+            name='resolved_by',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
         ),
         migrations.AddField(
-            model_name="contest",
-            name="comparison",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="contests", to="annotator.comparison"
-            ),
+            model_name='contest',
+            name='comparison',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='contests', to='annotator.comparison'),
         ),
         migrations.AddField(
-            model_name="contest",
-            name="decided_by",
-            field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to=settings.AUTH_USER_MODEL
-            ),
+            model_name='contest',
+            name='decided_by',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
         ),
         migrations.AddField(
-            model_name="contest",
-            name="project",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="contests", to="annotator.project"
-            ),
+            model_name='contest',
+            name='project',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='contests', to='annotator.project'),
         ),
         migrations.AddField(
-            model_name="contest",
-            name="rater",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="contests", to="annotator.rater"
-            ),
+            model_name='contest',
+            name='rater',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='contests', to='annotator.rater'),
         ),
         migrations.AddField(
-            model_name="gold",
-            name="comparison",
-            field=models.OneToOneField(
-                on_delete=django.db.models.deletion.CASCADE, related_name="gold", to="annotator.comparison"
-            ),
+            model_name='gold',
+            name='comparison',
+            field=models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='gold', to='annotator.comparison'),
         ),
         migrations.AddField(
-            model_name="gold",
-            name="created_by",
-            field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to=settings.AUTH_USER_MODEL
-            ),
+            model_name='gold',
+            name='created_by',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
         ),
         migrations.AddField(
-            model_name="gold",
-            name="project",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="golds", to="annotator.project"
-            ),
+            model_name='gold',
+            name='project',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='golds', to='annotator.project'),
         ),
         migrations.AddField(
-            model_name="contest",
-            name="gold",
-            field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.CASCADE, related_name="contests", to="annotator.gold"
-            ),
+            model_name='contest',
+            name='gold',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='contests', to='annotator.gold'),
         ),
         migrations.AddField(
-            model_name="guidelines",
-            name="created_by",
-            field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to=settings.AUTH_USER_MODEL
-            ),
+            model_name='guidelines',
+            name='created_by',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
         ),
         migrations.AddField(
-            model_name="guidelines",
-            name="project",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="guidelines_versions", to="annotator.project"
-            ),
+            model_name='guidelines',
+            name='project',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='guidelines_versions', to='annotator.project'),
         ),
         migrations.AddField(
-            model_name="return",
-            name="judgment",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="returns", to="annotator.judgment"
-            ),
+            model_name='return',
+            name='judgment',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='returns', to='annotator.judgment'),
         ),
         migrations.AddField(
-            model_name="return",
-            name="rater",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="returns", to="annotator.rater"
-            ),
+            model_name='return',
+            name='rater',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='returns', to='annotator.rater'),
         ),
         migrations.AddField(
-            model_name="review",
-            name="comparison",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="reviews", to="annotator.comparison"
-            ),
+            model_name='review',
+            name='comparison',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reviews', to='annotator.comparison'),
         ),
         migrations.AddField(
-            model_name="review",
-            name="judgment",
-            field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="annotator.judgment"
-            ),
+            model_name='review',
+            name='judgment',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='annotator.judgment'),
         ),
         migrations.AddField(
-            model_name="review",
-            name="project",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="reviews", to="annotator.project"
-            ),
+            model_name='review',
+            name='project',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reviews', to='annotator.project'),
         ),
         migrations.AddField(
-            model_name="review",
-            name="reviewer",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="reviews", to="annotator.rater"
-            ),
+            model_name='review',
+            name='reviewer',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reviews', to='annotator.rater'),
         ),
         migrations.AddField(
-            model_name="return",
-            name="review",
-            field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="returns", to="annotator.review"
-            ),
+            model_name='return',
+            name='review',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='returns', to='annotator.review'),
         ),
         migrations.AddField(
-            model_name="contest",
-            name="review",
-            field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.CASCADE, related_name="contests", to="annotator.review"
-            ),
+            model_name='contest',
+            name='review',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='contests', to='annotator.review'),
         ),
         migrations.AddField(
-            model_name="standards",
-            name="project",
-            field=models.OneToOneField(
-                on_delete=django.db.models.deletion.CASCADE, related_name="standards", to="annotator.project"
-            ),
+            model_name='standards',
+            name='project',
+            field=models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='standards', to='annotator.project'),
         ),
         migrations.AddField(
-            model_name="standing",
-            name="rater",
-            field=models.OneToOneField(
-                on_delete=django.db.models.deletion.CASCADE, related_name="standing", to="annotator.rater"
-            ),
+            model_name='standing',
+            name='rater',
+            field=models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='standing', to='annotator.rater'),
         ),
         migrations.AddConstraint(
-            model_name="attempt",
-            constraint=models.UniqueConstraint(fields=("rater", "use", "number"), name="attempt_number_once"),
+            model_name='attempt',
+            constraint=models.UniqueConstraint(fields=('rater', 'use', 'number'), name='attempt_number_once'),
         ),
         migrations.AddConstraint(
-            model_name="candidate",
-            constraint=models.UniqueConstraint(fields=("comparison", "place"), name="candidate_place_once"),
+            model_name='candidate',
+            constraint=models.UniqueConstraint(fields=('comparison', 'place'), name='candidate_place_once'),
         ),
         migrations.AddConstraint(
-            model_name="candidate",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("place__gte", 2), ("place__lte", 7)), name="candidate_place_in_range"
-            ),
+            model_name='candidate',
+            constraint=models.CheckConstraint(condition=models.Q(('place__gte', 2), ('place__lte', 7)), name='candidate_place_in_range'),
         ),
         migrations.AddIndex(
-            model_name="comment",
-            index=models.Index(fields=["comparison", "id"], name="comment_thread"),
+            model_name='comment',
+            index=models.Index(fields=['comparison', 'id'], name='comment_thread'),
         ),
         migrations.AddConstraint(
-            model_name="concern",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("judgment__isnull", True), ("resolved_at__isnull", True)),
-                fields=("rater", "kind"),
-                name="concern_open_once",
-            ),
+            model_name='concern',
+            constraint=models.UniqueConstraint(condition=models.Q(('judgment__isnull', True), ('resolved_at__isnull', True)), fields=('rater', 'kind'), name='concern_open_once'),
         ),
         migrations.AddConstraint(
-            model_name="concern",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("judgment__isnull", False)),
-                fields=("judgment", "kind"),
-                name="concern_judgment_once",
-            ),
+            model_name='concern',
+            constraint=models.UniqueConstraint(condition=models.Q(('judgment__isnull', False)), fields=('judgment', 'kind'), name='concern_judgment_once'),
         ),
         migrations.AddIndex(
-            model_name="gold",
-            index=models.Index(
-                condition=models.Q(("retired_at__isnull", True)), fields=["project", "use"], name="gold_in_use"
-            ),
+            model_name='gold',
+            index=models.Index(condition=models.Q(('retired_at__isnull', True)), fields=['project', 'use'], name='gold_in_use'),
         ),
         migrations.AddConstraint(
-            model_name="guidelines",
-            constraint=models.UniqueConstraint(fields=("project", "version"), name="guidelines_version_once"),
+            model_name='guidelines',
+            constraint=models.UniqueConstraint(fields=('project', 'version'), name='guidelines_version_once'),
         ),
         migrations.AddIndex(
-            model_name="review",
-            index=models.Index(fields=["project", "state", "id"], name="review_queue"),
+            model_name='review',
+            index=models.Index(fields=['project', 'state', 'id'], name='review_queue'),
         ),
         migrations.AddConstraint(
-            model_name="review",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("state", "open")), fields=("comparison",), name="review_open_once_a_comparison"
-            ),
+            model_name='review',
+            constraint=models.UniqueConstraint(condition=models.Q(('state', 'open')), fields=('comparison',), name='review_open_once_a_comparison'),
         ),
         migrations.AddIndex(
-            model_name="return",
-            index=models.Index(
-                condition=models.Q(("answered_at__isnull", True)), fields=["rater", "id"], name="return_waiting"
-            ),
+            model_name='return',
+            index=models.Index(condition=models.Q(('answered_at__isnull', True)), fields=['rater', 'id'], name='return_waiting'),
         ),
         migrations.AddConstraint(
-            model_name="contest",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("gold__isnull", False), ("review__isnull", True)),
-                    models.Q(("gold__isnull", True), ("review__isnull", False)),
-                    _connector="OR",
-                ),
-                name="contest_of_gold_or_review",
-            ),
+            model_name='contest',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('gold__isnull', False), ('review__isnull', True)), models.Q(('gold__isnull', True), ('review__isnull', False)), _connector='OR'), name='contest_of_gold_or_review'),
         ),
         migrations.AddConstraint(
-            model_name="contest",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("gold__isnull", False)), fields=("rater", "gold"), name="contest_gold_once"
-            ),
+            model_name='contest',
+            constraint=models.UniqueConstraint(condition=models.Q(('gold__isnull', False)), fields=('rater', 'gold'), name='contest_gold_once'),
         ),
         migrations.AddConstraint(
-            model_name="contest",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("review__isnull", False)), fields=("rater", "review"), name="contest_review_once"
-            ),
+            model_name='contest',
+            constraint=models.UniqueConstraint(condition=models.Q(('review__isnull', False)), fields=('rater', 'review'), name='contest_review_once'),
         ),
     ]
