@@ -1,3 +1,4 @@
+from annotator.models.backtests import Backtest, BacktestSeed
 from annotator.models.comparisons import Candidate, Comparison, Features, FeatureSet, Harm, Prompt, Response
 from annotator.models.credentials import Credential, Disclosure
 from annotator.models.exports import Export
@@ -7,6 +8,8 @@ from annotator.models.judgments import Assignment, Flag, Judgment, Outcome, Purp
 from annotator.models.labelers import BatchFile, Labeler, LabelerCall, LabelerReport, LabelerVersion, Rater
 from annotator.models.labels import Label, Recipe
 from annotator.models.ledger import Account, LedgerEntry, Reservation
+from annotator.models.loop import Loop, PromptTags, Realised
+from annotator.models.mixtures import Mixture, MixtureScore, MixtureSet
 from annotator.models.people import User
 from annotator.models.projects import Membership, Project, Protocol, Role
 from annotator.models.reviews import Comment, Contest, Return, Review
@@ -18,6 +21,8 @@ __all__ = [
     "Account",
     "Assignment",
     "Attempt",
+    "Backtest",
+    "BacktestSeed",
     "BatchFile",
     "CachedScore",
     "Candidate",
@@ -45,15 +50,21 @@ __all__ = [
     "LabelerReport",
     "LabelerVersion",
     "LedgerEntry",
+    "Loop",
     "Membership",
+    "Mixture",
+    "MixtureScore",
+    "MixtureSet",
     "Outcome",
     "PerformanceModel",
     "Plan",
     "Project",
     "Prompt",
+    "PromptTags",
     "Protocol",
     "Purpose",
     "Rater",
+    "Realised",
     "Recipe",
     "Reservation",
     "Response",

@@ -146,6 +146,9 @@ class Job(models.Model):
         GENERATE = "generate", _("Responses")
         CHECK = "check", _("Labeler report")
         PAIRS = "pairs", _("Pairs of responses")
+        TAG = "tag", _("Prompt tags")
+        MEASURE = "measure", _("Reward models of mixtures")
+        BACKTEST = "backtest", _("Backtest")
 
     class State(models.TextChoices):
         WAITING = "waiting", _("Waiting")

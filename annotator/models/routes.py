@@ -16,12 +16,14 @@ class PerformanceModel(models.Model):
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="performance_models")
     version = models.PositiveIntegerField()
-    # The kind that cross-validation chose ("mean", "budget", "ridge", "lightgbm") and every kind's score.
+    # The kind that cross-validation chose (a key of routing.performance.KINDS) and every kind's score.
     kind = models.CharField(max_length=40)
     metrics = models.JSONField(default=dict)
     feature_set = models.ForeignKey(FeatureSet, models.PROTECT, related_name="performance_models")
     artifact = models.CharField(max_length=300)
     artifact_sha256 = models.CharField(max_length=64)
+    # How many judgments of people there were to learn from; a schedule counts from here.
+    judgments = models.PositiveIntegerField(default=0)
     seed = models.PositiveBigIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -56,6 +58,11 @@ class Plan(models.Model):
     # Shares by source, baselines, the budget curve, why groups of comparisons go to people (see pipeline/route.py).
     summary = models.JSONField(default=dict)
     seed = models.PositiveBigIntegerField(default=0)
+    # The random slice that people judge first; its plan routes nothing else.
+    is_seed_set = models.BooleanField(default=False)
+    # The plan that was at work when this one was made for what was not yet judged; what made it by itself, in words.
+    revises = models.ForeignKey("self", models.SET_NULL, null=True, related_name="revisions")
+    occasion = models.CharField(max_length=200, blank=True)
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     approved_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")

@@ -37,12 +37,17 @@ TASKS = {
     Job.Kind.GENERATE: "annotator.pipeline.generate.run_generates",
     Job.Kind.CHECK: "annotator.pipeline.check.run_checks",
     Job.Kind.PAIRS: "annotator.pipeline.pairs.run_pairs",
+    Job.Kind.TAG: "annotator.pipeline.tag.run_tags",
+    Job.Kind.MEASURE: "annotator.pipeline.measure.run_measures",
+    Job.Kind.BACKTEST: "annotator.pipeline.backtest.run_backtests",
 }
 # The queue of workers that may hold a model, and the tasks by which they ask for jobs that are meant for them.
 GPU = "gpu"
 GPU_TASKS = {
     Job.Kind.LABEL: "annotator.pipeline.label.run_model_labels",
     Job.Kind.PAIRS: "annotator.pipeline.pairs.run_model_pairs",
+    Job.Kind.FEATURISE: "annotator.pipeline.featurise.run_model_featurises",
+    Job.Kind.MEASURE: "annotator.pipeline.measure.run_model_measures",
 }
 
 
