@@ -14,9 +14,9 @@ from django.utils.translation import gettext_lazy as _
 from annotator.forms.labelers import LabelerForm, Section
 from annotator.models import Labeler, Project
 from annotator.pipeline.model_fields import FIELDS, MODEL_PARTS, Field
+from labelers.logprobs.models import COMMIT
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 BACKENDS = [
     ("transformers", _("a worker of this site loads it")),
     ("vllm", _("a vLLM server")),
@@ -134,11 +134,12 @@ class ModelLabelerForm(LabelerForm):
             self.add_error(f"{name}__base_url", _("Give the address of the server, or let a worker load the model."))
         if given["base_url"] and not served:
             self.add_error(f"{name}__backend", _("Say what runs at the address, or leave the address empty."))
-        if not served and not settings.MODELS:
-            self.add_error(f"{name}__backend", _("This site runs without models: give a server's address."))
+        if not settings.MODELS:
+            words = _("This site was started with MODELS=no: labelers of this kind cannot judge here.")
+            self.add_error(f"{name}__backend", words)
         for what, commit in (("name", "revision"), ("adapter", "adapter_revision")):
             is_repository = _REPOSITORY.fullmatch(given[what]) is not None
-            if is_repository and not served and not _COMMIT.fullmatch(given[commit]):
+            if is_repository and not served and not COMMIT.fullmatch(given[commit]):
                 words = _("A repository may change: give the commit, 40 hexadecimal digits.")
                 self.add_error(f"{name}__{commit}", words)
 

@@ -21,6 +21,7 @@ KIND_WORDS = {
     "follow_up": _("Follow-up"),
     "reward_model": _("Reward model"),
     "ensemble": _("Ensemble"),
+    "null_relevance": _("Relevance by words"),
 }
 
 

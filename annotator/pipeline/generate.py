@@ -48,7 +48,6 @@ TRIAL = 3
 SAMPLE = 300
 SCOPES = ("trial", "waiting", "everything")
 # Parameters of a version that the generator is not built with.
-_BOOKKEEPING = ("api_key_env", "calls_per_minute", "tokens_per_minute")
 _ANSWERED = (LabelerCall.Status.OK, LabelerCall.Status.UNPARSED)
 
 
@@ -144,9 +143,8 @@ def build(version: LabelerVersion, number: int = 1) -> Generator:
     base_url = version.parameters["base_url"]
     addresses = versions.check_endpoint(base_url)
     named = versions.api_key(version.parameters.get("api_key_env", ""), base_url)
-    known = {name: value for name, value in version.parameters.items() if name not in _BOOKKEEPING}
     return Generator(
-        **known,
+        **versions.told(version),
         number=number,
         api_key=keys.key_for(version, base_url) or named,
         addresses=addresses,
@@ -374,5 +372,4 @@ def _texts(prompts: QuerySet[Prompt]) -> QuerySet[Prompt]:
 
 def sample_request(version: LabelerVersion, prompt: Prompt) -> str:
     """The messages of one call, as they would leave: for a lead to read before saying that they may."""
-    known = {name: value for name, value in version.parameters.items() if name not in _BOOKKEEPING}
-    return json.dumps(Generator(**known).messages(prompt), ensure_ascii=False, indent=2)
+    return json.dumps(Generator(**versions.told(version)).messages(prompt), ensure_ascii=False, indent=2)

@@ -27,6 +27,7 @@ from labelers.chat import Chat
 from labelers.domains import ByModel
 from labelers.exemplars import Exemplar
 from labelers.logprobs import UnfitModel
+from labelers.logprobs.models import COMMIT
 from labelers.pointwise import Pointwise
 
 # Comparisons of one batch: each model is read once for all of them, so weights that do not fit beside each other in
@@ -34,7 +35,6 @@ from labelers.pointwise import Pointwise
 SHARD = 4096
 # Models are kept in memory between batches when twice their files fit: room for activations and for fp32.
 ROOM = 2.0
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,95})?")
 # What a lead may say of a model.
 PARTS = {part.name for part in model_fields.MODEL_PARTS} | {"backend", "base_url", "api_key_env"}
@@ -109,7 +109,7 @@ def _check_name(name: str, revision: str) -> None:
             _("“%(name)s” names no model: give a folder from its root on, as in /srv/models/small, or owner/name.")
             % {"name": name}
         )
-    if not _COMMIT.fullmatch(revision):
+    if not COMMIT.fullmatch(revision):
         raise StepRefused(
             _("%(name)s needs its commit, 40 hexadecimal digits: what a branch means can change.") % {"name": name}
         )

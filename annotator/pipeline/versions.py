@@ -36,7 +36,7 @@ RECORDED = "recorded"
 OWN = ("null_longest", "null_shortest", "null_random", "null_relevance", PROXY)
 # How an endpoint is asked, which changes no verdict: a change of these makes no other version.
 OPERATION = ("concurrency", "timeout", "calls_per_minute", "tokens_per_minute")
-# Parameters of a judge's version that its class is not built with.
+# Parameters of a version that its class is not built with.
 _BOOKKEEPING = ("api_key_env", "guidelines_version", "protocol_version", "calls_per_minute", "tokens_per_minute")
 
 
@@ -236,10 +236,14 @@ def build(version: LabelerVersion) -> LabelerContract | Asking:
     return labelers.load(kind)(**parameters)
 
 
+def told(version: LabelerVersion) -> dict[str, Any]:
+    """The parameters its class is built with."""
+    return {name: value for name, value in version.parameters.items() if name not in _BOOKKEEPING}
+
+
 def unconnected(version: LabelerVersion, **connection: Any) -> Any:
     """A judge without its key and addresses: for what it would send and what that can cost, never for calls."""
-    known = {name: value for name, value in version.parameters.items() if name not in _BOOKKEEPING}
-    return labelers.load(version.labeler.kind)(**known, **{"prices": prices(version.labeler), **connection})
+    return labelers.load(version.labeler.kind)(**told(version), **{"prices": prices(version.labeler), **connection})
 
 
 def check_endpoint(base_url: str) -> tuple[str, ...]:

@@ -20,42 +20,32 @@ from annotator.forms.judges import JudgeForm
 from annotator.forms.labelers import LabelerForm, OwnForm
 from annotator.forms.model_labelers import ModelLabelerForm
 from annotator.models import Labeler
+from annotator.models.labelers import KIND_WORDS
 from annotator.pipeline import configure, disclosures, label, versions
 from annotator.pipeline.model_fields import FIELDS
 from annotator.pipeline.work import StepRefused
 
-# Kinds a lead can add here, with what they are in one sentence.
+# Kinds a lead can add here, each in one sentence; their names are `KIND_WORDS`.
 KINDS = {
-    versions.JUDGE: (
-        gettext_lazy("Judge"),
-        gettext_lazy("A language model behind an address reads both responses in both orders and decides."),
+    versions.JUDGE: gettext_lazy(
+        "A language model behind an address reads both responses in both orders and decides."
     ),
-    "density_ratio": (
-        gettext_lazy("Density ratio"),
-        gettext_lazy("A better and a worse language model: how much more the better one likes a response."),
+    "density_ratio": gettext_lazy(
+        "A better and a worse language model: how much more the better one likes a response."
     ),
-    "implicit_reward": (
-        gettext_lazy("Implicit reward"),
-        gettext_lazy("A model after preference tuning beside what it was before: what it learnt to prefer."),
+    "implicit_reward": gettext_lazy(
+        "A model after preference tuning beside what it was before: what it learnt to prefer."
     ),
-    "contrastive_prompts": (
-        gettext_lazy("Contrastive prompts"),
-        gettext_lazy("One model, told once to answer well and once badly: which response fits “well” more."),
+    "contrastive_prompts": gettext_lazy(
+        "One model, told once to answer well and once badly: which response fits “well” more."
     ),
-    "follow_up": (
-        gettext_lazy("Follow-up"),
-        gettext_lazy("How likely a satisfied user's next words are after each response."),
-    ),
-    "reward_model": (
-        gettext_lazy("Reward model"),
-        gettext_lazy("A trained classifier gives each response a number, or several that you weigh."),
-    ),
+    "follow_up": gettext_lazy("How likely a satisfied user's next words are after each response."),
+    "reward_model": gettext_lazy("A trained classifier gives each response a number, or several that you weigh."),
 }  # fmt: skip
 # Kinds that are added by their name alone, and then judge everything by themselves.
 OWN_KINDS = {
-    "null_relevance": (
-        gettext_lazy("Relevance by words"),
-        gettext_lazy("Words shared with the prompt, length, little repeated: what every labeler has to beat. Free."),
+    "null_relevance": gettext_lazy(
+        "Words shared with the prompt, length, little repeated: what every labeler has to beat. Free."
     ),
 }
 
@@ -77,7 +67,7 @@ def labeler_add(request: HttpRequest, project_id: int) -> HttpResponse:
     project = access.project_or_404(request, project_id, access.LEADS)
     there = set(project.labelers.values_list("kind", flat=True))
     offered = KINDS | {kind: words for kind, words in OWN_KINDS.items() if kind not in there}
-    cards = [(kind, title, words, kind in FIELDS and not settings.MODELS) for kind, (title, words) in offered.items()]
+    cards = [(kind, KIND_WORDS[kind], words, kind in FIELDS and not settings.MODELS) for kind, words in offered.items()]
     return render(request, "labelers/add.html", {"project": project, "tab": "labelers", "cards": cards})
 
 
@@ -88,7 +78,6 @@ def labeler_add(request: HttpRequest, project_id: int) -> HttpResponse:
 def labeler_new(request: HttpRequest, project_id: int, kind: str) -> HttpResponse:
     project = access.project_or_404(request, project_id, access.LEADS)
     make = _form_of(kind)
-    title, words = (KINDS | OWN_KINDS)[kind]
     preset = request.GET.get("preset", "")
     initial = judges.preset(preset, project) if kind == versions.JUDGE else {"preset": preset} if preset else {}
     form = make(request.POST if request.method == "POST" else None, project=project, kind=kind, initial=initial)
@@ -107,8 +96,8 @@ def labeler_new(request: HttpRequest, project_id: int, kind: str) -> HttpRespons
         "project": project,
         "tab": "labelers",
         "form": form,
-        "title": title,
-        "words": words,
+        "title": KIND_WORDS[kind],
+        "words": (KINDS | OWN_KINDS)[kind],
         "is_own": kind in OWN_KINDS,
         "presets": _presets(kind, preset),
     }
@@ -157,7 +146,7 @@ def labeler_edit(request: HttpRequest, project_id: int, labeler_id: int) -> Http
         "tab": "labelers",
         "form": form,
         "labeler": chosen,
-        "title": KINDS[chosen.kind][0],
+        "title": chosen.kind_words,
         "has_judged": chosen.versions.filter(rater__judgments__isnull=False).exists(),
     }
     status = 422 if request.method == "POST" else 200

@@ -21,7 +21,6 @@ STAGES = {
     "labelled": _("Labelled"),
     "exported": _("Exported"),
 }
-JOBS_SHOWN = 5
 
 
 @login_required
@@ -106,9 +105,9 @@ def _legend(project: Project, stages: list[readings.board.Stage]) -> list[dict[s
 
 
 def _jobs(project: Project) -> list[dict[str, Any]]:
-    """What runs or waits, then what ended last."""
+    """What runs or waits, then what ended last of each kind: a kind that often runs must not push out the others."""
     running = list(project.jobs.unfinished().order_by("id")[:20])  # type: ignore[attr-defined]
-    ended = project.jobs.exclude(state__in=(Job.State.WAITING, Job.State.RUNNING, Job.State.PAUSED)).order_by("-id")[
-        :JOBS_SHOWN
-    ]
+    over = project.jobs.exclude(state__in=(Job.State.WAITING, Job.State.RUNNING, Job.State.PAUSED))
+    newest = over.order_by("kind", "-id").distinct("kind")
+    ended = sorted(newest, key=lambda job: -job.pk)
     return [{"job": job, "result_url": jobs.result_url(job)} for job in [*running, *ended]]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 _PARTS = ("*.safetensors", "*.json", "*.model", "*.jinja")
 
 
@@ -41,7 +41,7 @@ def exact(name: str, revision: str) -> str:
     """A commit, or for a folder the digest of its files. Raises ValueError for what can change under its name."""
     if (folder := Path(name)).is_dir():
         return f"sha256:{_digest(folder)}"
-    if not _COMMIT.fullmatch(revision):
+    if not COMMIT.fullmatch(revision):
         raise ValueError(f"{name} needs the commit (40 hexadecimal digits) as its revision, not {revision!r}")
     return f"{name}@{revision}"
 
