@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from decimal import Decimal
 from typing import Any
 
@@ -20,6 +19,7 @@ from annotator.models import Comparison, Job, Labeler, LabelerVersion, Project
 from annotator.pipeline import check, keys, label, ledger, probes, scope, versions
 from annotator.pipeline.work import StepRefused
 from annotator.readings import report_diagrams, report_tables, reports
+from annotator.views.sheets import sheet
 
 
 def _labeler_or_404(project: Project, labeler_id: int) -> Labeler:
@@ -93,18 +93,8 @@ def labeler_report_csv(request: HttpRequest, project_id: int, labeler_id: int) -
     labeler = _labeler_or_404(project, labeler_id)
     version = _version_or_404(request, labeler)
     found = reports.newest(version) if version else None
-    response = HttpResponse(content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="labeler-{labeler.pk}-report.csv"'
-    writer = csv.writer(response)
-    writer.writerow(["table", "row", "value", "low", "high", "comparisons"])
-    for row in report_diagrams.rows(found.data, labeler.name) if found else ():
-        writer.writerow([_harmless(cell) for cell in row])
-    return response
-
-
-def _harmless(cell: Any) -> Any:
-    """A name that a spreadsheet would take for a formula is a text again."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+    rows = report_diagrams.rows(found.data, labeler.name) if found else ()
+    return sheet(f"labeler-{labeler.pk}-report", ["table", "row", "value", "low", "high", "comparisons"], rows)
 
 
 @login_required
