@@ -1,7 +1,32 @@
 """Retrain: learn from what is judged how good a reward model on a mixture would be (the performance model).
 
 Proxy reward models are trained for many mixtures of the comparisons that people judged, each scored on people's
-majority of prompts it has not seen; the performance model maps a mixture's description to that score.
+majority of prompts it has not seen; the performance model maps a mixture's description to that score. What was drawn
+and how it scored is kept (`mixture_sets`). Where reward models were trained on enough of the mixtures, here or
+elsewhere, the two fidelities are combined (`routing.fidelity`) and the model learns the combined score.
+
+`PerformanceModel.metrics`, all of it JSON; scores are accuracies in [0, 1]:
+
+kind, skill, beats_budget, coverage_90, scores   `routing.performance.as_dict`; coverage_90 is the held-out share of
+                 mixtures inside their 90% interval
+nested           {"rmse", "rmse_error", "spearman", "spearman_low", "spearman_high"} of choosing, on unseen mixtures
+noise_ceiling    {"deviation", "reliability", "correlation"} (`routing.performance.noise_ceiling`)
+observed         [[predicted, observed, low, high], …], a row a mixture: the prediction and its 90% interval by models
+                 that were chosen and fitted without that mixture, and the score it was measured at
+coverage_observed   share of `observed` inside [low, high]
+effects          [{"name", "bin", "bins", "effect", "low", "high"}, …], largest first: accuracy points (0.01) by which
+                 predicted performance rises when a tenth of all of people's judgments is moved from elsewhere to the
+                 comparisons in this bin of the feature (`routing.effects`), with a 90% bootstrap interval. `name`: a
+                 key of `routing.traits.NAMES`; `bin` of `bins` counts from 0 = lowest. Empty without skill
+fidelities       {"target": "proxy" or the fidelity that was combined with it, "text": why, in words,
+                  "proxy": {"mixtures"}, and for each other fidelity that any mixture has a score of, by its name,
+                  {"mixtures", "spearman", "low", "high" (of the rank correlation with the proxy, 95%), "slope",
+                   "slope_error", "deviation" (of what the combination leaves open; these three null without one)}}
+paper            {"kind": {"rmse", "spearman"}, …} of the published models on mixtures drawn as published, with
+                 {"mixtures"}; absent where they could not be fitted
+mixture_set      number of the stored mixtures
+comparisons, prompts, mixtures, judgments, sources, bins, l2, seconds
+sampling_error   standard error of an accuracy measured on these comparisons, that of the combination included
 """
 
 from __future__ import annotations
@@ -172,15 +197,26 @@ def _price_matrix(people: Decimal, labelers: list[list[Decimal]]) -> np.ndarray:
     return np.column_stack([np.full(len(labelers[0]), people, dtype=object), *(np.array(row) for row in labelers)])
 
 
-def load(model: PerformanceModel) -> tuple[performance.Chosen, mixtures.Bins]:
-    """The fitted model and its bins. Raises routing.artifact.ArtifactMismatch when the file is not the stored one."""
+@dataclass(frozen=True)
+class Learnt:
+    """A stored performance model: what cross-validation chose, its bins, and the published one (None: not fitted)."""
+
+    chosen: performance.Chosen
+    bins: mixtures.Bins
+    paper: Any = None
+
+
+def load(model: PerformanceModel) -> Learnt:
+    """What was learnt. Raises routing.artifact.ArtifactMismatch when the file is not the stored one."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model"
         with default_storage.open(model.artifact) as stored:
             path.write_bytes(stored.read())
-        chosen = artifact.load(path, kind=KIND, sha256=model.artifact_sha256)
+        stored = artifact.load(path, kind=KIND, sha256=model.artifact_sha256)
+    # Versions before 0.4 stored the chosen model alone.
+    fitted = stored if isinstance(stored, dict) else {"chosen": stored}
     bins = model.metrics["bins"]
-    return chosen, mixtures.Bins(tuple(bins["names"]), tuple(tuple(edges) for edges in bins["edges"]))
+    return Learnt(bins=mixtures.Bins(tuple(bins["names"]), tuple(tuple(edges) for edges in bins["edges"])), **fitted)
 
 
 def _is_people(names: list[str]) -> list[bool]:

@@ -157,7 +157,8 @@ def _setting(project: Project) -> Setting:
     labelers = [known.labelers[names.index(name)] for name in chosen]
     problem = retrain.problem_of(project, known, labelers)
     if stored:
-        model, bins = retrain.load(stored)
+        learnt = retrain.load(stored)
+        model, bins = learnt.chosen, learnt.bins
     else:
         model, bins = None, mixtures.Bins.fit(problem.described, traits.NAMES)
     return Setting(project, known, problem, labelers, stored, model, bins, outdated)

@@ -56,8 +56,8 @@ def test_the_performance_model_says_how_it_was_chosen_and_loads_again(project, m
     assert model.kind in ("mean", "budget", "ridge", "lightgbm")
     assert set(model.metrics["scores"]) == {"mean", "budget", "ridge", "lightgbm"}
     assert 0 < model.metrics["sampling_error"] < 0.1
-    chosen, bins = retrain.load(model)
-    assert chosen.kind_ == model.kind and bins.names
+    learnt = retrain.load(model)
+    assert learnt.chosen.kind_ == model.kind and learnt.bins.names
 
 
 def test_without_people_it_says_what_is_missing(project):
