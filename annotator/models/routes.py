@@ -102,6 +102,8 @@ class Route(models.Model):
     propensity = models.FloatField(default=1)
     is_control = models.BooleanField(default=False)
     gain = models.FloatField(null=True)
+    # Every source that could have judged it: {name: {"value": expected gain or null, "price": money as a text}}.
+    values = models.JSONField(default=dict)
     reason = models.TextField()
 
     class Meta:
