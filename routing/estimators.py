@@ -1,0 +1,108 @@
+"""Performance models as scikit-learn estimators: the simple ones, and the published one. All pass `check_estimator`.
+
+They read the description of a mixture (`mixtures.describe`: shares, log budget, lifts) and predict a number measured
+for it, whatever that is: a proxy's accuracy, a benchmark's score, a loss. The curved ones are in `curves`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.linear_model import LinearRegression, RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+ALPHAS = np.logspace(-3, 4, 15)
+
+
+class Mean(RegressorMixin, BaseEstimator):
+    """Every mixture performs alike: the score that every other model has to beat."""
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
+        _, y = validate_data(self, X, y, y_numeric=True)
+        self.mean_ = float(np.mean(y))
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        check_is_fitted(self)
+        return np.full(len(validate_data(self, X, reset=False)), self.mean_)
+
+    def __sklearn_tags__(self) -> Any:
+        # It ignores columns on purpose, so a check that wants a good score on all of them does not apply.
+        tags = super().__sklearn_tags__()
+        tags.regressor_tags.poor_score = True
+        return tags
+
+
+class BudgetOnly(RegressorMixin, BaseEstimator):
+    """A quadratic ridge in one column, the log budget: how much is spent counts, on what does not.
+
+    The published performance models were never shown beside it, and lose to it on the one public table of scores.
+    """
+
+    def __init__(self, column: int = 0) -> None:
+        self.column = column
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
+        X, y = validate_data(self, X, y, y_numeric=True)
+        self.curve_ = make_pipeline(PolynomialFeatures(2, include_bias=False), StandardScaler(), RidgeCV(ALPHAS))
+        self.curve_.fit(X[:, [self.column]], y)
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False)
+        return np.asarray(self.curve_.predict(X[:, [self.column]]))
+
+    def __sklearn_tags__(self) -> Any:
+        # It ignores columns on purpose, so a check that wants a good score on all of them does not apply.
+        tags = super().__sklearn_tags__()
+        tags.regressor_tags.poor_score = True
+        return tags
+
+
+class Ridge(RegressorMixin, BaseEstimator):
+    """Linear in all columns, standardised; the penalty by generalised cross-validation."""
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
+        X, y = validate_data(self, X, y, y_numeric=True)
+        self.line_ = make_pipeline(StandardScaler(), RidgeCV(ALPHAS)).fit(X, y)
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        check_is_fitted(self)
+        return np.asarray(self.line_.predict(validate_data(self, X, reset=False)))
+
+
+class LeastSquares(RegressorMixin, BaseEstimator):
+    """What Hybrid Preferences (arXiv 2410.19133, section 3.2) fits: ordinary least squares on the columns as they are
+    (`degree` 1), or with all their products (`degree` 2). No scaling, no penalty.
+
+    With more terms than mixtures (4,186 against 200 in the paper) many fits are exact; scikit-learn returns the one of
+    least norm, and so do we. ŷ(x) = b + w·x + xᵀQx, Q upper triangular: no table of products to predict.
+    """
+
+    def __init__(self, degree: int = 2) -> None:
+        self.degree = degree
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
+        X, y = validate_data(self, X, y, y_numeric=True)
+        if self.degree not in (1, 2):
+            raise ValueError(f"degree is 1 (linear) or 2 (quadratic), not {self.degree}.")
+        terms = PolynomialFeatures(self.degree, include_bias=False).fit_transform(X)
+        fitted = LinearRegression().fit(terms, y)
+        columns = X.shape[1]
+        self.intercept_, self.weights_ = float(fitted.intercept_), fitted.coef_[:columns]
+        self.products_ = np.zeros((columns, columns))
+        if self.degree == 2:
+            self.products_[np.triu_indices(columns)] = fitted.coef_[columns:]
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False)
+        curved = np.einsum("ij,ij->i", X @ self.products_, X) if self.degree == 2 else 0.0
+        return np.asarray(self.intercept_ + X @ self.weights_ + curved)
