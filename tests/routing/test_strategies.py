@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from routing import mixtures, performance, planning, strategies
-from routing.strategies import BudgetTooSmall, Problem, Source
+from routing.strategies import BudgetTooSmall, Problem, Source, doubt
 
 money = some.decimals(min_value="0", max_value="3", places=4)
 
@@ -151,7 +151,7 @@ def test_control_is_five_percent_costs_nothing_and_its_propensities_are_true(mon
     case, _ = problem(200, slices=True, known=0.5)
     learnt = strategies.chance_wrong(case, np.ones(200, dtype=int))
     budget = Decimal(60)
-    monkeypatch.setattr(strategies, "chance_wrong", lambda problem, base, seed: learnt)
+    monkeypatch.setattr(doubt, "chance_wrong", lambda problem, base, seed: learnt)
     runs = [strategies.disagreement(case, budget, seed=seed) for seed in range(400)]
     plain = strategies.disagreement(case, budget, seed=0, control_share=0)
     assert all(run.is_control.sum() == 10 and run.cost == plain.cost for run in runs)
