@@ -102,7 +102,8 @@ class Route(models.Model):
     propensity = models.FloatField(default=1)
     is_control = models.BooleanField(default=False)
     gain = models.FloatField(null=True)
-    # Every source that could have judged it: {name: {"value": expected gain or null, "price": money as a text}}.
+    # Every source that could have judged it: {name: {"right": chance that it says what people's majority says, or null,
+    # "error": standard error of that, or null, "price": money as a text}}. Empty in plans of earlier releases.
     values = models.JSONField(default=dict)
     reason = models.TextField()
 

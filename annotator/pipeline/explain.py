@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from django.utils.translation import gettext as _
 
 from routing import features, mixtures, traits
-from routing.strategies import Allocation, Problem
+from routing.strategies import Allocation, Problem, to_money
 
 # A group of comparisons is worth naming when people get this much more of it than of everything.
 LIFT = 0.1
@@ -17,6 +18,8 @@ FEWEST = 10
 SIGNED = {name for name, signed in zip(features.NAMES, features.SIGNED, strict=True) if signed}
 # Probabilities between these say that a labeler could not decide.
 UNSURE = (0.4, 0.6)
+# Strategies that look at no comparison: nothing about one is their reason.
+UNRANKED = ("all_people", "all_ai", "random")
 
 
 class Reasons:
@@ -24,9 +27,9 @@ class Reasons:
 
     def __init__(self, problem: Problem, allocation: Allocation, bins: mixtures.Bins) -> None:
         self.problem, self.allocation = problem, allocation
-        self.people = allocation.source == problem.people
+        self.people = np.isin(allocation.source, problem.people_sources)
         self.members = bins.members(problem.described)
-        self.groups = self._groups(bins) if allocation.strategy == "disagreement" else {}
+        self.groups = {} if allocation.strategy in UNRANKED else self._groups(bins)
         sides = np.sign(problem.p_b[:, problem.labelers] - 0.5) if problem.labelers else np.zeros((len(problem), 1))
         known = ~np.isnan(sides)
         self.disagree = np.asarray(known.all(axis=1)) & np.asarray(np.ptp(np.nan_to_num(sides), axis=1) > 0)
@@ -68,6 +71,25 @@ class Reasons:
             rows.insert(0, {"text": _("the labelers disagree"), "count": int((self.disagree & self.people).sum())})
         return rows
 
+    def values(self, row: int) -> dict[str, dict[str, Any]]:
+        """What each source that can be used was worth for one comparison (see `Route.values`)."""
+        usable = np.flatnonzero(self.problem.usable[row]).tolist()
+        return {self.problem.sources[column].name: self._value(row, column) for column in usable}
+
+    def _value(self, row: int, column: int) -> dict[str, Any]:
+        worth, error = self.allocation.value, self.allocation.value_error
+        if worth is not None:
+            right = float(worth[row, column])
+        elif column == self.allocation.source[row] and not self.people[row]:
+            right = 1 - float(self.allocation.gain[row])  # this strategy ranks by the chance that its labeler is wrong
+        else:
+            right = math.nan
+        return {
+            "right": _known(right),
+            "error": None if error is None else _known(float(error[row, column])),
+            "price": str(to_money(int(self.problem.units[row, column]))),
+        }
+
     def of(self, row: int) -> str:
         """The reason of one route."""
         source = self.problem.sources[self.allocation.source[row]].name
@@ -98,3 +120,7 @@ class Reasons:
             "source": source,
             "words": words or _("ranked low for people"),
         }
+
+
+def _known(number: float) -> float | None:
+    return None if math.isnan(number) else round(number, 4)

@@ -358,6 +358,7 @@ def _store_routes(setting: Setting, plan: Plan, allocation: strategies.Allocatio
                 propensity=float(allocation.propensity[row]),
                 is_control=bool(allocation.is_control[row]),
                 gain=None if np.isnan(allocation.gain[row]) else float(allocation.gain[row]),
+                values=reasons.values(int(row)),
                 reason=reasons.of(int(row)),
             )
             for row in rows[start : start + BATCH].tolist()
