@@ -33,6 +33,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_UP, Decimal
 from pathlib import Path
@@ -140,7 +141,7 @@ def gather(project: Project, known: signals.Signals) -> Evidence:
             _("No AI labeler has answered what people judged. On the labelers page, run one on people's comparisons.")
         )
     labelers = [known.labelers[column] for column in columns]
-    problem = problem_of(project, known, labelers)
+    problem = problem_of(project, known, labelers, signals.fewer_votes(project, known))
     bins = mixtures.Bins.fit(problem.described, traits.NAMES)
     signed = known.features[:, features.SIGNED]
     return Evidence(
@@ -158,8 +159,10 @@ def gather(project: Project, known: signals.Signals) -> Evidence:
     )
 
 
-def problem_of(project: Project, known: signals.Signals, labelers: list[Labeler]) -> strategies.Problem:
-    """The project's comparisons as routing sees them: people first, then `labelers`.
+def problem_of(
+    project: Project, known: signals.Signals, labelers: list[Labeler], votes: Sequence[int] = ()
+) -> strategies.Problem:
+    """The project's comparisons as routing sees them: people first, then `labelers`, then people with fewer `votes`.
 
     A recorded labeler or an ensemble can be used where it has answered, another one everywhere. Raises StepRefused
     when a judge cannot be used as configured.
@@ -171,18 +174,22 @@ def problem_of(project: Project, known: signals.Signals, labelers: list[Labeler]
     # An ensemble costs nothing where its members have judged, and cannot judge anywhere else.
     stored = (versions.RECORDED, versions.ENSEMBLE)
     can_judge = np.array([labeler.kind not in stored for labeler in labelers], dtype=bool)
+    everywhere = np.ones(len(known.ids), dtype=bool)
     problem = strategies.Problem(
         features=features.symmetric(known.features),
         names=features.NAMES,
         sources=(
-            strategies.Source(Route.PEOPLE, people_price, is_people=True),
+            strategies.Source(Route.PEOPLE, people_price, is_people=True, votes=project.votes),
             *(strategies.Source(each.name, _mean(price)) for each, price in zip(labelers, prices, strict=True)),
+            *signals.people_sources(project, votes),
         ),
-        p_b=np.column_stack([known.people, known.p_b[:, columns]]),
+        p_b=np.column_stack(
+            [known.people, known.p_b[:, columns], *(signals.first_votes(project, known.ids, each) for each in votes)]
+        ),
         groups=known.groups,
         votes=known.votes,
-        prices=_price_matrix(people_price, prices) if any(len(set(price)) > 1 for price in prices) else None,
-        available=np.column_stack([np.ones(len(known.ids), dtype=bool), answered | can_judge]),
+        prices=_price_matrix(project, prices, votes) if any(len(set(price)) > 1 for price in prices) else None,
+        available=np.column_stack([everywhere, answered | can_judge, *[everywhere] * len(votes)]),
     )
     return replace(problem, traits=traits.traits(problem))
 
@@ -192,9 +199,11 @@ def _mean(prices: list[Decimal]) -> Decimal:
     return (sum(prices, Decimal(0)) / max(1, len(prices))).quantize(Decimal("1e-8"), ROUND_UP)
 
 
-def _price_matrix(people: Decimal, labelers: list[list[Decimal]]) -> np.ndarray:
+def _price_matrix(project: Project, labelers: list[list[Decimal]], votes: Sequence[int]) -> np.ndarray:
     """(n, s) Decimals, people first."""
-    return np.column_stack([np.full(len(labelers[0]), people, dtype=object), *(np.array(row) for row in labelers)])
+    people = [project.price_per_judgment * each for each in (project.votes, *votes)]
+    whole = [np.full(len(labelers[0]), price, dtype=object) for price in people]
+    return np.column_stack([whole[0], *(np.array(row) for row in labelers), *whole[1:]])
 
 
 @dataclass(frozen=True)
@@ -220,7 +229,7 @@ def load(model: PerformanceModel) -> Learnt:
 
 
 def _is_people(names: list[str]) -> list[bool]:
-    return [name == Route.PEOPLE for name in names]
+    return [signals.is_people(name) for name in names]
 
 
 def _scores(evidence: Evidence, drawn: np.ndarray, l2: float, seed: int, job: Job | None) -> np.ndarray:

@@ -5,7 +5,7 @@ Read by `retrain` and `route`; it holds no decision of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
 from typing import Any
@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from django.db.models import F, Q, QuerySet
 
-from annotator.models import Features, FeatureSet, Judgment, Labeler, Project
+from annotator.models import Features, FeatureSet, Judgment, Labeler, Loop, Project, Route
 from annotator.pipeline import versions
 from annotator.pipeline.work import StepRefused
+from routing.strategies import Source
 
 # A labeler must have answered this share of the comparisons with people's votes before a plan may use it.
 COVERAGE = 0.9
@@ -83,6 +84,25 @@ def usable(signals: Signals) -> list[int]:
     return [column for column in range(len(signals.labelers)) if seen.size and seen[:, column].mean() >= COVERAGE]
 
 
+def is_people(source: str) -> bool:
+    """Whether a source of this name is people, with all or with fewer votes ("people:1")."""
+    return source.split(":")[0] == Route.PEOPLE
+
+
+def people_sources(project: Project, votes: Sequence[int]) -> list[Source]:
+    """People with fewer votes a comparison than the project's, each a source of its own."""
+    price = project.price_per_judgment
+    return [Source(f"{Route.PEOPLE}:{each}", price * each, is_people=True, votes=each) for each in votes]
+
+
+def fewer_votes(project: Project, signals: Signals) -> list[int]:
+    """The numbers of votes the lead lets a plan choose from (`Loop.votes`) that nearly all judged comparisons have."""
+    loop = Loop.objects.filter(project=project).first()
+    wanted = sorted({each for each in (loop.votes if loop else []) if 0 < each < project.votes})
+    have = signals.votes[signals.judged]
+    return [each for each in wanted if have.size and (have >= each).mean() >= COVERAGE]
+
+
 def prices(labeler: Labeler, ids: np.ndarray) -> list[Decimal]:
     """What each comparison costs with this labeler at most: a plan counts the highest price, so it cannot be passed.
 
@@ -121,6 +141,20 @@ def _people(project: Project, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for position, (mean, count) in _placed(rows, ids):
         people[position], votes[position] = mean, count
     return people, votes
+
+
+def first_votes(project: Project, ids: np.ndarray, count: int) -> np.ndarray:
+    """(n,) what the first `count` people said of each comparison, as `Signals.people`; NaN where fewer have voted."""
+    rows = Judgment.objects.effective().levels_of_people().filter(project=project).order_by("comparison_id", "id")
+    said: dict[int, list[float]] = {}
+    for position, (level,) in _placed(rows.values_list("comparison_id", "level"), ids):
+        if len(votes := said.setdefault(position, [])) < count:
+            votes.append((1 + float(np.sign(level))) / 2)
+    people = np.full(len(ids), np.nan)
+    for position, votes in said.items():
+        if len(votes) == count:
+            people[position] = sum(votes) / count
+    return people
 
 
 def _answers(labeler: Labeler, ids: np.ndarray) -> np.ndarray:
