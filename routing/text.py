@@ -36,6 +36,11 @@ _MATHS = re.compile(
 )
 _TABLE_RULE = re.compile(r"^[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*)+\|?[ \t]*$", re.MULTILINE)
 _HEADING = re.compile(r"^#{1,6}[ \t]+\S", re.MULTILINE)
+_BOLD = re.compile(r"(?<![*_\w])(\*\*|__)(?=\S)[^\n]+?(?<=\S)\1(?![*_\w])")
+_LINK = re.compile(r"\bhttps?://\S|\bwww\.\w")
+# What prose that was cut ends with; a line of a list, a table or a heading may end with anything.
+_CUT = re.compile(r"[^\W_]|[,(\[{–—-]")
+_LINE_OF_ITS_OWN = re.compile(r"[ \t]*(?:[-*+•#|>]|\d{1,3}[.)])")
 _QUESTION = re.compile("[?？؟;](?=\\s|$)|[？؟]")
 # Said at the beginning of a refusal; looked for in the first 400 characters, where refusals say it.
 _REFUSAL = re.compile(
@@ -47,6 +52,8 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 _REFUSAL_WITHIN = 400
+# A shorter text without a mark at its end is a short answer, not one that was cut.
+_PROSE = 30
 # Below this many letters a language is a guess.
 _LANGUAGE_LETTERS = 20
 _LANGUAGE_CHARACTERS = 300
@@ -105,6 +112,28 @@ class Reading:
     @cached_property
     def headings(self) -> int:
         return len(_HEADING.findall(self.text))
+
+    @cached_property
+    def emphasis(self) -> int:
+        return len(_BOLD.findall(self.text))
+
+    @cached_property
+    def links(self) -> int:
+        return len(_LINK.findall(self.text))
+
+    @cached_property
+    def breaks_off(self) -> bool:
+        """Whether it ends in mid-sentence, as an answer that was cut at a limit: inside code, or prose without a mark.
+
+        Scripts without spaces are never said to break off, for some of them have no mark for the end of a sentence.
+        """
+        text = self.text.rstrip()
+        last = text.rpartition("\n")[2]
+        if text.count("```") % 2:
+            return True
+        if len(self.words) < _PROSE or _LINE_OF_ITS_OWN.match(last) or _HAS_UNSPACED.match(text[-1]):
+            return False
+        return bool(_CUT.match(text[-1]))
 
     @cached_property
     def refuses(self) -> bool:

@@ -135,7 +135,7 @@ def test_stored_features_keep_their_meaning_until_the_version_changes():
         "distinct_difference": 0, "distinct_least": 1, "identical": 0,
     }  # fmt: skip
     assert {name: found[name] for name in golden} == golden
-    assert features.CODE_VERSION == 1
+    assert features.CODE_VERSION == 2
 
 
 def test_pages_can_describe_features_without_loading_models():
