@@ -139,7 +139,8 @@ _FORMAT = re.compile(
     r"\b(?:\d+|one|two|three|five|ten)[- ](?:words?|sentences?|paragraphs?|lines?|pages?|bullet\w*|points?|items?"
     r"|characters?|examples?|ideas|tips|steps|stanzas?|minutes?)\b|\b(?:bullet points?|as a table|in a table|json"
     r"|markdown|csv|yaml|xml|haiku|limerick|sonnet|in the style of|step[- ]by[- ]step|one word|short answer"
-    r"|briefly|concise\w*|in the (?:form|format) of|no more than|at least|at most|maximum of|all caps|rhym\w+|without using)\b",
+    r"|briefly|concise\w*|in the (?:form|format) of|no more than|at least|at most|maximum of|all caps|rhym\w+"
+    r"|without using)\b",
     re.IGNORECASE,
 )
 

@@ -7,13 +7,23 @@ make a difference; half of the candidate mixtures are therefore drawn along thes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from routing import features, mixtures
 from routing.strategies import Problem, chance_wrong
 
 LABELER_TRAITS = ("labeler_wrong", "labelers_disagree")
-NAMES: tuple[str, ...] = (*features.NAMES, *LABELER_TRAITS)
+
+
+def names_of(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of the columns of `traits`, given those of the problem's features."""
+    return (*names, *LABELER_TRAITS)
+
+
+# Of a problem that knows no features but those of the texts.
+NAMES: tuple[str, ...] = names_of(features.NAMES)
 
 
 def traits(problem: Problem, *, seed: int = 0) -> np.ndarray:

@@ -15,7 +15,7 @@ from routing.strategies import Allocation, Problem, to_money
 LIFT = 0.1
 GROUPS = 6
 FEWEST = 10
-SIGNED = {name for name, signed in zip(features.NAMES, features.SIGNED, strict=True) if signed}
+SIGNED = {name for name, item in features.FEATURES.items() if item.signed}
 # Probabilities between these say that a labeler could not decide.
 UNSURE = (0.4, 0.6)
 # Strategies that look at no comparison: nothing about one is their reason.
@@ -56,7 +56,7 @@ class Reasons:
         return found
 
     def _words(self, name: str, members: np.ndarray) -> str:
-        values = self.problem.described[:, traits.NAMES.index(name)]
+        values = self.problem.described[:, traits.names_of(self.problem.names).index(name)]
         known = values[~np.isnan(values)]
         thirds = (float(np.quantile(known, 1 / 3)), float(np.quantile(known, 2 / 3)))
         return traits.describe(name, float(np.nanmedian(values[members])), thirds)

@@ -58,7 +58,7 @@ def build(version: LabelerVersion) -> Proxy:
 
     project, learnt = version.labeler.project, version.parameters
     known = signals.load(project)
-    X = design(known.prompt, known.a, known.b, known.features[:, features.SIGNED])
+    X = design(known.prompt, known.a, known.b, known.features[:, features.signed(known.names)])
     people, votes = np.full(len(known.ids), np.nan), np.zeros(len(known.ids))
     for comparison_id, mean, count in _votes(project, learnt["last_judgment"]):
         position = int(np.searchsorted(known.ids, comparison_id))

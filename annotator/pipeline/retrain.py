@@ -142,8 +142,8 @@ def gather(project: Project, known: signals.Signals) -> Evidence:
         )
     labelers = [known.labelers[column] for column in columns]
     problem = problem_of(project, known, labelers, signals.fewer_votes(project, known))
-    bins = mixtures.Bins.fit(problem.described, traits.NAMES)
-    signed = known.features[:, features.SIGNED]
+    bins = mixtures.Bins.fit(problem.described, traits.names_of(problem.names))
+    signed = known.features[:, features.signed(known.names)]
     return Evidence(
         names=[source.name for source in problem.sources],
         prices=problem.units[judged] / float(strategies.UNIT),
@@ -176,8 +176,8 @@ def problem_of(
     can_judge = np.array([labeler.kind not in stored for labeler in labelers], dtype=bool)
     everywhere = np.ones(len(known.ids), dtype=bool)
     problem = strategies.Problem(
-        features=features.symmetric(known.features),
-        names=features.NAMES,
+        features=features.symmetric(known.features, known.names),
+        names=known.names,
         sources=(
             strategies.Source(Route.PEOPLE, people_price, is_people=True, votes=project.votes),
             *(strategies.Source(each.name, _mean(price)) for each, price in zip(labelers, prices, strict=True)),

@@ -43,6 +43,11 @@ class Signals:
     p_b: np.ndarray
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns of `features`, as the feature set tells them."""
+        return tuple(self.feature_set.names)
+
+    @property
     def judged(self) -> np.ndarray:
         """(n,) where people have voted."""
         return self.votes > 0

@@ -60,7 +60,9 @@ def features(comparison: Comparison) -> list[Feature]:
     )
     if row is None:
         return []
-    return [_feature(name, value) for name, value in zip(row.feature_set.names, row.values, strict=True)]
+    told = zip(row.feature_set.names, row.values, strict=True)
+    # Of a prompt's tags those that hold say it all.
+    return [_feature(name, value) for name, value in told if value == 1 or not name.startswith("tag_")]
 
 
 def _feature(name: str, value: float) -> Feature:
