@@ -17,11 +17,13 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 from sklearn.utils.validation import check_is_fitted
 
-from routing import artifact
+from routing import alignment, artifact
+from routing.features.registry import TFIDF
+from routing.features.similarity import Nearness
 from routing.text import words
 
 KIND = "text-embedding"
-VERSION = "1"
+VERSION = "2"
 # Longer texts are cut: what a text is about is said by then, and one huge text must not hold up a batch.
 WORDS = 2000
 # A word of a large corpus that occurs in one text only says nothing about others.
@@ -41,6 +43,9 @@ class TextEmbedding(TransformerMixin, BaseEstimator):
     the randomised SVD. Equal input and seed give equal vectors.
     """
 
+    # Which features `triples` measures (`routing.features.measured`).
+    SOURCE = TFIDF
+
     def __init__(self, width: int = 128, vocabulary: int = 50_000, seed: int = 0) -> None:
         self.width = width
         self.vocabulary = vocabulary
@@ -56,10 +61,12 @@ class TextEmbedding(TransformerMixin, BaseEstimator):
             weights = tfidf.fit_transform(distinct)
         except ValueError:  # no text holds a word
             self.terms_, self.idf_, self.components_ = [], np.empty(0), np.zeros((1, 0), dtype=np.float32)
+            self.scale_ = np.zeros(1, dtype=np.float32)
             return self
         self.terms_ = [str(term) for term in tfidf.get_feature_names_out()]
         self.idf_ = tfidf.idf_
-        self.components_ = self._directions(weights).astype(np.float32)
+        directions, scale = self._directions(weights)
+        self.components_, self.scale_ = directions.astype(np.float32), scale.astype(np.float32)
         return self
 
     def transform(self, texts: Sequence[str]) -> np.ndarray:
@@ -67,8 +74,38 @@ class TextEmbedding(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         if not self.terms_ or not len(texts):
             return np.zeros((len(texts), self.width_), dtype=np.float32)
-        reduced = self._fitted_vectorizer().transform(texts) @ self.components_.T
-        return normalize(reduced).astype(np.float32)
+        return self._reduce(self._fitted_vectorizer().transform(texts))
+
+    def triples(self, prompts: Sequence[str], a: Sequence[str], b: Sequence[str]) -> tuple[np.ndarray, Nearness]:
+        """([prompt | A | B] (n, 3 width_) float32, how near A and B are). A text that occurs twice is read once."""
+        check_is_fitted(self)
+        place = {text: row for row, text in enumerate(dict.fromkeys([*prompts, *a, *b]))}
+        rows = [[place[text] for text in texts] for texts in (prompts, a, b)]
+        if not self.terms_ or not place:
+            vectors, cosine = np.zeros((len(place), self.width_), dtype=np.float32), np.full(len(a), np.nan)
+        else:
+            weights = self._fitted_vectorizer().transform(place)
+            vectors = self._reduce(weights)
+            cosine = np.asarray(weights[rows[1]].multiply(weights[rows[2]]).sum(axis=1), dtype=np.float64).ravel()
+            said = np.diff(weights.indptr) > 0
+            cosine[~(said[rows[1]] & said[rows[2]])] = np.nan
+        aligned = [alignment.of_words(self._lexicon(), first, second) for first, second in zip(a, b, strict=True)]
+        found = np.array(aligned, dtype=np.float64).reshape(-1, 3)
+        return np.hstack([vectors[each] for each in rows]), Nearness(cosine, found[:, 0], found[:, 1:])
+
+    def _reduce(self, weights: Any) -> np.ndarray:
+        return np.asarray(normalize(weights @ self.components_.T), dtype=np.float32)
+
+    def _lexicon(self) -> alignment.Lexicon:
+        """Words with their directions (rows of V Σ, unit length) and rarity; made once, pairs of words left out."""
+        if not hasattr(self, "_words"):
+            alone = [(term, row) for row, term in enumerate(self.terms_) if " " not in term]
+            rows = [row for _term, row in alone]
+            vectors = normalize(self.components_.T[rows] * self.scale_) if alone else np.zeros((0, self.width_))
+            self._words = alignment.Lexicon(
+                {term: place for place, (term, _row) in enumerate(alone)}, vectors, self.idf_[rows].astype(np.float64)
+            )
+        return self._words
 
     @property
     def width_(self) -> int:
@@ -86,7 +123,7 @@ class TextEmbedding(TransformerMixin, BaseEstimator):
         return embedding
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], Any]:
-        return {"components": self.components_, "idf": self.idf_}, {
+        return {"components": self.components_, "idf": self.idf_, "scale": self.scale_}, {
             "parameters": self.get_params(),
             "terms": self.terms_,
         }
@@ -95,15 +132,17 @@ class TextEmbedding(TransformerMixin, BaseEstimator):
     def from_arrays(cls, arrays: dict[str, np.ndarray], meta: Any) -> TextEmbedding:
         embedding = cls(**meta["parameters"])
         embedding.terms_, embedding.idf_ = meta["terms"], arrays["idf"]
-        embedding.components_ = arrays["components"]
+        embedding.components_, embedding.scale_ = arrays["components"], arrays["scale"]
         return embedding
 
-    def _directions(self, weights: Any) -> np.ndarray:
-        """(width_, terms) right singular vectors; exact when there are fewer texts or terms than the width."""
+    def _directions(self, weights: Any) -> tuple[np.ndarray, np.ndarray]:
+        """(width_, terms) right singular vectors and (width_,) singular values; exact when there are few texts."""
         if min(weights.shape) <= self.width:
             _, values, directions = np.linalg.svd(weights.toarray(), full_matrices=False)
-            return np.asarray(directions[values > 1e-6 * values[0]])
-        return np.asarray(TruncatedSVD(self.width, random_state=self.seed).fit(weights).components_)
+            kept = values > 1e-6 * values[0]
+            return np.asarray(directions[kept]), np.asarray(values[kept])
+        fitted = TruncatedSVD(self.width, random_state=self.seed).fit(weights)
+        return np.asarray(fitted.components_), np.asarray(fitted.singular_values_)
 
     def _vectorizer(self, **options: Any) -> TfidfVectorizer:
         return TfidfVectorizer(
@@ -117,4 +156,4 @@ class TextEmbedding(TransformerMixin, BaseEstimator):
         return self._ready
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__getstate__().items() if name != "_ready"}
+        return {name: value for name, value in super().__getstate__().items() if name not in ("_ready", "_words")}
