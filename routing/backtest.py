@@ -6,23 +6,34 @@ judgments of *select* only; what it routes to people on *fit* is then looked up.
 majorities of *test*, of the Bradley-Terry proxy trained on the labels so bought: proxy accuracy at this training size.
 Money is that of *fit*; people's judgments of *select* are history to all strategies alike (a random mixture and the
 labelers alone would not need them).
+
+A seed's outcome is plain JSON, so that seeds can be computed apart, stored one by one and reported on together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, Decimal
+from functools import cached_property, partial
+from itertools import chain
+from math import isfinite
+from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
 from routing import features, mixtures, performance, planning, reward_proxy, strategies, traits
+from routing.backtest_parameters import BUDGETS, Parameters
+from routing.backtest_report import Report, Row, interval, report
 from routing.embeddings import TextEmbedding
-from routing.strategies import Allocation, Problem, Source
+from routing.strategies import Allocation, BudgetTooSmall, Problem, Source
 from routing.table import Split, Table, split
 
-BUDGETS = (0.1, 0.25, 0.5, 0.75)
+__all__ = ["BUDGETS", "OverBudget", "Parameters", "Report", "Row", "backtest", "interval", "report", "run_seed"]
+
 PEOPLE_PRICE = Decimal("1")
 LABELER_PRICE = Decimal("0.01")
 RANDOM_DRAWS = 5
@@ -30,271 +41,351 @@ MIXTURES = 120
 NOISE_MIXTURES, NOISE_SEEDS = 16, 4
 REPEATS = 3
 
+Step = Callable[[], None]
+
 
 class OverBudget(Exception):
-    """An allocation cost more than its budget. A bug: no figure of this run may be reported."""
+    """An allocation is not what it says, or cost more than its budget. A bug: no figure of this run may be reported."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """One strategy at one budget over all seeds; accuracies in [0, 1], 95% intervals, money as mean over seeds.
+def backtest(
+    table: Table,
+    parameters: Parameters | None = None,
+    *,
+    processes: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """All strategies on all seeds. With `processes` over 1 each computes seeds of its own, from a copy of the table.
 
-    `budget` is the share of the cost of asking people everything; None for strategies that have no budget. Differences
-    are to random at the same budget and seed; None where there is no such random.
+    Raises OverBudget or table.BrokenSplit when exactness is broken, ValueError for the price of a source not there.
     """
+    parameters = parameters or Parameters()
+    outcomes = []
+    for outcome in _outcomes_of(table, parameters, processes):
+        outcomes.append(outcome)
+        if progress:
+            progress(len(outcomes), parameters.seeds)
+    return report(parameters, outcomes)
 
-    strategy: str
-    budget: float | None
-    mean: float
-    low: float
-    high: float
-    difference: float | None
-    difference_low: float | None
-    difference_high: float | None
-    label_accuracy: float
-    money: float
+
+def _outcomes_of(table: Table, parameters: Parameters, processes: int) -> Iterator[dict[str, Any]]:
+    if processes < 2:
+        yield from (run_seed(table, parameters, seed) for seed in parameters.numbers)
+        return
+    # Spawned, not forked: a fork copies BLAS's threads in whatever state they are.
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        yield from pool.map(partial(run_seed, table, parameters), parameters.numbers)
+
+
+def run_seed(table: Table, parameters: Parameters, seed: int, step: Step | None = None) -> dict[str, Any]:
+    """One split and everything that was tried on it, as JSON (no NaN: null). The same arguments give the same outcome.
+
+    `step` is called between its parts, seconds apart: it may raise to stop.
+    """
+    step = step or _nothing
+    sources = sources_of(table, parameters)
+    run = _Seed(table, sources, parameters, seed, split(table, seed, parameters.by))
+    step()
+    learnt = run.learn(step)
+    tried = _tried(run, learnt, step)
+    _measure(run, tried)
+    return _outcome(run, learnt, tried)
+
+
+def _nothing() -> None:
+    return None
+
+
+def sources_of(table: Table, parameters: Parameters) -> tuple[Source, ...]:
+    """People with all votes, people with fewer where asked for, labelers. Raises ValueError for a price of nobody.
+
+    Fewer votes cost their part of what all cost, unless they have a price of their own.
+    """
+    usual = int(np.median(table.votes))
+    fewer = [votes for votes in parameters.votes if votes < usual] if table.ballots else []
+    unknown = set(parameters.prices) - {"people", *(f"people:{votes}" for votes in fewer), *table.judges}
+    if unknown:
+        raise ValueError(
+            f"No source is called {', '.join(sorted(unknown))}; there are people, {', '.join(table.judges)}."
+        )
+    price = parameters.prices.get("people", PEOPLE_PRICE)
+    people = [Source("people", price, is_people=True, votes=usual)]
+    for votes in fewer:
+        part = (price * votes / usual).quantize(Decimal("1e-8"), ROUND_DOWN)
+        people.append(Source(f"people:{votes}", parameters.prices.get(f"people:{votes}", part), True, votes))
+    return (*people, *(Source(judge, parameters.prices.get(judge, LABELER_PRICE)) for judge in table.judges))
 
 
 @dataclass(frozen=True)
-class Report:
-    """`rows`, and what is needed to read them: the split, sizes, the performance models that were chosen, notes."""
+class _Learnt:
+    """Learnt on *select*: the performance model and its bins, the paper's model, what noise leaves possible."""
 
-    rows: tuple[Row, ...]
-    split: str
-    sizes: dict[str, float]
-    seed_set_money: float
-    models: dict[str, int]
-    plans: dict[str, int]
-    model_correlation: float
-    noise_correlation: float
-    notes: tuple[str, ...]
+    model: performance.Chosen
+    bins: mixtures.Bins
+    noise: dict[str, float]
+    paper: Any = None
 
 
 @dataclass
-class _Outcome:
-    """One allocation of one seed."""
+class _Try:
+    """One mixture of *fit*. `is_reported` is False for what `auto` only looked at: it counts for the best found."""
 
     strategy: str
     budget: float | None
     allocation: Allocation
+    is_reported: bool = True
     accuracy: float = float("nan")
     label_accuracy: float = float("nan")
 
 
 @dataclass
-class _Run:
-    """Everything of one seed."""
+class _Seed:
+    """One split, as problems and designs. Arrays over all n comparisons of the table unless they say `fit`."""
 
+    table: Table
+    sources: tuple[Source, ...]
+    parameters: Parameters
+    seed: int
     made: Split
-    outcomes: list[_Outcome]
-    model: performance.Chosen
-    noise: float
-    plans: list[str] = field(default_factory=list)
 
+    @cached_property
+    def p_b(self) -> np.ndarray:
+        """(n, s) what each source said; people with fewer votes are votes drawn from the recorded ones."""
+        rng = np.random.default_rng([self.seed, 1])
+        fewer = [_drawn_votes(self.table, source.votes, rng) for source in self.sources[1:] if source.is_people]
+        return np.column_stack([self.table.people, *fewer, self.table.p_b])
 
-def backtest(
-    table: Table,
-    *,
-    seeds: int = 10,
-    seed: int = 0,
-    budgets: Sequence[float] = BUDGETS,
-    prices: dict[str, Decimal] | None = None,
-    by: str = "auto",
-    kinds: tuple[str, ...] = tuple(performance.KINDS),
-    progress: Callable[[int, int], None] | None = None,
-) -> Report:
-    """Run all strategies on `seeds` splits. `prices` by source name ("people" or a judge), per comparison.
+    @cached_property
+    def design(self) -> np.ndarray:
+        """(n, d); embedding and scales are fitted on fit and select only. Each text is embedded once."""
+        pool = np.concatenate([self.made.fit, self.made.select])
+        texts = self.table.texts
+        embedding = TextEmbedding(seed=self.seed).fit([text for row in pool for text in texts[row]])
+        place = {text: number for number, text in enumerate(dict.fromkeys(chain.from_iterable(texts)))}
+        vectors = embedding.transform(list(place))
+        prompt, a, b = (vectors[[place[text[side]] for text in texts]] for side in range(3))
+        signed = self.table.values[:, features.SIGNED]
+        return reward_proxy.design(prompt, a, b, signed, reward_proxy.scales(signed[pool]))
 
-    Raises OverBudget or table.BrokenSplit when exactness is broken, ValueError for prices that are no money.
-    """
-    sources = _sources(table, prices or {})
-    runs = []
-    for number in range(seeds):
-        runs.append(_run(table, sources, budgets, seed + number, by, kinds))
-        if progress:
-            progress(number + 1, seeds)
-    return _report(table, sources, runs)
-
-
-def _sources(table: Table, prices: dict[str, Decimal]) -> tuple[Source, ...]:
-    unknown = set(prices) - {"people", *table.judges}
-    if unknown:
-        raise ValueError(
-            f"No source is called {', '.join(sorted(unknown))}; there are people, {', '.join(table.judges)}."
+    @cached_property
+    def l2(self) -> float:
+        select = self.made.select
+        return reward_proxy.choose_l2(
+            self.design[select], self.table.people[select], self.groups(select), seed=self.seed
         )
-    people = Source("people", prices.get("people", PEOPLE_PRICE), is_people=True)
-    return (people, *(Source(judge, prices.get(judge, LABELER_PRICE)) for judge in table.judges))
+
+    @cached_property
+    def past(self) -> Problem:
+        """*select*, with people's judgments."""
+        return self._problem(self.made.select, self.p_b[self.made.select])
+
+    @cached_property
+    def problem(self) -> Problem:
+        """*fit*, without them."""
+        hidden = self.p_b[self.made.fit].copy()
+        hidden[:, [source.is_people for source in self.sources]] = np.nan
+        return self._problem(self.made.fit, hidden, self.past)
+
+    def _problem(self, part: np.ndarray, p_b: np.ndarray, history: Problem | None = None) -> Problem:
+        # Whether people can be asked is no secret, what they say is.
+        available = ~np.isnan(self.p_b[part])
+        problem = Problem(
+            features.symmetric(self.table.values[part]),
+            features.NAMES,
+            self.sources,
+            p_b,
+            self.table.prompts[part],
+            self.table.votes[part],
+            available,
+            history=history,
+        )
+        return replace(problem, traits=traits.traits(problem))
+
+    def groups(self, part: np.ndarray) -> np.ndarray:
+        """Prompts; with too few of them to cross-fit, single comparisons."""
+        prompts = self.table.prompts[part]
+        return prompts if len(np.unique(prompts)) >= 5 else np.arange(len(part))
+
+    def scored(self, targets: np.ndarray, seed: int, *, resample: bool = False) -> np.ndarray:
+        """(m,) cross-fitted accuracy on *select* of proxies trained on `targets` (m, select)."""
+        select = self.made.select
+        return reward_proxy.cross_fitted_accuracy(
+            self.design[select],
+            targets,
+            self.table.people[select],
+            self.table.votes[select],
+            self.groups(select),
+            l2=self.l2,
+            seed=seed,
+            repeats=REPEATS,
+            resample=resample,
+        )
+
+    def learn(self, step: Step) -> _Learnt:
+        """Mixtures of *select*, measured by cross-fitted proxies, and the performance model of those scores."""
+        past, count = self.past, len(self.sources)
+        bins = mixtures.Bins.fit(np.vstack([self.problem.described, past.described]), traits.NAMES)
+        step()
+        drawn = traits.sample(past.described, count, MIXTURES, available=past.usable, seed=self.seed)
+        targets = mixtures.labels_of(drawn, past.p_b)
+        scores = self.scored(targets, self.seed)
+        step()
+        again = [
+            self.scored(targets[-NOISE_MIXTURES:], self.seed + 7919 * number, resample=True)
+            for number in range(1, NOISE_SEEDS + 1)
+        ]
+        step()
+        described = planning.describe(past, bins, drawn)
+        kinds = self.parameters.kinds or tuple(performance.KINDS)
+        model = performance.choose(described, scores, budget_column=count, seed=self.seed, kinds=kinds)
+        return _Learnt(model, bins, performance.noise_ceiling(np.column_stack(again)))
 
 
-def _run(
-    table: Table, sources: tuple[Source, ...], budgets: Sequence[float], seed: int, by: str, kinds: tuple[str, ...]
-) -> _Run:
-    made = split(table, seed, by)
-    X = _design(table, made, seed)
-    p_b = np.column_stack([table.people, table.p_b])
-    select = made.select
-    l2 = reward_proxy.choose_l2(X[select], table.people[select], _groups(table, select), seed=seed)
-    past = _problem(table, sources, select, p_b)
-    hidden = p_b[made.fit].copy()
-    hidden[:, 0] = np.nan
-    problem = _problem(table, sources, made.fit, hidden, history=past)
-    bins = mixtures.Bins.fit(np.vstack([problem.described, past.described]), traits.NAMES)
-    model, noise = _performance_model(table, past, bins, X, select, l2, seed, kinds)
-    run = _Run(made, [], model, noise)
-    run.outcomes = _outcomes(problem, budgets, model, bins, seed, run.plans)
-    _measure(table, run, X, p_b[made.fit], l2)
-    return run
-
-
-def _design(table: Table, made: Split, seed: int) -> np.ndarray:
-    """(n, d); embedding and scales are fitted on fit and select only."""
-    pool = np.concatenate([made.fit, made.select])
-    embedding = TextEmbedding(seed=seed).fit([text for row in pool for text in table.texts[row]])
-    prompt, a, b = (embedding.transform([texts[side] for texts in table.texts]) for side in range(3))
-    signed = table.values[:, features.SIGNED]
-    return reward_proxy.design(prompt, a, b, signed, reward_proxy.scales(signed[pool]))
-
-
-def _problem(
-    table: Table, sources: tuple[Source, ...], part: np.ndarray, p_b: np.ndarray, history: Problem | None = None
-) -> Problem:
-    p_b = p_b if len(p_b) == len(part) else p_b[part]
-    available = ~np.isnan(p_b)
-    available[:, 0] = True
-    values = features.symmetric(table.values[part])
-    problem = Problem(
-        values, features.NAMES, sources, p_b, table.prompts[part], table.votes[part], available, history=history
+def _drawn_votes(table: Table, votes: int, rng: np.random.Generator) -> np.ndarray:
+    """(n,) mean of `votes` of the recorded votes drawn without replacement, NaN where there are not so many."""
+    return np.array(
+        [
+            float(np.mean(rng.choice(ballots, votes, replace=False))) if len(ballots) >= votes else float("nan")
+            for ballots in table.ballots
+        ]
     )
-    return replace(problem, traits=traits.traits(problem))
 
 
-def _groups(table: Table, part: np.ndarray) -> np.ndarray:
-    """Prompts; with too few of them to cross-fit, single comparisons."""
-    prompts = table.prompts[part]
-    return prompts if len(np.unique(prompts)) >= 5 else np.arange(len(part))
+# What is tried
 
 
-def _performance_model(
-    table: Table,
-    past: Problem,
-    bins: mixtures.Bins,
-    X: np.ndarray,
-    select: np.ndarray,
-    l2: float,
-    seed: int,
-    kinds: tuple[str, ...],
-) -> tuple[performance.Chosen, float]:
-    """Mixtures of the seed set, measured by cross-fitted proxies, and the correlation that noise leaves possible."""
-    drawn = traits.sample(past.described, len(past.sources), MIXTURES, available=past.usable, seed=seed)
-    targets = mixtures.labels_of(drawn, past.p_b)
-    known = (table.people[select], table.votes[select], _groups(table, select))
-    scores = reward_proxy.cross_fitted_accuracy(X[select], targets, *known, l2=l2, seed=seed, repeats=REPEATS)
-    few = targets[-NOISE_MIXTURES:]
-    again = [
-        reward_proxy.cross_fitted_accuracy(
-            X[select], few, *known, l2=l2, seed=seed + 7919 * number, repeats=REPEATS, resample=True
-        )
-        for number in range(1, NOISE_SEEDS + 1)
-    ]
-    described = planning.describe(past, bins, drawn)
-    model = performance.choose(described, scores, budget_column=len(past.sources), seed=seed, kinds=kinds)
-    return model, performance.noise_ceiling(np.column_stack(again))["correlation"]
+def _tried(run: _Seed, learnt: _Learnt, step: Step) -> list[_Try]:
+    problem, seed = run.problem, run.seed
+    people = strategies.all_people(problem, _money(problem, 1), seed=seed)
+    tried = [_Try("all_people", None, people), *_labelers(problem, seed)]
+    for share in run.parameters.budgets:
+        budget = _money(problem, share)
+        for name in run.parameters.names:
+            step()
+            found = list(_allocations(name, problem, budget, learnt, seed))
+            for allocation, _is_reported in found:
+                _check(problem, allocation, budget)
+            tried += [_Try(name, share, allocation, is_reported) for allocation, is_reported in found]
+    return tried
 
 
-def _outcomes(
-    problem: Problem,
-    budgets: Sequence[float],
-    model: performance.Chosen,
-    bins: mixtures.Bins,
-    seed: int,
-    plans: list[str],
-) -> list[_Outcome]:
+def _money(problem: Problem, share: float) -> Decimal:
+    """`share` of what people cost for everything, in whole units."""
     everything = strategies.to_money(int(problem.units[:, 0].sum()))
-    found = [_Outcome("all_people", None, strategies.all_people(problem, everything, seed=seed))]
+    return (everything * Decimal(str(share))).quantize(Decimal("1e-8"), ROUND_DOWN)
+
+
+def _labelers(problem: Problem, seed: int) -> Iterator[_Try]:
+    """Each labeler alone, and the one that agrees best with people on the seed set, whatever they cost."""
+    most = strategies.to_money(int(problem.units.max(axis=1).sum()))
     for labeler in problem.labelers:
         name = f"all_ai {problem.sources[labeler].name}"
-        most = strategies.to_money(int(problem.units.max(axis=1).sum()))
-        found.append(_Outcome(name, None, strategies.all_ai(problem, most, seed=seed, source=labeler)))
-    for share in budgets:
-        budget = (everything * Decimal(str(share))).quantize(Decimal("1e-8"), ROUND_DOWN)
-        found += [
-            _Outcome("random", share, strategies.random_share(problem, budget, seed=seed * RANDOM_DRAWS + draw))
-            for draw in range(RANDOM_DRAWS)
-        ]
-        found.append(_Outcome("disagreement", share, strategies.disagreement(problem, budget, seed=seed)))
-        chosen = planning.choose_plan(problem, budget, model, bins, seed=seed)
-        found.append(_Outcome("auto", share, chosen.best.allocation))
-        plans.append(chosen.best.allocation.strategy)
-        _within(found, share, budget)
-    return found
+        yield _Try(name, None, strategies.all_ai(problem, most, seed=seed, source=labeler))
+    yield _Try("all_ai", None, strategies.all_ai(problem, most, seed=seed))
 
 
-def _within(found: list[_Outcome], share: float, budget: Decimal) -> None:
-    for outcome in found:
-        if outcome.budget == share and outcome.allocation.cost > budget:
-            raise OverBudget(f"{outcome.strategy} costs {outcome.allocation.cost} with a budget of {budget}.")
+def _allocations(
+    name: str, problem: Problem, budget: Decimal, learnt: _Learnt, seed: int
+) -> Iterator[tuple[Allocation, bool]]:
+    """(allocation, whether it is the strategy's own); none when the budget cannot even pay the cheapest source."""
+    with suppress(BudgetTooSmall):
+        if name == "random":
+            for draw in range(RANDOM_DRAWS):
+                yield strategies.random_share(problem, budget, seed=seed * RANDOM_DRAWS + draw), True
+        elif name == "auto":
+            choice = planning.choose_plan(problem, budget, learnt.model, learnt.bins, seed=seed)
+            yield choice.best.allocation, True
+            yield from ((candidate.allocation, False) for candidate in choice.candidates)
+        else:
+            yield strategies.STRATEGIES[name](problem, budget, seed=seed, paper=learnt.paper), True
 
 
-def _measure(table: Table, run: _Run, X: np.ndarray, p_b: np.ndarray, l2: float) -> None:
-    """One batched fit for all allocations of the seed; accuracy on test, and of the labels on fit."""
-    fit, test = run.made.fit, run.made.test
-    targets = mixtures.labels_of(np.stack([outcome.allocation.source for outcome in run.outcomes]), p_b)
-    fitted = reward_proxy.fit_mixtures(X[fit], targets, None, l2)
-    measured = reward_proxy.accuracy(fitted, X[test], table.people[test], table.votes[test])
-    counts = table.people[fit] != 0.5
-    side = np.sign(table.people[fit][counts] - 0.5)
-    agreement = (np.sign(targets[:, counts] - 0.5) * side + 1) / 2
-    for outcome, value, labels in zip(run.outcomes, measured, agreement, strict=True):
-        known = ~np.isnan(labels)
-        outcome.accuracy = float(value)
-        outcome.label_accuracy = float(np.average(labels[known], weights=table.votes[fit][counts][known]))
+def _check(problem: Problem, allocation: Allocation, budget: Decimal) -> None:
+    """Counted again from the prices, not taken from the allocation."""
+    source, name = allocation.source, allocation.strategy
+    cost = strategies.to_money(strategies.cost_of(problem, source))
+    if cost != allocation.cost or cost > budget:
+        raise OverBudget(f"{name} says {allocation.cost} and costs {cost} with a budget of {budget}.")
+    if source.shape != (len(problem),) or not problem.usable[np.arange(len(problem)), source][source >= 0].all():
+        raise OverBudget(f"{name} does not give every comparison one source that can judge it.")
+    if name != "all_people" and (source[problem.usable.any(axis=1)] < 0).any():
+        raise OverBudget(f"{name} leaves comparisons without a source.")
 
 
-# Over all seeds
+def _measure(run: _Seed, tried: list[_Try]) -> None:
+    """One batched fit for all mixtures of the seed; accuracy on test, and of the labels on fit."""
+    fit, test, table = run.made.fit, run.made.test, run.table
+    drawn, place = np.unique(np.stack([each.allocation.source for each in tried]), axis=0, return_inverse=True)
+    targets = mixtures.labels_of(drawn, run.p_b[fit])
+    fitted = reward_proxy.fit_mixtures(run.design[fit], targets, None, run.l2)
+    measured = reward_proxy.accuracy(fitted, run.design[test], table.people[test], table.votes[test])
+    labels = _label_accuracy(targets, table.people[fit], table.votes[fit])
+    for each, row in zip(tried, place.ravel().tolist(), strict=True):
+        each.accuracy, each.label_accuracy = float(measured[row]), float(labels[row])
 
 
-def _report(table: Table, sources: tuple[Source, ...], runs: list[_Run]) -> Report:
-    keys = list(dict.fromkeys((outcome.strategy, outcome.budget) for outcome in runs[0].outcomes))
-    ratio = float(np.mean([len(run.made.test) / (len(run.made.fit) + len(run.made.select)) for run in runs]))
-    kinds = [run.model.kind_ for run in runs]
-    plans = [plan for run in runs for plan in run.plans]
-    sizes = {part: float(np.mean([len(getattr(run.made, part)) for run in runs])) for part in ("fit", "select", "test")}
-    return Report(
-        rows=tuple(_row(runs, *key, ratio) for key in keys),
-        split=runs[0].made.by,
-        sizes={**sizes, "dropped": float(np.mean([run.made.dropped for run in runs])), "all": float(len(table))},
-        seed_set_money=sizes["select"] * float(sources[0].price),
-        models={kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
-        plans={plan: plans.count(plan) for plan in dict.fromkeys(plans)},
-        model_correlation=float(np.mean([run.model.scores_[run.model.kind_].spearman for run in runs])),
-        noise_correlation=float(np.mean([run.noise for run in runs])),
-        notes=table.notes,
-    )
+def _label_accuracy(targets: np.ndarray, people: np.ndarray, votes: np.ndarray) -> np.ndarray:
+    """(m,) agreement of labels (m, n) with people's majority, weighted by votes: people's ties left out, a label's tie
+    half, and so is what has no label."""
+    counts = people != 0.5
+    side = np.sign(people[counts] - 0.5)
+    agreement = (np.sign(np.nan_to_num(targets[:, counts], nan=0.5) - 0.5) * side + 1) / 2
+    return np.average(agreement, axis=1, weights=votes[counts]) if counts.any() else np.full(len(targets), np.nan)
 
 
-def _row(runs: list[_Run], strategy: str, budget: float | None, ratio: float) -> Row:
-    def mean(run: _Run, name: str, value: Callable[[_Outcome], float]) -> float:
-        return float(np.mean([value(o) for o in run.outcomes if (o.strategy, o.budget) == (name, budget)]))
-
-    values = np.array([mean(run, strategy, lambda o: o.accuracy) for run in runs])
-    paired: tuple[float | None, float | None, float | None] = (None, None, None)
-    if budget is not None and strategy != "random":
-        against = np.array([mean(run, "random", lambda o: o.accuracy) for run in runs])
-        paired = interval(values - against, ratio)
-    labels = float(np.mean([mean(run, strategy, lambda o: o.label_accuracy) for run in runs]))
-    money = float(np.mean([mean(run, strategy, lambda o: float(o.allocation.cost)) for run in runs]))
-    centre, low, high = interval(values, ratio)
-    return Row(strategy, budget, centre, low, high, *paired, labels, money)
+# As JSON
 
 
-def interval(values: np.ndarray, ratio: float, level: float = 0.95) -> tuple[float, float, float]:
-    """(mean, low, high) over repeated splits of the same data; NaN bounds with one seed.
+def _outcome(run: _Seed, learnt: _Learnt, tried: list[_Try]) -> dict[str, Any]:
+    model, sizes = learnt.model, {part: len(getattr(run.made, part)) for part in ("fit", "select", "test")}
+    keys = dict.fromkeys((each.strategy, each.budget) for each in tried if each.is_reported)
+    units = run.past.units
+    people = strategies.to_money(int(units[:, 0].sum()))
+    labelers = strategies.to_money(int((units * run.past.usable)[:, run.past.labelers].sum()))
+    return {
+        "seed": run.seed,
+        "by": run.made.by,
+        "sizes": {**sizes, "dropped": run.made.dropped, "all": len(run.table)},
+        "seed_set": {"people": str(people), "labelers": str(labelers)},
+        "sources": {source.name: str(source.price) for source in run.sources},
+        "model": {
+            "kind": model.kind_,
+            "skill": bool(model.skill_),
+            "beats_budget": bool(model.beats_budget_),
+            "spearman": finite(model.scores_[model.kind_].spearman),
+        },
+        "noise": {name: finite(value) for name, value in learnt.noise.items()},
+        "mixtures": len({each.allocation.source.tobytes() for each in tried}),
+        "rows": [_row(run.problem, tried, *key) for key in keys],
+        "notes": list(run.table.notes),
+    }
 
-    Splits share data, so the plain error of the mean is too small: the variance is multiplied by 1/K + ratio, where
-    `ratio` is test size over training size (Nadeau and Bengio 2003, corrected resampled t).
+
+def _row(problem: Problem, tried: list[_Try], strategy: str, budget: float | None) -> dict[str, Any]:
+    """A strategy at a budget: means over its draws. `plan` is the strategy that `auto` took.
+
+    `regret` is the highest accuracy on *test* of any mixture of this seed that costs no more than this budget (without
+    a budget: than this mixture), less this one's. The best is picked on *test*, so part of it is luck: regret is
+    never negative but for rounding, and somebody who always did the best possible would still show some.
     """
-    count, mean = len(values), float(np.mean(values))
-    if count < 2:
-        return mean, float("nan"), float("nan")
-    half = student.ppf(0.5 + level / 2, count - 1) * np.sqrt(np.var(values, ddof=1) * (1 / count + ratio))
-    return mean, mean - float(half), mean + float(half)
+    own = [each for each in tried if each.is_reported and (each.strategy, each.budget) == (strategy, budget)]
+    limit = own[0].allocation.cost if budget is None else _money(problem, budget)
+    rivals = [each.accuracy for each in tried if each.allocation.cost <= limit]
+    accuracy = float(np.mean([each.accuracy for each in own]))
+    cost = sum((each.allocation.cost for each in own), Decimal(0)) / len(own)
+    people = [np.isin(each.allocation.source, problem.people_sources).mean() for each in own]
+    return {
+        "strategy": strategy,
+        "budget": budget,
+        "accuracy": finite(accuracy),
+        "label_accuracy": finite(float(np.mean([each.label_accuracy for each in own]))),
+        "regret": finite(float(max(rivals)) - accuracy),
+        "money": str(cost),
+        "people": float(np.mean(people)),
+        "plan": own[0].allocation.strategy,
+    }
+
+
+def finite(value: float) -> float | None:
+    """JSON has no NaN."""
+    return float(value) if isfinite(value) else None

@@ -17,6 +17,8 @@ from routing import features
 # Fewer prompts than this, and a split by prompt leaves too few kinds of prompts on either side.
 FEW_PROMPTS = 50
 FEW_MODELS = 10
+# How a table can be split; "auto" is "prompt" or "models".
+WAYS = ("auto", "prompt", "models", "rows")
 
 
 class BrokenSplit(Exception):
@@ -26,7 +28,8 @@ class BrokenSplit(Exception):
 @dataclass(frozen=True)
 class Table:
     """n comparisons: `values` (n, k) features, `texts` (prompt, A, B), `people` mean vote for B (ties one half),
-    `votes` (n,), `judges` with `p_b` (n, L), `prompts` (n,) number of the prompt, `models` (n, 2)."""
+    `votes` (n,), `judges` with `p_b` (n, L), `prompts` (n,) number of the prompt, `models` (n, 2), `ballots` each
+    comparison's single votes for B where they are known (else empty: then nobody can be asked for fewer votes)."""
 
     texts: list[tuple[str, str, str]]
     values: np.ndarray
@@ -37,6 +40,7 @@ class Table:
     prompts: np.ndarray
     models: list[tuple[str, str]]
     notes: tuple[str, ...] = ()
+    ballots: tuple[tuple[float, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -69,9 +73,10 @@ def load(rows: Iterable[dict[str, Any]]) -> Table:
     """Rows with `prompt`, `response_a`, `response_b`, `human_labels`, `ai_labels` (see docs/routing.md) as a table.
 
     Rows without a person's vote are left out and counted in `notes`. Without any AI label the longer response stands
-    in as a free labeler, and `notes` says so. Raises ValueError when no row has a vote.
+    in as a free labeler, and `notes` says so. Raises ValueError, with the row's number, for a row of another shape, and
+    when no row has a vote.
     """
-    rows = list(rows)
+    rows = [_checked(number, row) for number, row in enumerate(rows, 1)]
     kept = [row for row in rows if _votes(row)]
     if not kept:
         raise ValueError("No row has a person's judgment (human_labels): there is nothing to test against.")
@@ -94,16 +99,52 @@ def load(rows: Iterable[dict[str, Any]]) -> Table:
         prompts=_numbers([" ".join(text[0].casefold().split()) for text in texts]),
         models=[(row.get("model_a") or "", row.get("model_b") or "") for row in kept],
         notes=tuple(notes),
+        ballots=tuple(tuple(float(vote) for vote in _votes(row)) for row in kept),
     )
+
+
+def _checked(number: int, row: Any) -> dict[str, Any]:
+    """The row, if it has the shape that `load` reads. Raises ValueError with its number, and what is wrong."""
+    if not isinstance(row, dict):
+        raise ValueError(f"Row {number} is no object with fields but {type(row).__name__}.")
+    for name in ("response_a", "response_b"):
+        if not isinstance(row.get(name), str):
+            raise ValueError(f"Row {number} has no text in {name}.")
+    if not isinstance(row.get("prompt"), str) and not _are_turns(row.get("prompt")):
+        raise ValueError(f"Row {number} has no prompt: a text, or a list of turns with role and content.")
+    for name, who in (("human_labels", None), ("ai_labels", "judge")):
+        labels = row.get(name) or []
+        if not isinstance(labels, list) or not all(_is_label(label, who) for label in labels):
+            needs = "a judge and a preference" if who else "a preference"
+            raise ValueError(f"Row {number}: each of {name} needs {needs} in [-1, 1] (negative = A, null = none).")
+    return row
+
+
+def _are_turns(turns: Any) -> bool:
+    return (
+        isinstance(turns, list)
+        and bool(turns)
+        and all(isinstance(turn, dict) and isinstance(turn.get("content"), str) for turn in turns)
+    )
+
+
+def _is_label(label: Any, who: str | None) -> bool:
+    if not isinstance(label, dict) or (who and not isinstance(label.get(who), str)):
+        return False
+    said = label.get("preference")
+    is_number = isinstance(said, int | float) and not isinstance(said, bool)
+    return said is None or (is_number and -1 <= said <= 1)
 
 
 def _votes(row: dict[str, Any]) -> list[float]:
     """1 for B, 0 for A, one half for a tie: strength is not probability."""
-    return [(np.sign(label["preference"]) + 1) / 2 for label in row["human_labels"] if label["preference"] is not None]
+    labels = row.get("human_labels") or []
+    return [(np.sign(label["preference"]) + 1) / 2 for label in labels if label.get("preference") is not None]
 
 
 def _said(row: dict[str, Any], judge: str) -> float:
-    said = [(1 + label["preference"]) / 2 for label in row["ai_labels"] if label["judge"] == judge]
+    labels = [label for label in row.get("ai_labels") or () if label["judge"] == judge]
+    said = [(1 + label["preference"]) / 2 for label in labels if label.get("preference") is not None]
     return float(np.mean(said)) if said else float("nan")
 
 
@@ -129,18 +170,24 @@ def _numbers(keys: list[Any]) -> np.ndarray:
 
 
 def split(table: Table, seed: int, by: str = "auto") -> Split:
-    """Split into fit, select and test, by "prompt" or by unseen "models"; "auto" takes models under 50 prompts.
+    """Split into fit, select and test, by "prompt", by unseen "models" or by "rows"; "auto" takes models under 50
+    prompts where there are 10 models.
 
     By prompt: no two parts share a prompt (equal prompt texts are one prompt), about 50 / 20 / 30%.
     By models: test holds comparisons of 35% of the models among themselves; comparisons of a test model with another
     are dropped, and so is what shares a response text with test. Fit and select (30%) share models, as a seed set
     does with its project, but no repeated comparison.
+    By rows: at random, 50 / 20 / 30%; only a comparison repeated in the same texts stays together. Prompts, models and
+    responses are on both sides, so this says how a reward model does on more of the same, not on anything new.
     """
     if by == "auto":
         names = {name for pair in table.models for name in pair}
         few = len(np.unique(table.prompts)) < FEW_PROMPTS
         by = "models" if few and "" not in names and len(names) >= FEW_MODELS else "prompt"
-    made = _by_models(table, seed) if by == "models" else _by_prompt(table, seed)
+    ways = {"prompt": _by_prompt, "models": _by_models, "rows": _by_rows}
+    if by not in ways:
+        raise ValueError(f"A table is split by {', '.join(WAYS)}, not by {by!r}.")
+    made = ways[by](table, seed)
     check(table, made)
     return made
 
@@ -149,6 +196,13 @@ def _by_prompt(table: Table, seed: int) -> Split:
     part = _parts(table.prompts, (0.5, 0.2, 0.3), np.random.default_rng(seed))
     fit, select, test = (np.flatnonzero(part == number) for number in range(3))
     return Split(fit, select, test, by="prompt", dropped=0)
+
+
+def _by_rows(table: Table, seed: int) -> Split:
+    repeats = _numbers([frozenset(_answers(table, row)) for row in range(len(table))])
+    part = _parts(repeats, (0.5, 0.2, 0.3), np.random.default_rng(seed))
+    fit, select, test = (np.flatnonzero(part == number) for number in range(3))
+    return Split(fit, select, test, by="rows", dropped=0)
 
 
 def _parts(groups: np.ndarray, shares: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
@@ -194,8 +248,8 @@ def check(table: Table, made: Split) -> None:
 
 def _apart(by: str, second: str) -> tuple[str, ...]:
     """What two parts must not share; `second` is "test" unless the parts are fit and select."""
-    if by == "prompt":
-        return ("row", "comparison", "prompt")
+    if by != "models":
+        return ("row", "comparison", "prompt") if by == "prompt" else ("row", "comparison")
     return ("row", "comparison", "model", "response") if second == "test" else ("row", "comparison")
 
 

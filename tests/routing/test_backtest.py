@@ -1,8 +1,10 @@
 """Backtests: nothing leaks, nothing is overspent, and what is planted is found."""
 
+import dataclasses
 import json
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,16 @@ ROOT = Path(__file__).resolve().parents[2]
 LLMFAO = ROOT.parent / "shared/data/llmfao.jsonl.gz"
 WORDS = [3 * chr(97 + number) for number in range(20)]
 QUICK = ("mean", "budget", "ridge")
+FEW = ("disagreement", "auto")
 
 
 def small(monkeypatch):
     for name, value in (("MIXTURES", 30), ("NOISE_MIXTURES", 4), ("NOISE_SEEDS", 2), ("RANDOM_DRAWS", 3)):
         monkeypatch.setattr(backtest, name, value)
+
+
+def asked(**more):
+    return backtest.Parameters(**{"budgets": (0.5,), "kinds": QUICK, **more})
 
 
 def rows(n=240, prompts=80, seed=0, models=()):
@@ -99,30 +106,32 @@ def test_a_broken_split_is_not_reported_from():
 
 def test_a_strategy_is_not_shown_peoples_judgments_of_what_it_routes(monkeypatch):
     seen = []
-    real = backtest.strategies.disagreement
+    real = backtest.strategies.STRATEGIES["disagreement"]
 
     def spy(problem, *rest, **options):
         seen.append(problem)
         return real(problem, *rest, **options)
 
-    monkeypatch.setattr(backtest.strategies, "disagreement", spy)
+    monkeypatch.setitem(backtest.strategies.STRATEGIES, "disagreement", spy)
     small(monkeypatch)
     data = table.load(rows())
-    backtest._run(data, backtest._sources(data, {}), (0.5,), 0, "auto", QUICK)
+    backtest.run_seed(data, asked(strategies=("disagreement",)), 0)
     assert seen and all(np.isnan(problem.p_b[:, 0]).all() and problem.history is not None for problem in seen)
 
 
 def test_a_planted_slice_is_found_and_the_report_is_complete(monkeypatch):
     """The judge is wrong on every question: half of the comparisons. People for half the money fix exactly those."""
     small(monkeypatch)
-    report = backtest.backtest(table.load(rows(600, 200)), seeds=3, budgets=(0.5,), kinds=QUICK)
+    report = backtest.backtest(table.load(rows(600, 200)), asked(seeds=3, strategies=FEW))
     found = {(row.strategy, row.budget): row for row in report.rows}
     random, ours = found["random", 0.5], found["disagreement", 0.5]
     assert ours.label_accuracy > random.label_accuracy + 0.1
     assert ours.difference == pytest.approx(ours.mean - random.mean) and ours.difference > 0
     assert random.difference is None and found["all_people", None].label_accuracy == 1
     assert ours.money <= 0.5 * found["all_people", None].money
-    assert {row.strategy for row in report.rows} == {"all_people", "all_ai judge", "random", "disagreement", "auto"}
+    assert {row.strategy for row in report.rows} == {"all_people", "all_ai judge", "all_ai", "random", *FEW}
+    assert all(row.regret >= 0 and row.seeds == 3 for row in report.rows)
+    assert report.verdict.winner.strategy in FEW and report.verdict.winner.mean > 0
 
 
 def test_intervals_are_wider_than_independent_seeds_would_give():
@@ -133,13 +142,130 @@ def test_intervals_are_wider_than_independent_seeds_would_give():
     assert np.isnan(backtest.interval(values[:1], 0.5)[1])
 
 
+def test_a_seed_is_plain_json_and_the_same_again_and_one_seed_claims_nothing(monkeypatch):
+    small(monkeypatch)
+    data, parameters = table.load(rows()), asked(seeds=1, strategies=FEW, votes=(1,))
+    outcome = backtest.run_seed(data, parameters, 0)
+    stored = json.dumps(outcome, allow_nan=False)
+    assert json.loads(stored) == outcome == backtest.run_seed(data, parameters, 0)
+    report = backtest.report(parameters, [json.loads(stored)])
+    json.dumps(report.as_json(), allow_nan=False)
+    assert backtest.Report.of(json.loads(json.dumps(report.as_json()))) == report
+    assert report.verdict.winner.is_noise and report.verdict.winner.low is None
+    assert all(row.low is None and row.difference_low is None for row in report.rows)
+    assert outcome["sources"] == {"people": "1", "people:1": "0.33333333", "judge": "0.01"}
+    assert [backtest.Parameters.of(json.loads(json.dumps(parameters.as_json())))] == [parameters]
+
+
+def test_regret_is_to_the_best_mixture_that_costs_no_more(monkeypatch):
+    small(monkeypatch)
+    found = backtest.run_seed(table.load(rows()), asked(budgets=(0.25, 0.75), strategies=FEW), 0)["rows"]
+    best = {row["budget"]: row["accuracy"] + row["regret"] for row in found if row["strategy"] == "random"}
+    assert all(row["regret"] >= -1e-12 for row in found)
+    assert best[0.25] <= best[0.75], "more money cannot make the best found worse"
+    own = [row for row in found if row["budget"] == 0.75 and row["strategy"] != "random"]
+    assert all(row["accuracy"] + row["regret"] == pytest.approx(best[0.75]) for row in own)
+
+
+def test_a_plan_over_its_budget_or_with_a_wrong_bill_is_not_reported_from(monkeypatch):
+    small(monkeypatch)
+    data = table.load(rows(120, 60))
+    for change in ({"cost": Decimal("0.01")}, {"source": np.full(60, -1)}):
+
+        def wrong(problem, budget, change=change, **options):
+            made = backtest.strategies.random_share(problem, budget, **options)
+            cut = {name: value[: len(problem)] if name == "source" else value for name, value in change.items()}
+            return dataclasses.replace(made, **cut)
+
+        monkeypatch.setitem(backtest.strategies.STRATEGIES, "disagreement", wrong)
+        with pytest.raises(backtest.OverBudget):
+            backtest.run_seed(data, asked(strategies=("disagreement",)), 0)
+
+
+def test_a_winner_picked_among_many_on_test_needs_a_wider_interval():
+    """Ten strategies that differ by luck alone: the best of them is not called better."""
+    rng = np.random.default_rng(3)
+    outcomes = [outcome(seed, {f"s{number}": rng.normal(0, 0.02) for number in range(10)}) for seed in range(20)]
+    verdict = backtest.report(backtest.Parameters(), outcomes).verdict
+    plain = backtest.interval(np.array([seed["rows"][-1]["accuracy"] for seed in outcomes]), 0.5)
+    assert verdict.compared == 10 and verdict.winner.is_noise
+    assert verdict.winner.high - verdict.winner.low > plain[2] - plain[1]
+    clear = [outcome(seed, {"good": 0.1 + rng.normal(0, 0.01), "other": 0.0}) for seed in range(20)]
+    verdict = backtest.report(backtest.Parameters(), clear).verdict
+    assert verdict.winner.strategy == "good" and not verdict.winner.is_noise and not verdict.second.is_noise
+
+
+def outcome(seed, gains):
+    """A seed where random reaches 0.6 and each strategy its gain more."""
+    common = {"budget": 0.5, "label_accuracy": 0.8, "regret": 0.0, "money": "5", "people": 0.5, "plan": "x"}
+    return {
+        "seed": seed,
+        "by": "prompt",
+        "sizes": {"fit": 50, "select": 20, "test": 30, "dropped": 0, "all": 100},
+        "seed_set": {"people": "20", "labelers": "0.2"},
+        "sources": {"people": "1"},
+        "model": {"kind": "mean", "skill": False, "beats_budget": False, "spearman": None},
+        "noise": {"correlation": None, "deviation": 0.01},
+        "mixtures": 9,
+        "notes": [],
+        "rows": [
+            {"strategy": name, "accuracy": 0.6 + gain, **common} for name, gain in {"random": 0.0, **gains}.items()
+        ],
+    }
+
+
+def test_a_budget_that_cannot_pay_anybody_leaves_no_row_and_no_guess(monkeypatch):
+    small(monkeypatch)
+    prices = {"judge": Decimal("0.3")}
+    parameters = asked(budgets=(0.1, 0.5), strategies=FEW, prices=prices)
+    report = backtest.report(parameters, [backtest.run_seed(table.load(rows()), parameters, 0)])
+    assert {row.budget for row in report.rows} == {None, 0.5}
+
+
+def test_rows_at_random_keep_repeated_comparisons_together():
+    generated = rows(120, 60)
+    generated += [{**row, "response_a": row["response_b"], "response_b": row["response_a"]} for row in generated[:40]]
+    data = table.load(generated)
+    made = table.split(data, 2, "rows")
+    part = np.empty(len(data), dtype=int)
+    for number, rows_ in enumerate((made.fit, made.select, made.test)):
+        part[rows_] = number
+    assert made.by == "rows" and (part[:40] == part[120:]).all() and len(set(part)) == 3
+    with pytest.raises(ValueError, match="split by"):
+        table.split(data, 0, "luck")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"response_a": None}, "Row 2 has no text in response_a"),
+        ({"prompt": []}, "Row 2 has no prompt"),
+        ({"human_labels": [{"preference": 7}]}, "human_labels needs a preference"),
+        ({"ai_labels": [{"preference": 1}]}, "ai_labels needs a judge"),
+        ({"human_labels": "A"}, "Row 2"),
+    ],
+)
+def test_a_row_of_another_shape_is_named(change, words):
+    one, two = rows(2)
+    with pytest.raises(ValueError, match=words):
+        table.load([one, {**two, **change}])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"seeds": 0}, {"budgets": (1.5,)}, {"budgets": ()}, {"strategies": ("luck",)}, {"by": "luck"}]
+)
+def test_parameters_that_cannot_be_run_are_refused(wrong):
+    with pytest.raises(ValueError):
+        backtest.Parameters(**wrong)
+
+
 def test_the_script_names_a_bad_line_and_an_unknown_source(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(rows(1)[0]) + "\n{bad\n")
     done = subprocess.run([sys.executable, "bench/backtest.py", path], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and "line 2: not JSON" in done.stderr
     with pytest.raises(ValueError, match="No source is called gpt"):
-        backtest._sources(table.load(rows(2)), {"gpt": 1})
+        backtest.sources_of(table.load(rows(2)), asked(prices={"gpt": Decimal(1)}))
 
 
 @pytest.mark.slow
@@ -147,9 +273,10 @@ def test_the_script_prints_its_table_on_real_judgments():
     if not LLMFAO.exists():
         pytest.skip(f"{LLMFAO} is not here: real judgments are read, never shipped.")
     command = [sys.executable, "bench/backtest.py", str(LLMFAO), "--seeds", "2", "--budgets", "0.5", "--json"]
+    command += ["--strategies", *FEW]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["split"] == "models" and found["versions"]["lightgbm"] and found["machine"]
     keys = {"strategy", "budget", "mean", "low", "high", "difference", "label_accuracy", "money"}
-    assert all(keys <= set(row) for row in found["rows"])
+    assert all(keys | {"regret"} <= set(row) for row in found["rows"])
