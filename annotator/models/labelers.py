@@ -27,14 +27,17 @@ KIND_WORDS = {
 
 class LabelerQuerySet(models.QuerySet["Labeler"]):
     def judging(self) -> Self:
-        """Those that judge. A generator writes responses; it shares prices, versions, keys and calls with them."""
-        return self.exclude(kind=Labeler.GENERATOR)
+        """Those that judge. A generator writes responses and a tagger reads prompts: operations, which share prices,
+        versions, keys and calls with them."""
+        return self.exclude(kind__in=Labeler.OPERATIONS)
 
 
 class Labeler(models.Model):
     """An AI labeler of a project as the lead configured it; every change of it makes a new version."""
 
-    GENERATOR = "generator"
+    GENERATOR, TAGGER = "generator", "tagger"
+    # Kinds that judge nothing: what they say is about prompts.
+    OPERATIONS = (GENERATOR, TAGGER)
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="labelers")
     name = models.CharField(_("name"), max_length=100)

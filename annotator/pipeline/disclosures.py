@@ -40,7 +40,7 @@ def parts_of(version: LabelerVersion) -> list[str]:
         return []
     judges = version.labeler.kind == "llm_judge"
     sent = {PROMPT, DOCUMENTS}
-    if version.labeler.kind != Labeler.GENERATOR:
+    if version.labeler.kind not in Labeler.OPERATIONS:
         sent.add(RESPONSES)
     if judges or parameters.get("guidelines"):
         sent.add(GUIDELINES)
