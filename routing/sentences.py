@@ -91,7 +91,7 @@ class SentenceEmbedding:
                 yield row, read[a[row]], read[b[row]]
 
     def _read(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Of each text its vector (width,) and those of its tokens (t, d), marks such as [CLS] left out, unit length."""
+        """Of each text its vector (width,) and its tokens' (t, d), marks such as [CLS] left out; unit length."""
         import torch
 
         found = self._model.encode(

@@ -26,7 +26,6 @@ from annotator.models import (
     Comparison,
     Credential,
     Job,
-    JobCancelled,
     Labeler,
     LabelerCall,
     LabelerVersion,
@@ -36,8 +35,8 @@ from annotator.models import (
     Response,
     User,
 )
-from annotator.pipeline import calls, compare, keys, ledger, lost, versions, work
-from labelers.base import Answer, Prices, Usage, digest
+from annotator.pipeline import calls, compare, keys, lost, operations, versions, work
+from labelers.base import Answer, Prices, Usage
 from labelers.generator import CUT, Generator
 
 BATCH = 50
@@ -103,39 +102,15 @@ def add_generator(
     by: User | None = None,
 ) -> Labeler:
     """A new generator of the project. Raises StepRefused for an endpoint, a key or a name that cannot be used."""
-    versions.check_endpoint(chosen["base_url"])
-    with transaction.atomic():
-        labeler, created = Labeler.objects.get_or_create(
-            project=project,
-            name=name,
-            defaults={
-                "kind": Labeler.GENERATOR,
-                "price_per_call": price.per_call,
-                "price_per_million_input": price.per_million_input,
-                "price_per_million_output": price.per_million_output,
-            },
-        )
-        if not created:
-            raise work.StepRefused(_("This project already has a labeler named %(name)s.") % {"name": name})
-        if typed_key:
-            credential = keys.store(project, chosen["base_url"], typed_key, by=by)
-        if credential:
-            labeler.credential = credential
-            labeler.save(update_fields=["credential"])
-        _version(labeler, chosen)
-    return labeler
-
-
-def _version(labeler: Labeler, parameters: Mapping[str, Any]) -> LabelerVersion:
-    name = digest(labeler.kind, parameters, code=Generator.CODE_VERSION)
-    made = {"parameters": dict(parameters)}
-    version, _created = LabelerVersion.objects.get_or_create(labeler=labeler, digest=name, defaults=made)
-    return version
+    code = Generator.CODE_VERSION
+    return operations.add(
+        project, Labeler.GENERATOR, name, price, chosen, code, typed_key=typed_key, credential=credential, by=by
+    )
 
 
 def current_version(labeler: Labeler) -> LabelerVersion:
     """The version that writes now; code that changed since makes a new one with the same parameters."""
-    return _version(labeler, labeler.version.parameters)
+    return operations.version_with(labeler, labeler.version.parameters, Generator.CODE_VERSION)
 
 
 def build(version: LabelerVersion, number: int = 1) -> Generator:
@@ -235,34 +210,10 @@ def generate_job(job: Job) -> str | work.Done:
     labeler = job.project.labelers.select_related("project").filter(pk=job.parameters["labeler"]).first()
     if labeler is None or not labeler.enabled:
         raise work.StepRefused(_("The generator was removed or switched off before its run began."))
-    reservation = _reservation(job, labeler)
     tally = Tally()
-    try:
+    with operations.paid(job, labeler, tally.words) as reservation:
         _run(labeler, job, reservation, tally)
-    except JobCancelled:
-        job.refresh_from_db()
-        if reservation and job.cancel_requested:
-            ledger.close(reservation)
-        raise
-    except work.StepRefused as refusal:
-        if reservation:
-            ledger.close(reservation)
-        raise work.StepRefused(f"{refusal} ({tally.words()})", **refusal.result) from None
-    if reservation:
-        ledger.close(reservation)
     return tally.words()
-
-
-def _reservation(job: Job, labeler: Labeler) -> Reservation | None:
-    """The run's own money, set aside now under the job's key."""
-    if labeler.is_free:
-        return None
-    if job.parameters.get("reserve") is None:
-        raise work.StepRefused(
-            _("%(name)s costs money, and none was set aside for this run. Start it again from its page.")
-            % {"name": labeler.name}
-        )
-    return ledger.reserve(job.project, f"job:{job.pk}", Decimal(job.parameters["reserve"]), source=labeler.name)
 
 
 def _run(labeler: Labeler, job: Job, reservation: Reservation | None, tally: Tally) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 WORDS = (
     "the a cat dog sat on mat rug tax law is dull sky blue why because of waves rome paris capital france one two "
     "three four hello world question answer yes no . , ? !"
-).split()
+)
 
 
 def save(folder: Path, seed: int = 0) -> Path:
@@ -20,7 +20,7 @@ def save(folder: Path, seed: int = 0) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     inner = folder.parent / f"{folder.name}-bert"
     inner.mkdir(parents=True, exist_ok=True)
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys(WORDS)]
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys(WORDS.split())]
     (inner / "vocab.txt").write_text("\n".join(words) + "\n")
     BertTokenizerFast(str(inner / "vocab.txt")).save_pretrained(inner)
     torch.manual_seed(seed)

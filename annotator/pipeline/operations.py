@@ -1,0 +1,98 @@
+"""Operations: what models are asked that is no judgment (responses to prompts, tags of prompts).
+
+An operation is a `Labeler` whose kind is one of `Labeler.OPERATIONS`: prices, key, versions and the word about what
+leaves are as any labeler's. Its versions have no rater, because it judges nothing, and never change: for another model
+another one is added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from annotator.models import Credential, Job, JobCancelled, Labeler, LabelerVersion, Project, Reservation, User
+from annotator.pipeline import keys, ledger, versions
+from annotator.pipeline.work import StepRefused
+from labelers.base import Prices, digest
+
+
+def add(
+    project: Project,
+    kind: str,
+    name: str,
+    price: Prices,
+    chosen: Mapping[str, Any],
+    code: int,
+    *,
+    typed_key: str = "",
+    credential: Credential | None = None,
+    by: User | None = None,
+) -> Labeler:
+    """A new one with its version. Raises StepRefused for an endpoint, a key or a name that cannot be used."""
+    versions.check_endpoint(chosen["base_url"])
+    with transaction.atomic():
+        labeler, created = Labeler.objects.get_or_create(
+            project=project,
+            name=name,
+            defaults={
+                "kind": kind,
+                "price_per_call": price.per_call,
+                "price_per_million_input": price.per_million_input,
+                "price_per_million_output": price.per_million_output,
+            },
+        )
+        if not created:
+            raise StepRefused(_("This project already has a labeler named %(name)s.") % {"name": name})
+        if typed_key:
+            credential = keys.store(project, chosen["base_url"], typed_key, by=by)
+        if credential:
+            labeler.credential = credential
+            labeler.save(update_fields=["credential"])
+        version_with(labeler, chosen, code)
+    return labeler
+
+
+def version_with(labeler: Labeler, parameters: Mapping[str, Any], code: int) -> LabelerVersion:
+    """The version with these parameters and today's code, made when it is new."""
+    name = digest(labeler.kind, parameters, code=code)
+    made = {"parameters": dict(parameters)}
+    version, _created = LabelerVersion.objects.get_or_create(labeler=labeler, digest=name, defaults=made)
+    return version
+
+
+@contextmanager
+def paid(job: Job, labeler: Labeler, words: Callable[[], str]) -> Iterator[Reservation | None]:
+    """The run's own money, set aside under the job's key; what is left of it goes back when the run is over.
+
+    A paused run keeps it. A refusal is told with what was done so far (`words`).
+    """
+    reservation = _set_aside(job, labeler)
+    try:
+        yield reservation
+    except JobCancelled:
+        job.refresh_from_db()
+        if reservation and job.cancel_requested:
+            ledger.close(reservation)
+        raise
+    except StepRefused as refusal:
+        if reservation:
+            ledger.close(reservation)
+        raise StepRefused(f"{refusal} ({words()})", **refusal.result) from None
+    if reservation:
+        ledger.close(reservation)
+
+
+def _set_aside(job: Job, labeler: Labeler) -> Reservation | None:
+    if labeler.is_free:
+        return None
+    if job.parameters.get("reserve") is None:
+        raise StepRefused(
+            _("%(name)s costs money, and none was set aside for this run. Start it again from its page.")
+            % {"name": labeler.name}
+        )
+    return ledger.reserve(job.project, f"job:{job.pk}", Decimal(job.parameters["reserve"]), source=labeler.name)
