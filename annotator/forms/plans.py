@@ -15,7 +15,12 @@ WORDS = {
     "all_people": _("people for everything"),
     "all_ai": _("AI for everything"),
     "random": _("random mixture"),
-    "disagreement": _("people where labelers disagree"),
+    "disagreement": _("people where labelers are most probably wrong"),
+    "uncertainty": _("people where a labeler is unsure"),
+    "threshold": _("people below a threshold of the labeler's sureness"),
+    "value": _("what each judgment is worth for its money"),
+    "hyper_simulated": _("the paper's search among simulated mixtures"),
+    "hyper_top_k": _("the paper's gain of each comparison"),
 }
 
 
@@ -72,3 +77,16 @@ class PlanForm(forms.Form):
                 params={"bound": f"{bound:.2f}"},
             )
         return cap
+
+
+class CompareForm(forms.Form):
+    """Which two plans to set side by side."""
+
+    before = forms.TypedChoiceField(label=_("Plan"), coerce=int)
+    after = forms.TypedChoiceField(label=_("beside plan"), coerce=int)
+
+    def __init__(self, data: object, numbers: list[int]) -> None:
+        super().__init__(data)  # type: ignore[arg-type]
+        choices = [(number, number) for number in numbers]
+        for name in ("before", "after"):
+            self.fields[name].choices = choices  # type: ignore[attr-defined]

@@ -14,7 +14,10 @@ from annotator.readings import (
     labeler_versions,
     labelers,
     own,
+    performance,
     plan,
+    plan_review,
+    planner,
     quality,
     runs,
 )
@@ -30,7 +33,10 @@ __all__ = [
     "labeler_versions",
     "labelers",
     "own",
+    "performance",
     "plan",
+    "plan_review",
+    "planner",
     "quality",
     "runs",
 ]

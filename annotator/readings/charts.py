@@ -93,14 +93,15 @@ class _Axes:
     def y(self, value: float) -> float:
         return round(TOP + (self.top - value) / (self.top - self.bottom) * (HEIGHT - TOP - BOTTOM), 1)
 
-    def budgets(self) -> list[float]:
-        """Three to seven round numbers from zero on."""
-        scale = 10.0 ** math.floor(math.log10(self.budget))
-        step = next(step * scale for step in (0.2, 0.5, 1, 2) if self.budget / (step * scale) <= 6)
-        return [step * i for i in range(int(self.budget / step) + 1)]
-
     def values(self) -> list[float]:
         return [self.bottom + self.step * i for i in range(round((self.top - self.bottom) / self.step) + 1)]
+
+
+def round_budgets(most: float) -> list[float]:
+    """Three to seven round numbers from zero to `most`, which is above zero."""
+    scale = 10.0 ** math.floor(math.log10(most))
+    step = next(step * scale for step in (0.2, 0.5, 1, 2) if most / (step * scale) <= 6)
+    return [step * i for i in range(int(most / step) + 1)]
 
 
 def _step(span: float) -> float:
@@ -112,11 +113,17 @@ def _step(span: float) -> float:
 
 
 def curve(
-    points: Sequence[CurvePoint], *, here: CurvePoint | None, references: Sequence[tuple[str, float]], title: str
+    points: Sequence[CurvePoint],
+    *,
+    here: CurvePoint | None,
+    references: Sequence[tuple[str, float]],
+    title: str,
+    choices: bool = False,
 ) -> SafeString:
     """Performance against budget: the interval as a band, the random mixture dashed, the plan as a point.
 
-    `references` are (words, performance) drawn as level lines, e.g. all AI. Fewer than two points draw nothing.
+    `references` are (words, performance) drawn as level lines, e.g. all AI. With `choices` every point can become the
+    one that is shown: its mark carries its index, all but that of `here` hidden. Fewer than two points draw nothing.
     """
     if len(points) < 2:
         return SafeString("")
@@ -124,12 +131,24 @@ def curve(
     axes = _Axes([*ordered, here] if here else ordered, [value for _words, value in references])
     inside = [_grid(axes), _band(axes, ordered), _random(axes, ordered), _references(axes, references)]
     inside.append(format_html('<path class="curve" d="{}" />', _path(axes, [(p.budget, p.predicted) for p in ordered])))
-    if here:
+    if choices:
+        inside += [format_html("<g{}>{}</g>", stop(i, p == here), _here(axes, p)) for i, p in enumerate(ordered)]
+    elif here:
         inside.append(_here(axes, here))
+    return figure(inside, WIDTH, HEIGHT, title)
+
+
+def stop(index: int, is_shown: bool) -> SafeString:
+    """Attributes of what belongs to one choice of a budget (see static/what-if.js)."""
+    return format_html(' data-stop="{}"{}', index, SafeString("" if is_shown else " hidden"))
+
+
+def figure(inside: Iterable[str], width: float, height: float, title: str) -> SafeString:
+    """An SVG that is an image named `title` of what is drawn `inside`, which must be safe already."""
     return format_html(
         '<svg class="chart big" viewBox="0 0 {} {}" role="img" aria-label="{}" focusable="false">{}</svg>',
-        WIDTH,
-        HEIGHT,
+        width,
+        height,
         title,
         mark_safe("".join(inside)),
     )
@@ -152,7 +171,7 @@ def _grid(axes: _Axes) -> SafeString:
     ticks = format_html_join(
         "",
         '<text x="{}" y="{}" text-anchor="middle">{}</text>',
-        ((axes.x(budget), HEIGHT - 8, _round_number(budget)) for budget in axes.budgets()),
+        ((axes.x(budget), HEIGHT - 8, round_number(budget)) for budget in round_budgets(axes.budget)),
     )
     return format_html(
         '{}{}<line class="axis" x1="{}" x2="{}" y1="{}" y2="{}" />',
@@ -165,7 +184,7 @@ def _grid(axes: _Axes) -> SafeString:
     )
 
 
-def _round_number(value: float) -> str:
+def round_number(value: float) -> str:
     return number_format(value, 0 if float(value).is_integer() else 2, use_l10n=True, force_grouping=True)
 
 
@@ -215,5 +234,5 @@ def _here(axes: _Axes, here: CurvePoint) -> SafeString:
         words_x=x - 8 if is_right else x + 8,
         words_y=TOP - 8,
         anchor="end" if is_right else "start",
-        words=f"{_round_number(here.budget)}: {here.predicted:.2f} ± {(here.high - here.low) / 2:.2f}",
+        words=f"{round_number(here.budget)}: {here.predicted:.2f} ± {(here.high - here.low) / 2:.2f}",
     )

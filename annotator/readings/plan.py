@@ -1,15 +1,23 @@
-"""A plan as its page reads it: `Plan.summary` (written by pipeline/route.py) in typed form."""
+"""A plan as its page reads it: `Plan.summary` (written by pipeline/forecast.py) in typed form.
+
+Keys that an older plan did not have are empty here, never an error.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from annotator.models import PerformanceModel, Plan
+from django.utils.translation import gettext as _
+
+from annotator.models import Plan, Route
 from annotator.readings.charts import CurvePoint
 
 CENT = Decimal("0.01")
+# Amounts this close are the same budget: plans keep six places, the curve two.
+SAME = 0.005
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,10 @@ class Share:
     # Votes of one comparison; 1 for labelers.
     votes: int = 1
 
+    @property
+    def is_people(self) -> bool:
+        return is_people(self.source)
+
 
 @dataclass(frozen=True)
 class Baseline:
@@ -38,10 +50,33 @@ class Baseline:
 
 
 @dataclass(frozen=True)
+class Gain:
+    """What a plan is predicted to reach above a random mixture at the same budget, with its interval if known."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the whole interval lies on one side of nothing."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+
+@dataclass(frozen=True)
 class CurveRow:
+    """One budget of the curve: what is predicted there, and what it is made of where the plan says so."""
+
     point: CurvePoint
     people_share: float
     is_here: bool
+    # Source → its share of the comparisons, and of the money.
+    shares: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
+    gain: Gain | None = None
+    # What the same money is predicted to reach with people, or AI, alone; None where it pays for neither.
+    all_people: float | None = None
+    all_ai: float | None = None
 
     @property
     def half_width(self) -> float:
@@ -49,13 +84,16 @@ class CurveRow:
 
     @property
     def over_random(self) -> float | None:
-        return None if self.point.random is None else self.point.predicted - self.point.random
+        return self.gain.value if self.gain else None
 
 
 @dataclass(frozen=True)
 class Reason:
+    """A group of comparisons that people get more of than of others, with the ids of a few of them."""
+
     text: str
     count: int
+    sample: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,6 +106,7 @@ class Forecast:
     reasons: list[Reason] = field(default_factory=list)
     control: int = 0
     model: dict[str, Any] = field(default_factory=dict)
+    gain: Gain | None = None
 
     # Comparisons for which there is no money.
     left_out: int = 0
@@ -84,6 +123,24 @@ class Forecast:
         return [*best[:1], *people]
 
 
+def is_people(source: str) -> bool:
+    """People, with all their votes or with fewer ("people:1")."""
+    return source.split(":")[0] == Route.PEOPLE
+
+
+def words(source: str) -> str:
+    """A source as a sentence names it."""
+    if not is_people(source):
+        return source
+    votes = source.partition(":")[2]
+    return _("people, %(votes)s votes") % {"votes": votes} if votes else _("people")
+
+
+def colour(colours: Mapping[str, str], source: str) -> str:
+    """The CSS class of a source (see `charts.palette`); people look alike however many of them vote."""
+    return colours.get(Route.PEOPLE if is_people(source) else source, "other")
+
+
 def interval(predicted: float, low: float, high: float) -> str:
     """ "± 0.02" where the interval is even on both sides, else its two ends."""
     if abs((high - predicted) - (predicted - low)) < 0.01:
@@ -92,26 +149,40 @@ def interval(predicted: float, low: float, high: float) -> str:
 
 
 def read(plan: Plan) -> Forecast:
-    """Keys that an older plan did not have are empty."""
     summary = plan.summary
+    curve = _curve(summary.get("curve", []), float(plan.budget))
+    samples = summary.get("samples") or {}
     return Forecast(
         has_skill=bool(summary.get("skill")),
         skill_text=str(summary.get("skill_text", "")),
         shares=_shares(summary.get("shares", [])),
         baselines=[_baseline(row) for row in summary.get("baselines", [])],
-        curve=_curve(summary.get("curve", []), float(plan.budget)),
-        reasons=[Reason(str(row["text"]), int(row["count"])) for row in summary.get("reasons", [])],
+        curve=curve,
+        reasons=[_reason(row, samples) for row in summary.get("reasons", [])],
         control=int(summary.get("control", 0)),
         left_out=int(summary.get("left_out", 0)),
         model=summary.get("model", {}),
+        gain=_gain(summary.get("gain")) or next((row.gain for row in curve if row.is_here), None),
     )
+
+
+def _reason(row: Mapping[str, Any], samples: Mapping[str, Iterable[int]]) -> Reason:
+    text = str(row["text"])
+    return Reason(text, int(row["count"]), tuple(samples.get(text, ())))
+
+
+def _gain(found: Any) -> Gain | None:
+    """{"value", "low", "high"} as a Gain; None where nothing is said."""
+    if not isinstance(found, Mapping) or found.get("value") is None:
+        return None
+    return Gain(float(found["value"]), found.get("low"), found.get("high"))
 
 
 def _shares(rows: list[dict[str, Any]]) -> list[Share]:
     """People first, then as the plan lists them."""
     count = sum(int(row["count"]) for row in rows) or 1
     cost = sum(float(row["cost"]) for row in rows) or 1.0
-    ordered = sorted(rows, key=lambda row: row["source"] != "people")
+    ordered = sorted(rows, key=lambda row: not is_people(row["source"]))
     return [
         Share(
             str(row["source"]),
@@ -134,61 +205,23 @@ def _curve(rows: list[dict[str, Any]], budget: float) -> list[CurveRow]:
     """The rows with a prediction; the one at (or nearest below) the plan's own budget is marked."""
     known = [row for row in rows if row.get("predicted") is not None]
     known.sort(key=lambda row: float(row["budget"]))
-    here = max((float(row["budget"]) for row in known if float(row["budget"]) <= budget + 0.005), default=None)
-    return [
-        CurveRow(
-            CurvePoint(
-                float(row["budget"]), float(row["predicted"]), float(row["low"]), float(row["high"]), row.get("random")
-            ),
-            float(row.get("people_share") or 0),
-            float(row["budget"]) == here,
-        )
-        for row in known
-    ]
+    here = max((float(row["budget"]) for row in known if float(row["budget"]) <= budget + SAME), default=None)
+    return [_curve_row(row, is_here=float(row["budget"]) == here) for row in known]
 
 
-@dataclass(frozen=True)
-class Score:
-    """How well one kind of model did on mixtures it had not seen."""
-
-    rmse: float
-    rmse_error: float
-    spearman: float
-    spearman_low: float
-    spearman_high: float
-
-
-@dataclass(frozen=True)
-class Skill:
-    """What cross-validation measured of a performance model (`PerformanceModel.metrics`, see pipeline/retrain.py)."""
-
-    has_skill: bool
-    # False: it knows what money buys, not on which comparisons to spend it.
-    beats_budget: bool
-    kind: str
-    scores: dict[str, Score]
-    # The score of choosing anew in every fold: the honest one for the kind that was chosen.
-    nested: Score | None
-    # The highest rank correlation that the noise between seeds allows.
-    ceiling: float | None
-    comparisons: int
-    prompts: int
-    mixtures: int
-    sources: list[str]
-
-
-def skill(model: PerformanceModel) -> Skill:
-    """Keys that an older model did not have are empty."""
-    metrics = model.metrics
-    return Skill(
-        has_skill=bool(metrics.get("skill")),
-        beats_budget=bool(metrics.get("beats_budget")),
-        kind=model.kind,
-        scores={kind: Score(**score) for kind, score in metrics.get("scores", {}).items()},
-        nested=Score(**metrics["nested"]) if "nested" in metrics else None,
-        ceiling=metrics.get("noise_ceiling", {}).get("correlation"),
-        comparisons=metrics.get("comparisons", 0),
-        prompts=metrics.get("prompts", 0),
-        mixtures=metrics.get("mixtures", 0),
-        sources=metrics.get("sources", []),
+def _curve_row(row: Mapping[str, Any], *, is_here: bool) -> CurveRow:
+    numbers = (float(row[name]) for name in ("budget", "predicted", "low", "high"))
+    random = row.get("random")
+    gain = _gain(row.get("gain"))
+    if gain is None and random is not None:
+        gain = Gain(float(row["predicted"]) - float(random), None, None)
+    return CurveRow(
+        CurvePoint(*numbers, random=random),
+        float(row.get("people_share") or 0),
+        is_here,
+        {str(name): float(share) for name, share in (row.get("shares") or {}).items()},
+        {str(name): float(cost) for name, cost in (row.get("cost") or {}).items()},
+        gain,
+        row.get("all_people"),
+        row.get("all_ai"),
     )

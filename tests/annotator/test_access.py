@@ -22,11 +22,14 @@ from annotator.models import (
     Concern,
     Contest,
     Export,
+    FeatureSet,
     Flag,
     Gold,
     Job,
     Labeler,
     Membership,
+    PerformanceModel,
+    Plan,
     Project,
     Return,
     Review,
@@ -44,6 +47,7 @@ from tests.builders import (
     make_project,
     make_user,
 )
+from tests.plan_samples import METRICS, SUMMARY
 
 pytestmark = pytest.mark.django_db
 
@@ -83,7 +87,13 @@ class World:
         self.ensemble = combine.add(
             self.project, "together", combine.setup(self.project, [self.labeler, other], combine.EQUAL, {})
         )
+        self.performance_model = self._performance_model()
+        make_plan(self.project, {self.comparison: None}, status="superseded")
         self.plan = make_plan(self.project, {self.comparison: None}, status="draft")
+        Plan.objects.filter(pk=self.plan.pk).update(
+            summary={**SUMMARY, "samples": {"responses 40% alike": [self.comparison.pk]}},
+            predicted=0.71, low=0.69, high=0.73, budget=15, performance_model=self.performance_model,
+        )  # fmt: skip
         self.job = Job.objects.create(project=self.project, kind="route")
         asked = {"labeler": self.labeler.pk}
         self.run = Job.objects.create(project=self.project, kind="label", parameters=asked)
@@ -97,6 +107,12 @@ class World:
         self.upload = signing.dumps(stored, salt=f"annotator.imports.{self.project.pk}")
         self.assignment = self._assignment()
         self._reviewed()
+
+    def _performance_model(self) -> PerformanceModel:
+        features = FeatureSet.objects.create(project=self.project, version=1, state="ready", names=["x"], digest="x")
+        common = {"project": self.project, "kind": "ridge", "metrics": METRICS, "feature_set": features}
+        PerformanceModel.objects.create(**common, version=1, artifact="older")
+        return PerformanceModel.objects.create(**common, version=2, artifact="newer")
 
     def _reviewed(self) -> None:
         """A comparison that the annotator has judged, with all that can come of it."""
@@ -198,7 +214,13 @@ MATRIX: dict[str, Url] = {
     "plans": Url(own(), get=READERS, post={LEAD}),
     "train": Url(own(), post={LEAD}),
     "plan": Url(own("plan.number"), get=READERS),
+    "plan_sheet": Url(lambda world: [*own("plan.number")(world), "curve"], get=READERS),
+    "plans_compare": Url(own(), get=READERS),
     "plan_approve": Url(own("plan.number"), post={LEAD}),
+    "performance_models": Url(own(), get=READERS),
+    "performance_model": Url(own("performance_model.version"), get=READERS),
+    "performance_sheet": Url(lambda world: [*own("performance_model.version")(world), "observed"], get=READERS),
+    "performance_model_restore": Url(own("performance_model.version"), post={LEAD}),
     "people": Url(own(), get={LEAD}),
     "member_add": Url(own(), post={LEAD}),
     "member_invite": Url(own(), post={LEAD}),

@@ -13,41 +13,7 @@ from annotator import readings
 from annotator.models import Account, FeatureSet, Job, PerformanceModel, Plan
 from annotator.pipeline import ledger
 from tests.builders import make_comparison, make_labeler, make_member, make_plan, make_project
-
-SUMMARY: dict[str, Any] = {
-    "shares": [
-        {"source": "judge-large", "count": 78, "price_each": 0.03, "cost": 2.34},
-        {"source": "people", "count": 22, "price_each": 0.5, "cost": 11.0},
-    ],
-    "baselines": [
-        {"name": "all AI", "predicted": 0.66, "low": 0.64, "high": 0.68, "cost": 3.0},
-        {"name": "all people", "predicted": 0.70, "low": 0.68, "high": 0.72, "cost": 50.0},
-    ],
-    "curve": [
-        {"budget": 5, "people_share": 0.05, "predicted": 0.67, "low": 0.65, "high": 0.69, "random": 0.665},
-        {"budget": 15, "people_share": 0.22, "predicted": 0.71, "low": 0.69, "high": 0.73, "random": 0.68},
-        {"budget": 50, "people_share": 1.0, "predicted": 0.70, "low": 0.68, "high": 0.72, "random": 0.70},
-    ],
-    "reasons": [{"text": "responses 40% alike", "count": 14}],
-    "skill": True,
-    "skill_text": "Ranks unseen mixtures at 0.58 [0.46, 0.68].",
-    "model": {"kind": "ridge", "rank_correlation": 0.58},
-    "control": 5,
-}
-
-
-SCORE = {"rmse": 0.01, "rmse_error": 0.001, "spearman": 0.58, "spearman_low": 0.46, "spearman_high": 0.68}
-METRICS: dict[str, Any] = {
-    "skill": True,
-    "beats_budget": True,
-    "scores": {"mean": {**SCORE, "spearman": 0.0}, "ridge": SCORE},
-    "nested": {**SCORE, "spearman": 0.51, "spearman_low": 0.40, "spearman_high": 0.60},
-    "noise_ceiling": {"deviation": 0.01, "reliability": 0.64, "correlation": 0.8},
-    "comparisons": 500,
-    "prompts": 90,
-    "mixtures": 200,
-    "sources": ["people", "judge-large"],
-}
+from tests.plan_samples import METRICS, SUMMARY
 
 
 @pytest.fixture
@@ -118,7 +84,7 @@ def test_every_number_of_the_chart_is_in_the_table_beside_it(project, lead, clie
     response = client.get(reverse("plan", args=[project.pk, drafted(project).number]))
     said = text(response)
     for row in SUMMARY["curve"]:
-        assert f"{row['budget']:.2f} {row['people_share']:.0%} {row['predicted']:.2f}" in said
+        assert f"{row['budget']}.00 {row['people_share']:.0%} {row['predicted']:.2f}" in said
     assert b'<svg class="chart big"' in response.content and b"style=" not in response.content
 
 
