@@ -10,7 +10,7 @@ from django.db import DatabaseError, close_old_connections
 from django.db.models import Min
 
 from annotator.models import Job, Judgment, LabelerVersion
-from annotator.pipeline import assign, batches, check, ledger, lost, work
+from annotator.pipeline import assign, batches, check, ledger, loop, lost, work
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ def round_of(nudges: Nudges) -> None:
         batches.close_abandoned,
         ledger.settle,
         check.request_due,
+        loop.request_due,
     )
     for duty in duties:
         try:

@@ -1,8 +1,11 @@
-"""Route: under a budget, who judges what. A plan is made, looked at, approved; approving hands its comparisons out."""
+"""Route: under a budget, who judges what. A plan is made, looked at, approved; approving hands its comparisons out.
+
+What a plan is made from is in `basis`, what its page shows (`Plan.summary`) in `forecast`, its places in `handout`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -12,38 +15,14 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
-from annotator.models import Job, Labeler, PerformanceModel, Plan, Project, Route, User
-from annotator.pipeline import aggregate, handout, label, ledger, retrain, signals, work
+from annotator.models import Job, Plan, Project, Route, User
+from annotator.pipeline import aggregate, basis, forecast, handout, label, ledger, seed_set, work
+from annotator.pipeline.basis import Basis
 from annotator.pipeline.explain import Reasons
-from routing import mixtures, planning, strategies, traits
-from routing.performance import Chosen
+from routing import planning, strategies
 
 BATCH = 2000
-# Points of the curve of accuracy against budget.
-CURVE = 7
-# z of the 90% interval that predictions carry.
-Z = 1.645
-
-
-@dataclass
-class Setting:
-    """Everything a plan is made from."""
-
-    project: Project
-    known: signals.Signals
-    problem: strategies.Problem
-    labelers: list[Labeler]
-    stored: PerformanceModel | None
-    model: Chosen | None
-    bins: mixtures.Bins
-    # Why a performance model that is there cannot be used, in words.
-    outdated: str = ""
-
-    @property
-    def sampling_error(self) -> float:
-        return float(self.stored.metrics["sampling_error"]) if self.stored else 0.0
 
 
 @shared_task(name=work.TASKS[Job.Kind.ROUTE])
@@ -52,20 +31,30 @@ def run_routes() -> int:
 
 
 def _job(job: Job) -> str | work.Done:
-    """A ROUTE job makes a plan; with "relabel" it hands out the places of an approved one and recounts the labels."""
+    """A ROUTE job makes a plan, which may revise the one with number "revises"; with "seed_set" that of a seed set of
+    this size.
+
+    With "relabel" it hands out the places of an approved one and recounts the labels; with "measure" it measures what a
+    plan has realised and revises it where the lead wants that (`loop`).
+    """
     asked = job.parameters
     if "relabel" in asked:
         handout.finish(job.project.plans.get(pk=asked["relabel"]), job)
         return _("%(n)s labels recounted") % {"n": aggregate.relabel(job.project, job=job)}
+    if "measure" in asked:
+        # Not at the top: the loop knows this step.
+        from annotator.pipeline import loop
+
+        return loop.go_round(job)
     job.beat(0, 1, _("comparing plans"))
-    plan = make_plan(
-        job.project,
-        Decimal(asked["budget"]),
-        strategy=asked.get("strategy", "auto"),
-        seed=int(asked.get("seed", 0)),
-        by=job.requested_by,
-        job=job,
-    )
+    seed, by = int(asked.get("seed", 0)), job.requested_by
+    if "seed_set" in asked:
+        plan = seed_set.draw(job.project, int(asked["seed_set"]), seed=seed, by=by, job=job)
+    else:
+        revises = job.project.plans.get(number=asked["revises"]) if asked.get("revises") else None
+        named = {"strategy": asked.get("strategy", "auto"), "occasion": asked.get("occasion", "")}
+        budget = Decimal(asked["budget"])
+        plan = make_plan(job.project, budget, seed=seed, by=by, job=job, revises=revises, **named)
     return work.Done(_("Plan %(number)s is ready") % {"number": plan.number}, {"plan": plan.number})
 
 
@@ -77,10 +66,15 @@ def make_plan(
     seed: int = 0,
     by: User | None = None,
     job: Job | None = None,
+    revises: Plan | None = None,
+    occasion: str = "",
 ) -> Plan:
     """A draft plan that costs at most `budget`, with its routes, forecast and reasons.
 
     `strategy`: a key of `routing.strategies.STRATEGIES`, or "auto": the best lower bound of predicted performance.
+    `revises`: the plan whose judged comparisons keep their source; what was spent under it counts against `budget`.
+    Without one, what people judged of the seed set is kept. `occasion`: what made the plan by itself, in words.
+
     Raises StepRefused when the strategy is unknown, the budget too small, or there is nothing to route; JobCancelled,
     and nothing is stored, when `job` was cancelled or taken over meanwhile.
     """
@@ -89,13 +83,14 @@ def make_plan(
         raise work.StepRefused(
             _("There is no strategy “%(name)s”; there are: %(known)s.") % {"name": strategy, "known": known}
         )
-    setting = _setting(project)
+    made_from = basis.load(project, revises)
     try:
-        choice = _choose(setting, budget, strategy, seed)
-    except strategies.BudgetTooSmall as refusal:
+        choice = _choose(made_from, budget, strategy, seed)
+    except (strategies.BudgetTooSmall, ValueError) as refusal:
         raise work.StepRefused(str(refusal)) from refusal
-    summary = _summary(setting, choice, seed)
-    return _store(setting, budget, choice, summary, seed, by, job)
+    summary = forecast.summary(made_from, choice, seed) | {"asked": strategy}
+    fields = {"budget": budget, "summary": summary, "seed": seed, "created_by": by, "occasion": occasion}
+    return _store(made_from, choice, job, fields)
 
 
 def approve(plan: Plan, by: User | None) -> Plan:
@@ -114,6 +109,7 @@ def approve(plan: Plan, by: User | None) -> Plan:
         if plan.status != Plan.Status.DRAFT:
             raise work.StepRefused(_("This plan was replaced by a later one; make a new plan."))
         due = handout.to_pay(plan)
+        _refuse_beyond_budget(plan, sum((amount for _source, amount in due), Decimal(0)))
         _supersede(project)
         plan.cost_to_pay = _reserve(project, plan, due)
         plan.status, plan.approved_by, plan.approved_at = Plan.Status.APPROVED, by, now()
@@ -121,6 +117,8 @@ def approve(plan: Plan, by: User | None) -> Plan:
         _request_handout(plan, by)  # before the labelers, so that places and labels do not wait for them
         for labeler in handout.asked(plan):
             label.request_run(labeler, plan_id=plan.pk, by=by)
+        if plan.is_seed_set:
+            seed_set.ask_labelers(plan, by)
     handout.begin(plan)
     return plan
 
@@ -130,240 +128,112 @@ def _request_handout(plan: Plan, by: User | None) -> None:
     transaction.on_commit(lambda: work.nudge(work.TASKS[Job.Kind.ROUTE]))
 
 
-# What is known
+def _refuse_beyond_budget(plan: Plan, due: Decimal) -> None:
+    """A plan for what is not yet judged was made when less was spent: its budget holds for all of it together.
 
-
-def _setting(project: Project) -> Setting:
-    """The newest performance model counts when its labelers and features are still there; else there is none.
-
-    Raises StepRefused while comparisons have no features: the plan would leave them out.
+    Raises StepRefused.
     """
-    known = signals.load(project)
-    if missing := project.comparisons.count() - project.golds.teaching().count() - len(known.ids):
+    if plan.revises is None or plan.is_seed_set:
+        return
+    over = basis.spent(plan.revises) + due - plan.budget
+    if over > 0:
         raise work.StepRefused(
-            ngettext(
-                "%(n)s comparison has no features yet: wait for the features job.",
-                "%(n)s comparisons have no features yet: wait for the features job.",
-                missing,
+            _(
+                "Since this plan was made, %(over)s %(currency)s more were spent than its budget has left. Make it "
+                "again for what is not yet judged now."
             )
-            % {"n": missing}
+            % {"over": f"{over:.2f}", "currency": plan.project.currency}
         )
-    names = [labeler.name for labeler in known.labelers]
-    stored = project.performance_models.select_related("feature_set").order_by("-version").first()
-    outdated = _outdated(stored, known, names) if stored else ""
-    if outdated:
-        stored = None
-    chosen = stored.metrics["sources"][1:] if stored else names
-    labelers = [known.labelers[names.index(name)] for name in chosen]
-    problem = retrain.problem_of(project, known, labelers)
-    if stored:
-        learnt = retrain.load(stored)
-        model, bins = learnt.chosen, learnt.bins
-    else:
-        model, bins = None, mixtures.Bins.fit(problem.described, traits.NAMES)
-    return Setting(project, known, problem, labelers, stored, model, bins, outdated)
 
 
-def _outdated(stored: PerformanceModel, known: signals.Signals, names: list[str]) -> str:
-    """Why the model cannot be used with what is there today; empty when it can."""
-    gone = sorted(set(stored.metrics["sources"][1:]) - set(names))
-    if gone:
-        why = _("it knows %(names)s, which cannot be used any more") % {"names": ", ".join(gone)}
-    elif not known.feature_set.same_features(stored.feature_set.names, stored.feature_set.digest):
-        why = _("the features are computed in another way since")
-    else:
-        return ""
-    return _("Performance model %(version)s is not used (%(why)s): train it anew.") % {
-        "version": stored.version,
-        "why": why,
-    }
-
-
-def _choose(setting: Setting, budget: Decimal, strategy: str, seed: int) -> planning.Choice:
+def _choose(made_from: Basis, budget: Decimal, strategy: str, seed: int) -> planning.Choice:
+    left = budget - made_from.kept.lost
+    if left < 0:
+        raise strategies.BudgetTooSmall(budget, made_from.kept.lost, _("what was spent already"))
     if strategy == "auto":
-        return planning.choose_plan(
-            setting.problem,
-            budget,
-            setting.model,
-            setting.bins,
+        choice = planning.choose_plan(
+            made_from.problem,
+            left,
+            made_from.model,
+            made_from.bins,
             seed=seed,
-            control_share=setting.project.control_share,
+            control_share=made_from.project.control_share,
         )
-    allocation = _allocate(setting, strategy, budget, seed)
-    prediction = planning.predict(setting.model, setting.problem, setting.bins, [allocation])[0]
-    skill = bool(setting.model and setting.model.skill_)
+        return replace(choice, best=replace(choice.best, allocation=basis.whole(made_from, choice.best.allocation)))
+    allocation = forecast.allocate(made_from, strategy, left, seed)
+    prediction = planning.predict(made_from.model, made_from.problem, made_from.bins, [allocation])[0]
+    skill = bool(made_from.model and made_from.model.skill_)
     return planning.Choice(prediction, skill, _("The strategy was chosen by hand."))
-
-
-def _allocate(setting: Setting, strategy: str, budget: Decimal, seed: int) -> strategies.Allocation:
-    return strategies.STRATEGIES[strategy](
-        setting.problem, budget, seed=seed, control_share=setting.project.control_share
-    )
-
-
-# What the page shows
-
-
-def _summary(setting: Setting, choice: planning.Choice, seed: int) -> dict[str, Any]:
-    allocation = choice.best.allocation
-    reasons = Reasons(setting.problem, allocation, setting.bins)
-    return {
-        "shares": _shares(setting, allocation),
-        "baselines": _baselines(setting, seed),
-        "curve": _curve(setting, allocation.strategy, seed) if choice.skill else [],
-        "reasons": reasons.summary(),
-        "skill": choice.skill,
-        "skill_text": " ".join([setting.outdated or choice.text, *allocation.notes]),
-        "model": _model_words(setting),
-        "control": int(allocation.is_control.sum()),
-        "left_out": int((allocation.source < 0).sum()),
-    }
-
-
-def _shares(setting: Setting, allocation: strategies.Allocation) -> list[dict[str, Any]]:
-    rows = []
-    for column, source in enumerate(setting.problem.sources):
-        count = int((allocation.source == column).sum())
-        if count:
-            cost = setting.problem.units[allocation.source == column, column].sum()
-            rows.append(
-                {
-                    "source": source.name,
-                    "count": count,
-                    "price_each": str(source.price),
-                    "cost": str(strategies.to_money(cost)),
-                    "votes": setting.project.votes if source.is_people else 1,
-                }
-            )
-    return rows
-
-
-def _baselines(setting: Setting, seed: int) -> list[dict[str, Any]]:
-    """Each labeler for everything, and people for everything, whatever they cost."""
-    named = [
-        (_("all %(name)s") % {"name": setting.problem.sources[column].name}, "all_ai", column)
-        for column in setting.problem.labelers
-    ]
-    rows = []
-    for name, strategy, column in [*named, (_("all people"), "all_people", None)]:
-        allocation = strategies.STRATEGIES[strategy](setting.problem, _enough(setting), seed=seed, source=column)
-        rows.append({"name": name, "cost": str(allocation.cost), **_predicted(setting, allocation)})
-    return rows
-
-
-def _enough(setting: Setting) -> Decimal:
-    """Money for the dearest source everywhere."""
-    return strategies.to_money(int(setting.problem.units.max(axis=1).sum()))
-
-
-def _curve(setting: Setting, strategy: str, seed: int) -> list[dict[str, Any]]:
-    """The chosen strategy and a random mixture at budgets from the cheapest source for all to people for all."""
-    strategy = strategy if strategy in ("random", "disagreement") else "disagreement"
-    least = strategies.to_money(int(setting.problem.units.min(axis=1).sum()))
-    budgets = np.geomspace(max(float(least), 0.02 * float(_enough(setting))), float(_enough(setting)), CURVE)
-    rows = []
-    for amount in budgets:
-        budget = max(least, Decimal(f"{amount:.2f}"))
-        here = _allocate(setting, strategy, budget, seed)
-        rows.append(
-            {
-                "budget": str(budget),
-                "people_share": float((here.source == setting.problem.people).mean()),
-                "random": _predicted(setting, _allocate(setting, "random", budget, seed))["predicted"],
-                **_predicted(setting, here),
-            }
-        )
-    return rows
-
-
-def _predicted(setting: Setting, allocation: strategies.Allocation) -> dict[str, float | None]:
-    return _interval(setting, planning.predict(setting.model, setting.problem, setting.bins, [allocation])[0])
-
-
-def _interval(setting: Setting, prediction: planning.Prediction) -> dict[str, float | None]:
-    """The prediction with its interval, widened by what all mixtures share: accuracy was measured on a sample."""
-    if np.isnan(prediction.predicted):
-        return {"predicted": None, "low": None, "high": None}
-    shared = Z * setting.sampling_error
-    below = float(np.hypot(max(0.0, prediction.predicted - prediction.low), shared))
-    above = float(np.hypot(max(0.0, prediction.high - prediction.predicted), shared))
-    return {
-        "predicted": float(prediction.predicted),
-        "low": max(0.0, float(prediction.predicted) - below),
-        "high": min(1.0, float(prediction.predicted) + above),
-    }
-
-
-def _model_words(setting: Setting) -> dict[str, str]:
-    if setting.stored is None:
-        return {}
-    nested = setting.stored.metrics["nested"]
-    low, high = nested["spearman_low"], nested["spearman_high"]
-    return {
-        "kind": setting.stored.kind,
-        "rank correlation on unseen mixtures": f"{nested['spearman']:.2f} [{low:.2f}, {high:.2f}]",
-        "comparisons": str(setting.stored.metrics["comparisons"]),
-    }
 
 
 # What is stored
 
 
-def _store(
-    setting: Setting,
-    budget: Decimal,
-    choice: planning.Choice,
-    summary: dict[str, Any],
-    seed: int,
-    by: User | None,
-    job: Job | None,
-) -> Plan:
-    allocation = choice.best.allocation
+def _store(made_from: Basis, choice: planning.Choice, job: Job | None, fields: dict[str, Any]) -> Plan:
+    allocation, project = choice.best.allocation, made_from.project
     with transaction.atomic():
-        Project.objects.select_for_update(no_key=True).get(pk=setting.project.pk)
-        newest = setting.project.plans.aggregate(newest=Max("number"))["newest"] or 0
+        Project.objects.select_for_update(no_key=True).get(pk=project.pk)
         plan = Plan.objects.create(
-            project=setting.project,
-            number=newest + 1,
+            project=project,
+            number=next_number(project),
             strategy=allocation.strategy,
-            budget=budget,
             cost=allocation.cost,
-            performance_model=setting.stored,
-            summary=summary,
-            seed=seed,
-            created_by=by,
-            **_interval(setting, choice.best),
+            performance_model=made_from.stored,
+            revises=made_from.revises,
+            **forecast.interval(made_from, choice.best),
+            **fields,
         )
-        _store_routes(setting, plan, allocation)
+        _store_routes(made_from, plan, allocation)
         if job:
             job.still_mine()
-    plan.cost_to_pay = sum((amount for _name, amount in handout.to_pay(plan)), Decimal(0))
-    plan.save(update_fields=["cost_to_pay"])
+    count_due(plan)
     return plan
 
 
-def _store_routes(setting: Setting, plan: Plan, allocation: strategies.Allocation) -> None:
-    reasons = Reasons(setting.problem, allocation, setting.bins)
-    sources, units = setting.problem.sources, setting.problem.units
+def next_number(project: Project) -> int:
+    """For a new plan; to be called while the project is locked."""
+    return (project.plans.aggregate(newest=Max("number"))["newest"] or 0) + 1
+
+
+def count_due(plan: Plan) -> None:
+    """Store what approving the plan would set aside now."""
+    plan.cost_to_pay = sum((amount for _name, amount in handout.to_pay(plan)), Decimal(0))
+    plan.save(update_fields=["cost_to_pay"])
+
+
+def _store_routes(made_from: Basis, plan: Plan, allocation: strategies.Allocation) -> None:
+    reasons = Reasons(made_from.problem, allocation, made_from.bins)
+    kept = made_from.kept.at()
     rows = np.flatnonzero(allocation.source >= 0)
     for start in range(0, len(rows), BATCH):
         Route.objects.bulk_create(
-            Route(
-                plan=plan,
-                comparison_id=int(setting.known.ids[row]),
-                source=sources[column].name,
-                labeler=None if sources[column].is_people else setting.labelers[column - 1],
-                votes=setting.project.votes if sources[column].is_people else 1,
-                price=strategies.to_money(int(units[row, column])),
-                propensity=float(allocation.propensity[row]),
-                is_control=bool(allocation.is_control[row]),
-                gain=None if np.isnan(allocation.gain[row]) else float(allocation.gain[row]),
-                values=reasons.values(int(row)),
-                reason=reasons.of(int(row)),
-            )
+            kept_route(plan, kept[row]) if row in kept else _route(made_from, plan, allocation, reasons, row)
             for row in rows[start : start + BATCH].tolist()
-            for column in [int(allocation.source[row])]
         )
+
+
+def kept_route(plan: Plan, route: Route) -> Route:
+    """The same decision in another plan."""
+    same = ("comparison_id", "source", "labeler_id", "votes", "price", "propensity", "is_control", "gain", "values")
+    return Route(plan=plan, reason=route.reason, **{name: getattr(route, name) for name in same})
+
+
+def _route(made_from: Basis, plan: Plan, allocation: strategies.Allocation, reasons: Reasons, row: int) -> Route:
+    column = int(allocation.source[row])
+    source = made_from.problem.sources[column]
+    return Route(
+        plan=plan,
+        comparison_id=int(made_from.known.ids[row]),
+        source=Route.PEOPLE if source.is_people else source.name,
+        labeler=made_from.labeler(column),
+        votes=source.votes,
+        price=strategies.to_money(int(made_from.problem.units[row, column])),
+        propensity=float(allocation.propensity[row]),
+        is_control=bool(allocation.is_control[row]),
+        gain=None if np.isnan(allocation.gain[row]) else float(allocation.gain[row]),
+        values=reasons.values(row),
+        reason=reasons.of(row),
+    )
 
 
 # Approval

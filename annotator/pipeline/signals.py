@@ -143,7 +143,7 @@ def _features(feature_set: FeatureSet) -> tuple[np.ndarray, np.ndarray, np.ndarr
 def _people(project: Project, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows = Judgment.objects.effective().levels_of_people().filter(project=project).votes_by_comparison()
     people, votes = np.full(len(ids), np.nan), np.zeros(len(ids), dtype=np.int64)
-    for position, (mean, count) in _placed(rows, ids):
+    for position, (mean, count) in placed(rows, ids):
         people[position], votes[position] = mean, count
     return people, votes
 
@@ -152,7 +152,7 @@ def first_votes(project: Project, ids: np.ndarray, count: int) -> np.ndarray:
     """(n,) what the first `count` people said of each comparison, as `Signals.people`; NaN where fewer have voted."""
     rows = Judgment.objects.effective().levels_of_people().filter(project=project).order_by("comparison_id", "id")
     said: dict[int, list[float]] = {}
-    for position, (level,) in _placed(rows.values_list("comparison_id", "level"), ids):
+    for position, (level,) in placed(rows.values_list("comparison_id", "level"), ids):
         if len(votes := said.setdefault(position, [])) < count:
             votes.append((1 + float(np.sign(level))) / 2)
     people = np.full(len(ids), np.nan)
@@ -172,12 +172,12 @@ def _answers(labeler: Labeler, ids: np.ndarray) -> np.ndarray:
         .values_list("comparison_id", F("p_b"))
     )
     p_b = np.full(len(ids), np.nan)
-    for position, (probability,) in _placed(rows, ids):
+    for position, (probability,) in placed(rows, ids):
         p_b[position] = probability
     return p_b
 
 
-def _placed(rows: QuerySet[Any, Any], ids: np.ndarray) -> Iterator[tuple[int, tuple[Any, ...]]]:
+def placed(rows: QuerySet[Any, Any], ids: np.ndarray) -> Iterator[tuple[int, tuple[Any, ...]]]:
     """(position in `ids`, the rest of the row) for rows whose comparison has features."""
     for comparison_id, *rest in rows.iterator(chunk_size=5000):
         position = int(np.searchsorted(ids, comparison_id))

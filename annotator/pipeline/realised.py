@@ -1,0 +1,194 @@
+"""Realised: what a plan's labels so far train to, measured as its prediction was, and what left the plan.
+
+The prediction is the accuracy of a proxy reward model trained on as many comparisons as the performance model had, of
+which a share goes to each source, on people's majorities of prompts it has not seen. So the plan's labels so far are
+drawn down to that number, several times, trained on and scored on held-out prompts in the same way. They are scored on
+comparisons that people judged by chance: imported, seed set, random control. Those that a ranking sent to people are
+harder than others, and would make every plan look worse than it is.
+
+`Realised.detail`: {"size": comparisons trained on, "draws", "tested", "prompts": those it was scored on, "routed": of
+the plan, "at_full_size": accuracy of all labels so far or null, "text": why there is no figure, "labelers": [see
+`labelers_now`], "spending": {"planned", "paid"} of what is judged, "departs": [words, …]}.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+from django.db.models import Exists, OuterRef, Sum
+from django.utils.translation import gettext as _
+
+from annotator.models import Job, Judgment, Label, LedgerEntry, Plan, Project, Rater, Realised, Route
+from annotator.pipeline import basis, signals
+from annotator.pipeline.loop import CHEAPER, DEARER
+from routing import features, reward_proxy
+
+# How often the labels are drawn down to the size of the prediction.
+DRAWS = 8
+REPEATS = 2
+# Comparisons looked at, at most: trained on, and scored on.
+MOST_LABELS, MOST_TESTED = 8000, 4000
+# Fewer labels or prompts than this give no figure.
+ENOUGH_LABELS, ENOUGH_PROMPTS = 50, 8
+# z of the 90% interval, as predictions carry.
+Z = 1.645
+# Plans whose people were not ranked.
+BY_CHANCE = ("random", "all_people")
+
+
+def measure(plan: Plan, *, seed: int = 0, job: Job | None = None) -> Realised:
+    """Measure now and store it. Raises StepRefused while the comparisons have no features."""
+    known = signals.load(plan.project)
+    labels = _labels(plan, known.ids)
+    tested = _tested(plan.project, known)
+    detail = _score(plan, known, labels, tested, seed, job)
+    figure = {name: detail.pop(name, None) for name in ("accuracy", "low", "high")}
+    detail |= {
+        "routed": plan.routes.count(),
+        "labelers": labelers_now(plan, known),
+        "spending": _spending(plan),
+    }
+    detail["departs"] = _departs(detail)
+    return Realised.objects.create(
+        plan=plan,
+        judgments=Judgment.objects.effective().levels_of_people().filter(project=plan.project).count(),
+        labels=int((~np.isnan(labels)).sum()),
+        spent=basis.spent(plan),
+        detail=detail,
+        **figure,
+    )
+
+
+def _labels(plan: Plan, ids: np.ndarray) -> np.ndarray:
+    """(n,) the labels that exports would give today for what the plan routes; NaN where there is none yet."""
+    routed = plan.routes.filter(comparison=OuterRef("comparison"))
+    found = Label.objects.filter(Exists(routed), recipe__project=plan.project, recipe__is_default=True, votes__gt=0)
+    labels = np.full(len(ids), np.nan)
+    for position, (p_b,) in signals.placed(found.values_list("comparison_id", "p_b"), ids):
+        labels[position] = np.nan if p_b is None else p_b
+    return labels
+
+
+def _tested(project: Project, known: signals.Signals) -> np.ndarray:
+    """(n,) whether people's majority there was asked for by chance."""
+    ranked = Route.objects.filter(
+        plan=OuterRef("plan"), comparison=OuterRef("comparison"), labeler=None, is_control=False
+    )
+    ranked = ranked.filter(plan__is_seed_set=False).exclude(plan__strategy__in=BY_CHANCE)
+    theirs = Judgment.objects.filter(project=project, rater__kind=Rater.Kind.PERSON, is_current=True)
+    sent = theirs.filter(Exists(ranked), plan__isnull=False).values_list("comparison_id", flat=True).distinct()
+    by_rank = np.isin(known.ids, np.fromiter(sent.iterator(), dtype=np.int64))
+    return known.judged & (known.people != 0.5) & ~by_rank
+
+
+def _score(
+    plan: Plan, known: signals.Signals, labels: np.ndarray, tested: np.ndarray, seed: int, job: Job | None
+) -> dict[str, Any]:
+    """Accuracy with its interval, and what it was measured on; without a figure, why."""
+    rng = np.random.default_rng(seed)
+    labelled = _at_most(np.flatnonzero(~np.isnan(labels)), MOST_LABELS, rng)
+    test = _at_most(np.flatnonzero(tested), MOST_TESTED, rng)
+    told: dict[str, Any] = {"tested": len(test), "prompts": len(np.unique(known.groups[test]))}
+    if len(labelled) < ENOUGH_LABELS or told["prompts"] < ENOUGH_PROMPTS:
+        words = _(
+            "%(labels)s labels so far, and people judged %(prompts)s prompts by chance; it takes %(enough)s and "
+            "%(several)s to measure."
+        )
+        counts = {"labels": len(labelled), "prompts": told["prompts"]}
+        return told | {"text": words % {**counts, "enough": ENOUGH_LABELS, "several": ENOUGH_PROMPTS}}
+    if job:
+        job.beat(0, 1, _("training proxy reward models"))
+    metrics = plan.performance_model.metrics if plan.performance_model else {}
+    size = min(len(labelled), int(metrics.get("comparisons", len(test))))
+    rows = np.union1d(labelled, test)
+    targets = _drawn(labels, labelled, size, rng)[:, rows]
+    scores = _accuracies(known, rows, targets, np.where(tested, known.people, np.nan)[rows], metrics.get("l2"), seed)
+    *drawn, full = scores.tolist()
+    accuracy = float(np.mean(drawn))
+    noise = float(np.std(drawn, ddof=1)) / len(drawn) ** 0.5 if len(drawn) > 1 else _seed_noise(metrics)
+    error = Z * float(np.hypot(noise, sampling_error(known.votes[test], accuracy)))
+    told |= {"size": size, "draws": len(drawn), "at_full_size": full}
+    return told | {"accuracy": accuracy, "low": max(0.0, accuracy - error), "high": min(1.0, accuracy + error)}
+
+
+def _at_most(rows: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    return rows if len(rows) <= most else np.sort(rng.choice(rows, most, replace=False))
+
+
+def _drawn(labels: np.ndarray, labelled: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """(draws + 1, n) targets: `size` of the labels each time, and all of them last."""
+    count = DRAWS if size < len(labelled) else 1
+    targets = np.full((count + 1, len(labels)), np.nan)
+    for row in targets[:-1]:
+        chosen = rng.choice(labelled, size, replace=False)
+        row[chosen] = labels[chosen]
+    targets[-1, labelled] = labels[labelled]
+    return targets
+
+
+def _accuracies(
+    known: signals.Signals, rows: np.ndarray, targets: np.ndarray, people: np.ndarray, l2: float | None, seed: int
+) -> np.ndarray:
+    signed = known.features[:, features.SIGNED]
+    prompt, a, b = known.prompt[rows], known.a[rows], known.b[rows]
+    design = reward_proxy.design(prompt, a, b, signed[rows], reward_proxy.scales(signed))
+    groups = np.unique(known.groups[rows], return_inverse=True)[1]
+    if l2 is None:
+        there = ~np.isnan(targets[-1])
+        l2 = reward_proxy.choose_l2(design[there], targets[-1][there], groups[there], seed=seed)
+    votes = known.votes[rows]
+    return reward_proxy.cross_fitted_accuracy(design, targets, people, votes, groups, l2=l2, seed=seed, repeats=REPEATS)
+
+
+def _seed_noise(metrics: dict[str, Any]) -> float:
+    return float(metrics.get("noise_ceiling", {}).get("deviation") or 0.0)
+
+
+def sampling_error(votes: np.ndarray, accuracy: float) -> float:
+    """Standard error of an accuracy on comparisons with so many votes each, two right and two wrong added."""
+    weight = votes.astype(float)
+    effective = weight.sum() ** 2 / np.square(weight).sum()
+    mean = (accuracy * effective + 2) / (effective + 4)
+    return float(np.sqrt(mean * (1 - mean) / (effective + 4)))
+
+
+# What left the plan
+
+
+def _spending(plan: Plan) -> dict[str, str]:
+    """What the plan counted for what it has had judged, and what was paid under it, failed calls included."""
+    own = basis.judged(plan)
+    if plan.revises_id:
+        own = own.exclude(comparison__in=basis.judged(plan.revises).values("comparison"))  # type: ignore[arg-type]
+    answered = own.filter(labeler__isnull=False).exclude(labeler__kind="recorded")
+    planned = answered.aggregate(total=Sum("price"))["total"] or Decimal(0)
+    calls = LedgerEntry.objects.filter(reservation__plan=plan, call__isnull=False)
+    paid = calls.aggregate(total=Sum("amount"))["total"] or Decimal(0)
+    return {"planned": str(planned), "paid": str(paid)}
+
+
+def _departs(detail: dict[str, Any]) -> list[str]:
+    """In words, what is not as the plan said: labelers worse than promised, or money that goes another way."""
+    words = [
+        _("%(name)s is right in %(now)s of cases, not in %(promised)s")
+        % {"name": row["source"], "now": f"{row['value']:.0%}", "promised": f"{row['promised']:.0%}"}
+        for row in detail["labelers"]
+        if row["promised"] is not None and row["high"] is not None and row["high"] < row["promised"]
+    ]
+    planned, paid = (Decimal(detail["spending"][name]) for name in ("planned", "paid"))
+    if planned and not Decimal(str(CHEAPER)) <= paid / planned <= Decimal(str(DEARER)):
+        words.append(
+            _("labelers cost %(share)s of what the plan counted for them") % {"share": f"{float(paid / planned):.0%}"}
+        )
+    return words
+
+
+def labelers_now(plan: Plan, known: signals.Signals) -> list[dict[str, Any]]:
+    """How often the plan's labelers are right, over all that it routes, from what chance sent to people.
+
+    [{"source", "promised", "value", "low", "high", "effective", "method"}, …]. Only the plan's own decisions count:
+    what it kept of earlier ones was drawn with another chance. A labeler that answered none of it has no row.
+    """
+    return []
