@@ -14,7 +14,8 @@ Comparisons: the demo's generated ones with simulated people (three of nine doma
 rows that people judged (a third of the prompts held out). A figure is the accuracy against the majority over all
 held-out comparisons of all seeds, ties half, with a 95% interval bootstrapped over prompts; `length` is the correlation
 between a labeler's margin and the difference in length; `matched` the accuracy where lengths are within 10%.
-Seeds draw the split and the order of training; the base is trained once.
+Seeds draw the split and the order of training; the base is trained once. Three seeds take about ten minutes of CPU;
+what was reached is said on stderr as it goes.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import argparse
 import json
 import os
 import platform
+import random
 import sys
 import time
 from collections.abc import Sequence
@@ -47,7 +49,8 @@ def main() -> int:
     from bench.annotators import machine
 
     here, started = machine(), time.monotonic()
-    found = measured(given) | {"seconds": round(time.monotonic() - started)}
+    found = measured(given)
+    found |= {"seconds": round(time.monotonic() - started), "cpu_seconds": round(time.process_time())}
     print_table(found)
     if given.json:
         print(json.dumps(found | {"seed": given.seed, "versions": versions(), "machine": here}))
@@ -57,7 +60,7 @@ def main() -> int:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--file", type=Path, help="comparisons people judged (JSON Lines, also gzip)")
-    parser.add_argument("--comparisons", type=int, default=600, help="how many are generated, without --file")
+    parser.add_argument("--comparisons", type=int, default=600, help="how many are generated or drawn of the file")
     parser.add_argument("--text", type=int, default=300_000, help="characters of docstrings the base reads")
     parser.add_argument("--epochs", type=int, default=1, help="of the training comparisons")
     parser.add_argument("--seeds", type=int, default=3)
@@ -87,8 +90,9 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
     documents = preferences.docstrings(given.text)
     texts = Texts(training.tokenizer(documents, size), limit=size.limit)
     read = training.passages(texts, documents)
+    said(f"the base reads {len(read)} passages")
     base = training.taught(training.model(size, given.seed), read, epochs=1, rate=2e-3, seed=given.seed)
-    known = preferences.read(given.file) if given.file else preferences.generated(given.comparisons, given.seed)
+    known = preferences.generated(given.comparisons, given.seed) if not given.file else drawn(given)
     runs = [one(base, texts, known, seed, given.epochs) for seed in range(given.seed, given.seed + given.seeds)]
     judged = {name: np.concatenate([run["margins"][name] for run in runs]) for name in runs[0]["margins"]}
     test = [each for run in runs for each in run["test"]]
@@ -105,22 +109,38 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def drawn(given: argparse.Namespace) -> list[Preference]:
+    found = preferences.read(given.file)
+    return random.Random(given.seed).sample(found, min(given.comparisons, len(found)))
+
+
 def one(base: Any, texts: Any, known: Sequence[Preference], seed: int, epochs: int) -> dict[str, Any]:
     """One split: train the three models, judge what was held out."""
     training_set, test = preferences.split(list(known), 1 / 3, seed)
     both = training.pairs(texts, training_set)
+    said(f"seed {seed}: trains on {len(both)} comparisons")
     fit = [each for each in test if training.pairs(texts, [each])]
     all_of, chosen = [text for pair in both for text in pair], [pair[0] for pair in both]
     # As many steps for one as for the other: the better data are half as many.
     weak = training.taught(base, all_of, epochs=epochs, rate=1e-3, seed=seed)
+    said(f"seed {seed}: weak")
     better = training.taught(base, chosen, epochs=2 * epochs, rate=1e-3, seed=seed)
+    said(f"seed {seed}: better data")
     tuned = training.preferring(weak, both, epochs=epochs, rate=2e-4, beta=0.1, seed=seed)
+    said(f"seed {seed}: tuned; judges {len(fit)} comparisons")
+    found = margins({"weak": weak, "better": better, "tuned": tuned}, texts, fit, f"seed {seed}")
+    said(f"seed {seed}: " + ", ".join(f"{name} {accuracy(margin, fit):.3f}" for name, margin in found.items()))
     return {
         "test": fit,
         "too_long": len(test) - len(fit) + len(training_set) - len(both),
         "trained_on": len(both),
-        "margins": margins({"weak": weak, "better": better, "tuned": tuned}, texts, fit, f"seed {seed}"),
+        "margins": found,
     }
+
+
+def said(words: str) -> None:
+    """What was reached, with the CPU seconds it took so far; on stderr, beside the table."""
+    print(f"{time.process_time():6.0f} s of CPU: {words}", file=sys.stderr, flush=True)
 
 
 def margins(models: dict[str, Any], texts: Any, test: Sequence[Preference], run: str) -> dict[str, Array]:
@@ -184,7 +204,7 @@ def print_table(found: dict[str, Any]) -> None:
     print(
         f"{found['comparisons']}: {found['parameters']:,} parameters, {found['base_tokens']:,} tokens of text;"
         f" trained on {found['trained_on']}, tested on {found['tested_on']}, too long {found['too_long']};"
-        f" {found['seconds']} s"
+        f" {found['cpu_seconds']} s of CPU"
     )
     print(f"{'labeler':32}{'accuracy':>9}{'95% interval':>18}{'length':>8}{'matched':>9}{'95% interval':>18}")
     for name, of in found["labelers"].items():

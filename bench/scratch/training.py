@@ -20,7 +20,7 @@ class Size:
     width: int = 192
     layers: int = 4
     # Tokens a text may have; longer ones are left out, and how many is said.
-    limit: int = 512
+    limit: int = 320
 
 
 def tokenizer(texts: Sequence[str], size: Size) -> Any:
@@ -107,11 +107,7 @@ def preferring(
     flat = [score.total for score in engine.score([each for both in some for each in both])]
     reference = [high - low for high, low in zip(flat[::2], flat[1::2], strict=True)]
     learner = copy.deepcopy(start).train().requires_grad_(True)
-    order = list(range(len(some)))
-    groups = []
-    for epoch in range(epochs):
-        random.Random(seed + epoch).shuffle(order)
-        groups += [order[place : place + 8] for place in range(0, len(order), 8)]
+    groups = [group for epoch in range(epochs) for group in _groups(some, seed + epoch)]
     optimizer, schedule = _optimizer(learner, rate, len(groups))
     for group in groups:
         log_p = _log_p(learner, [each for number in group for each in some[number]])
@@ -135,6 +131,17 @@ def _batches(some: list[Tokens], seed: int, budget: int = 4096) -> Iterator[list
     yield from made
 
 
+def _groups(some: Sequence[tuple[Tokens, Tokens]], seed: int, size: int = 8) -> list[list[int]]:
+    """Indices of pairs of like length together, `size` at a time, in a drawn order."""
+    rng = random.Random(seed)
+    order = list(range(len(some)))
+    rng.shuffle(order)
+    order.sort(key=lambda number: max(len(each.context) + len(each.response) for each in some[number]) // 32)
+    groups = [order[place : place + size] for place in range(0, len(order), size)]
+    rng.shuffle(groups)
+    return groups
+
+
 def _log_p(learner: Any, batch: Sequence[Tokens]) -> Any:
     """Σ log p of each response, [texts]."""
     import torch
@@ -145,10 +152,11 @@ def _log_p(learner: Any, batch: Sequence[Tokens]) -> Any:
         whole = torch.tensor(each.context + each.response)
         ids[row, : len(whole)] = whole
         wanted[row, len(each.context) : len(whole)] = 1
-    # Padding stands at the end, where a causal model never looks back from.
-    logits = learner(input_ids=ids, use_cache=False).logits[:, :-1]
-    values = -torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
-    return (values * wanted[:, 1:]).sum(1)
+    # Padding stands at the end, where a causal model never looks back from. Only rows that predict a response are read.
+    rows, places = wanted[:, 1:].nonzero(as_tuple=True)
+    hidden = learner.model(input_ids=ids, use_cache=False).last_hidden_state[rows, places]
+    values = -torch.nn.functional.cross_entropy(learner.lm_head(hidden), ids[rows, places + 1], reduction="none")
+    return torch.zeros(len(batch)).index_add(0, rows, values)
 
 
 def _optimizer(learner: Any, rate: float, steps: int) -> tuple[Any, Any]:
