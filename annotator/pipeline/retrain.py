@@ -33,9 +33,9 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from decimal import ROUND_UP, Decimal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,37 +47,25 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils.translation import gettext as _
 
-from annotator.models import Job, Labeler, PerformanceModel, Project, Route
-from annotator.pipeline import signals, versions, work
-from routing import artifact, features, mixtures, performance, reward_proxy, strategies, traits
+from annotator.models import Job, Judgment, MixtureScore, PerformanceModel, Project
+from annotator.pipeline import mixture_sets, signals, work
+
+# Also under this module's name for whoever reads what it learnt.
+from annotator.pipeline.grounds import gather, problem_of
+from routing import artifact, effects, fidelity, mixtures, performance, traits
+from routing.evidence import Evidence
+from routing.published import Published, published
+from routing.unseen import unseen
+
+__all__ = ["Learnt", "gather", "judgments_of_people", "load", "problem_of", "retrain"]
 
 KIND = "performance-model"
-MIXTURES = 200
-# Mixtures scored at once: the job beats after each block.
-BLOCK = 25
+# Of our own sampler, and of the published one for the published models.
+MIXTURES, PUBLISHED = 200, 200
+# Effects that are kept: the largest.
+EFFECTS = 40
 # The noise ceiling: this many mixtures, each with as many seeds.
 CEILING = (24, 4)
-# Fewer judged comparisons or prompts than this cannot tell one mixture from another.
-ENOUGH_JUDGED, ENOUGH_PROMPTS = 100, 8
-
-
-@dataclass
-class Evidence:
-    """The comparisons that people judged, as routing trains on them: n rows, s sources of which column 0 is people."""
-
-    names: list[str]
-    prices: np.ndarray
-    design: np.ndarray
-    traits: np.ndarray
-    members: np.ndarray
-    bins: mixtures.Bins
-    p_b: np.ndarray
-    votes: np.ndarray
-    groups: np.ndarray
-
-    @property
-    def people(self) -> np.ndarray:
-        return np.asarray(self.p_b[:, 0])
 
 
 @shared_task(name=work.TASKS[Job.Kind.RETRAIN])
@@ -90,120 +78,139 @@ def _job(job: Job) -> str:
     return _("Performance model %(version)s: %(kind)s") % {"version": model.version, "kind": model.kind}
 
 
+@dataclass
+class _Learning:
+    """What one training works on: m mixtures of ours, then those of earlier sets that were measured dearer."""
+
+    evidence: Evidence
+    l2: float
+    seed: int
+    drawn: np.ndarray
+    scores: np.ndarray
+    described: np.ndarray
+    dearer: mixture_sets.Dearer
+
+
 def retrain(project: Project, *, seed: int = 0, job: Job | None = None) -> PerformanceModel:
     """A new version of the performance model from everything judged so far.
 
     Raises StepRefused, saying what is missing, when too little is judged or no labeler answered it.
     """
+    started = time.monotonic()
     known = signals.load(project)
     evidence = gather(project, known)
-    l2 = reward_proxy.choose_l2(evidence.design, evidence.people, evidence.groups, seed=seed)
-    drawn = traits.sample(evidence.traits, len(evidence.names), MIXTURES, available=~np.isnan(evidence.p_b), seed=seed)
-    scores = _scores(evidence, drawn, l2, seed, job)
-    described = mixtures.describe(drawn, evidence.members, evidence.prices, _is_people(evidence.names))
-    chosen = performance.choose(described, scores, budget_column=len(evidence.names), seed=seed)
+    learning = _measure(project, evidence, seed, _beat(job, _("training proxy reward models")))
+    target, stack, told = _target(learning)
+    _beat(job, _("choosing the performance model"))(0, 1)
+    chosen = performance.choose(learning.described, target, budget_column=len(evidence.names), seed=seed)
     # Once an outer fold is enough: every repeat trains five more models of every kind.
-    nested = performance.nested_score(performance.Chosen(len(evidence.names), repeats=1, seed=seed), described, scores)
+    fresh = performance.Chosen(len(evidence.names), repeats=1, seed=seed)
+    honest = unseen(fresh, learning.described, target)
+    _beat(job, _("fitting the published model"))(0, 1)
+    paper = published(evidence, PUBLISHED, learning.l2, seed)
     metrics = performance.as_dict(chosen) | {
-        "nested": vars(nested),
-        "noise_ceiling": performance.noise_ceiling(_repeated(evidence, drawn, l2, seed)),
+        "nested": vars(honest.score),
+        "observed": honest.rows(),
+        "coverage_observed": honest.coverage,
+        "noise_ceiling": performance.noise_ceiling(
+            evidence.repeated(learning.drawn[: CEILING[0]], learning.l2, seed, CEILING[1])
+        ),
+        "effects": _effects(learning, target) if chosen.skill_ else [],
+        "fidelities": told,
         "comparisons": len(evidence.votes),
         "prompts": len(np.unique(evidence.groups)),
-        "mixtures": len(drawn),
+        "mixtures": len(learning.drawn),
+        "judgments": judgments_of_people(project),
         "sources": evidence.names,
         "bins": {"names": evidence.bins.names, "edges": evidence.bins.edges},
-        "l2": l2,
-        "sampling_error": _sampling_error(evidence, scores),
+        "l2": learning.l2,
+        "sampling_error": float(
+            np.hypot(evidence.sampling_error(learning.scores), stack.deviation if stack is not None else 0.0)
+        ),
     }
-    return _store(project, known, chosen, metrics, seed, job)
+    if paper:
+        metrics["paper"] = paper.told
+    metrics["seconds"] = round(time.monotonic() - started, 1)
+    fitted = {"chosen": chosen, "paper": paper.fitted if paper else None}
+    return _store(project, known, fitted, metrics, seed, job, _kept(learning, paper))
 
 
-def gather(project: Project, known: signals.Signals) -> Evidence:
-    """The judged comparisons of `known`. Raises StepRefused when they are too few or no labeler answered them."""
-    judged = known.judged
-    prompts = len(np.unique(known.groups[judged]))
-    if judged.sum() < ENOUGH_JUDGED or prompts < ENOUGH_PROMPTS:
-        raise work.StepRefused(
-            _(
-                "People have judged %(judged)s comparisons of %(prompts)s prompts. A performance model needs at least "
-                "%(enough)s of %(several)s prompts: make a plan by “random mixture” first."
-            )
-            % {
-                "judged": int(judged.sum()),
-                "prompts": prompts,
-                "enough": ENOUGH_JUDGED,
-                "several": ENOUGH_PROMPTS,
-            }
-        )
-    columns = signals.usable(known)
-    if not columns:
-        raise work.StepRefused(
-            _("No AI labeler has answered what people judged. On the labelers page, run one on people's comparisons.")
-        )
-    labelers = [known.labelers[column] for column in columns]
-    problem = problem_of(project, known, labelers, signals.fewer_votes(project, known))
-    bins = mixtures.Bins.fit(problem.described, traits.names_of(problem.names))
-    signed = known.features[:, features.signed(known.names)]
-    return Evidence(
-        names=[source.name for source in problem.sources],
-        prices=problem.units[judged] / float(strategies.UNIT),
-        design=reward_proxy.design(
-            known.prompt[judged], known.a[judged], known.b[judged], signed[judged], reward_proxy.scales(signed)
-        ),
-        traits=problem.described[judged],
-        members=bins.members(problem.described[judged]),
-        bins=bins,
-        p_b=problem.p_b[judged],
-        votes=known.votes[judged],
-        groups=known.groups[judged],
+def judgments_of_people(project: Project) -> int:
+    """How many there are to learn from."""
+    return Judgment.objects.effective().levels_of_people().filter(project=project).count()
+
+
+def _beat(job: Job | None, words: str) -> Callable[[int, int], None]:
+    return lambda done, total: job.beat(done, total, words) if job else None
+
+
+def _measure(project: Project, evidence: Evidence, seed: int, beat: Callable[[int, int], None]) -> _Learning:
+    """Draw mixtures, take those beside them that were measured dearer, and score all of them by proxies."""
+    l2 = evidence.penalty(seed)
+    ours = traits.sample(evidence.traits, len(evidence.names), MIXTURES, available=evidence.available, seed=seed)
+    dearer = mixture_sets.dearer(project, evidence)
+    drawn = np.vstack([ours, dearer.drawn])
+    return _Learning(
+        evidence, l2, seed, drawn, evidence.scores(drawn, l2, seed, beat), evidence.described(drawn), dearer
     )
 
 
-def problem_of(
-    project: Project, known: signals.Signals, labelers: list[Labeler], votes: Sequence[int] = ()
-) -> strategies.Problem:
-    """The project's comparisons as routing sees them: people first, then `labelers`, then people with fewer `votes`.
+# Two fidelities
 
-    A recorded labeler or an ensemble can be used where it has answered, another one everywhere. Raises StepRefused
-    when a judge cannot be used as configured.
-    """
-    columns = [known.labelers.index(labeler) for labeler in labelers]
-    prices = [signals.prices(labeler, known.ids) for labeler in labelers]
-    people_price = project.price_per_judgment * project.votes
-    answered = ~np.isnan(known.p_b[:, columns])
-    # An ensemble costs nothing where its members have judged, and cannot judge anywhere else.
-    stored = (versions.RECORDED, versions.ENSEMBLE)
-    can_judge = np.array([labeler.kind not in stored for labeler in labelers], dtype=bool)
-    everywhere = np.ones(len(known.ids), dtype=bool)
-    problem = strategies.Problem(
-        features=features.symmetric(known.features, known.names),
-        names=known.names,
-        sources=(
-            strategies.Source(Route.PEOPLE, people_price, is_people=True, votes=project.votes),
-            *(strategies.Source(each.name, _mean(price)) for each, price in zip(labelers, prices, strict=True)),
-            *signals.people_sources(project, votes),
-        ),
-        p_b=np.column_stack(
-            [known.people, known.p_b[:, columns], *(signals.first_votes(project, known.ids, each) for each in votes)]
-        ),
-        groups=known.groups,
-        votes=known.votes,
-        prices=_price_matrix(project, prices, votes) if any(len(set(price)) > 1 for price in prices) else None,
-        available=np.column_stack([everywhere, answered | can_judge, *[everywhere] * len(votes)]),
+
+def _target(learning: _Learning) -> tuple[np.ndarray, fidelity.Stack | None, dict[str, Any]]:
+    """(m,) what the model learns to predict, the stack that made it (None: proxies alone), and what to tell of it."""
+    told: dict[str, Any] = {"proxy": {"mixtures": len(learning.drawn)}}
+    stacks = {name: _stack(learning, pairs) for name, pairs in learning.dearer.scores.items()}
+    for name, stack in stacks.items():
+        found = stack.correlation
+        told[name] = {
+            "mixtures": found.pairs,
+            "spearman": found.value,
+            "low": found.low,
+            "high": found.high,
+            "slope": stack.slope if stack.used else None,
+            "slope_error": stack.slope_error if stack.used else None,
+            "deviation": stack.deviation if stack.used else None,
+        }
+    best = _best(learning, stacks)
+    if best is None:
+        words = next((stack.text for stack in stacks.values()), _("Mixtures were measured by proxies alone."))
+        return learning.scores, None, told | {"target": MixtureScore.PROXY, "text": words}
+    target = stacks[best].predict(learning.scores, learning.described)
+    return target, stacks[best], told | {"target": best, "text": stacks[best].text}
+
+
+def _stack(learning: _Learning, pairs: list[tuple[int, float]]) -> fidelity.Stack:
+    which = np.array([place for place, _score in pairs]) + len(learning.drawn) - len(learning.dearer.drawn)
+    scores = np.array([score for _place, score in pairs])
+    return fidelity.Stack().fit(learning.scores, scores, which, learning.described)
+
+
+def _best(learning: _Learning, stacks: dict[str, fidelity.Stack]) -> str | None:
+    """The fidelity with most mixtures; of equal ones one from outside. Plans speak of accuracies, so it must be one."""
+    able = [
+        name
+        for name, stack in stacks.items()
+        if stack.used and all(0 <= score <= 1 for _place, score in learning.dearer.scores[name])
+    ]
+    return max(able, key=lambda name: (stacks[name].correlation.pairs, name != MixtureScore.TRAINED), default=None)
+
+
+# What the pages tell
+
+
+def _effects(learning: _Learning, target: np.ndarray) -> list[dict[str, Any]]:
+    people = np.isin(learning.drawn, np.flatnonzero(learning.evidence.is_people)).mean(axis=1)
+    found = effects.effects(
+        learning.described,
+        target,
+        learning.evidence.members,
+        learning.evidence.bins.labels,
+        people,
+        seed=learning.seed,
     )
-    return replace(problem, traits=traits.traits(problem))
-
-
-def _mean(prices: list[Decimal]) -> Decimal:
-    """The price shown for a labeler whose price differs between comparisons."""
-    return (sum(prices, Decimal(0)) / max(1, len(prices))).quantize(Decimal("1e-8"), ROUND_UP)
-
-
-def _price_matrix(project: Project, labelers: list[list[Decimal]], votes: Sequence[int]) -> np.ndarray:
-    """(n, s) Decimals, people first."""
-    people = [project.price_per_judgment * each for each in (project.votes, *votes)]
-    whole = [np.full(len(labelers[0]), price, dtype=object) for price in people]
-    return np.column_stack([whole[0], *(np.array(row) for row in labelers), *whole[1:]])
+    return [vars(each) for each in found[:EFFECTS]]
 
 
 @dataclass(frozen=True)
@@ -228,92 +235,70 @@ def load(model: PerformanceModel) -> Learnt:
     return Learnt(bins=mixtures.Bins(tuple(bins["names"]), tuple(tuple(edges) for edges in bins["edges"])), **fitted)
 
 
-def _is_people(names: list[str]) -> list[bool]:
-    return [signals.is_people(name) for name in names]
+@dataclass(frozen=True)
+class _Drawn:
+    """Mixtures that were drawn and scored here, to be kept."""
+
+    evidence: Evidence
+    sampler: str
+    drawn: np.ndarray
+    scores: np.ndarray
 
 
-def _scores(evidence: Evidence, drawn: np.ndarray, l2: float, seed: int, job: Job | None) -> np.ndarray:
-    """(m,) accuracy of each mixture's proxy reward model on prompts it has not seen."""
-    targets = mixtures.labels_of(drawn, evidence.p_b)
-    blocks = []
-    for start in range(0, len(drawn), BLOCK):
-        if job:
-            job.beat(start, len(drawn), _("training proxy reward models"))
-        blocks.append(
-            reward_proxy.cross_fitted_accuracy(
-                evidence.design,
-                targets[start : start + BLOCK],
-                evidence.people,
-                evidence.votes,
-                evidence.groups,
-                l2=l2,
-                seed=seed,
-                repeats=2,
-            )
-        )
-    return np.concatenate(blocks)
-
-
-def _repeated(evidence: Evidence, drawn: np.ndarray, l2: float, seed: int) -> np.ndarray:
-    """(mixtures, seeds) scores of the same mixtures with new draws: what no performance model can explain."""
-    count, seeds = CEILING
-    targets = mixtures.labels_of(drawn[: min(count, len(drawn))], evidence.p_b)
-    return np.column_stack(
-        [
-            reward_proxy.cross_fitted_accuracy(
-                evidence.design,
-                targets,
-                evidence.people,
-                evidence.votes,
-                evidence.groups,
-                l2=l2,
-                seed=seed + 1 + number,
-                resample=True,
-            )
-            for number in range(seeds)
-        ]
-    )
-
-
-def _sampling_error(evidence: Evidence, scores: np.ndarray) -> float:
-    """Standard error of an accuracy measured on these comparisons: the part of the interval all mixtures share.
-
-    Two right and two wrong are added (Agresti and Coull 1998), so that no accuracy counts as known exactly.
-    """
-    weight = evidence.votes[(evidence.people != 0.5)].astype(float)
-    effective = weight.sum() ** 2 / np.square(weight).sum()
-    mean = (float(np.mean(scores)) * effective + 2) / (effective + 4)
-    return float(np.sqrt(mean * (1 - mean) / (effective + 4)))
+def _kept(learning: _Learning, paper: Published | None) -> list[_Drawn]:
+    ours = len(learning.drawn) - len(learning.dearer.drawn)
+    kept = [_Drawn(learning.evidence, mixture_sets.SPACE_FILLING, learning.drawn[:ours], learning.scores[:ours])]
+    return [*kept, _Drawn(learning.evidence, mixture_sets.PUBLISHED, paper.drawn, paper.scores)] if paper else kept
 
 
 def _store(
     project: Project,
     known: signals.Signals,
-    chosen: performance.Chosen,
+    fitted: dict[str, Any],
     metrics: dict[str, Any],
     seed: int,
     job: Job | None = None,
+    kept: Sequence[_Drawn] = (),
 ) -> PerformanceModel:
-    """The file before the row that names it: a crash leaves at most an unused file."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model"
-        sha256 = artifact.save(path, chosen, kind=KIND, digest=known.feature_set.digest)
-        content = path.read_bytes()
-    assert hashlib.sha256(content).hexdigest() == sha256
-    address = default_storage.save(f"projects/{project.pk}/performance-model-{sha256[:12]}", ContentFile(content))
+    """The file before the rows that name it: a crash leaves at most an unused file."""
+    address, sha256 = _file(project, known.feature_set.digest, fitted)
     with transaction.atomic():
         Project.objects.select_for_update(no_key=True).get(pk=project.pk)
         newest = project.performance_models.aggregate(newest=Max("version"))["newest"] or 0
+        sets = []
+        for each in kept:
+            made = mixture_sets.keep(
+                project,
+                known.feature_set,
+                each.evidence,
+                each.drawn,
+                each.scores,
+                sampler=each.sampler,
+                seed=seed,
+                detail={"performance_model": newest + 1, "l2": metrics["l2"], "comparisons": metrics["comparisons"]},
+            )
+            sets.append(made.number)
         model = PerformanceModel.objects.create(
             project=project,
             version=newest + 1,
-            kind=chosen.kind_,
-            metrics=metrics,
+            kind=fitted["chosen"].kind_,
+            metrics=metrics | {"mixture_set": sets[0] if sets else None},
             feature_set=known.feature_set,
             artifact=address,
             artifact_sha256=sha256,
+            judgments=metrics.get("judgments", 0),
             seed=seed,
         )
         if job:
             job.still_mine()
     return model
+
+
+def _file(project: Project, digest: str, fitted: dict[str, Any]) -> tuple[str, str]:
+    """Address and SHA-256 of what was fitted."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        sha256 = artifact.save(path, fitted, kind=KIND, digest=digest)
+        content = path.read_bytes()
+    assert hashlib.sha256(content).hexdigest() == sha256
+    return default_storage.save(f"projects/{project.pk}/performance-model-{sha256[:12]}", ContentFile(content)), sha256

@@ -164,9 +164,9 @@ def test_a_performance_model_is_not_stored_by_a_worker_that_lost_its_job(featuri
     chosen = retrain.performance.Chosen(2)
     chosen.kind_ = "linear"
     with pytest.raises(JobCancelled):
-        retrain._store(featurised, known, chosen, {}, 0, first)
+        retrain._store(featurised, known, {"chosen": chosen}, {}, 0, first)
     assert not PerformanceModel.objects.exists()
-    assert retrain._store(featurised, known, chosen, {}, 0, second).version == 1
+    assert retrain._store(featurised, known, {"chosen": chosen}, {}, 0, second).version == 1
 
 
 @pytest.mark.django_db
