@@ -174,6 +174,7 @@ CELERY_IMPORTS = [
         "ledger",
         "check",
         "pairs",
+        "backtest",
     )
 ]
 

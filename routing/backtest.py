@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from routing import features, mixtures, performance, planning, reward_proxy, strategies, traits
-from routing.backtest_parameters import BUDGETS, Parameters
+from routing import features, hyper, mixtures, performance, planning, reward_proxy, strategies, traits
+from routing.backtest_parameters import BUDGETS, VARIANTS, Parameters
 from routing.backtest_report import Report, Row, interval, report
 from routing.embeddings import TextEmbedding
 from routing.strategies import Allocation, BudgetTooSmall, Problem, Source
@@ -123,7 +123,9 @@ class _Learnt:
     model: performance.Chosen
     bins: mixtures.Bins
     noise: dict[str, float]
-    paper: Any = None
+    # The published model and its tags of *fit*; None unless one of the paper's strategies runs.
+    paper: hyper.Fitted | None = None
+    tags: np.ndarray | None = None
 
 
 @dataclass
@@ -164,7 +166,7 @@ class _Seed:
         place = {text: number for number, text in enumerate(dict.fromkeys(chain.from_iterable(texts)))}
         vectors = embedding.transform(list(place))
         prompt, a, b = (vectors[[place[text[side]] for text in texts]] for side in range(3))
-        signed = self.table.values[:, features.SIGNED]
+        signed = self.table.values[:, features.signed(self.table.names)]
         return reward_proxy.design(prompt, a, b, signed, reward_proxy.scales(signed[pool]))
 
     @cached_property
@@ -190,8 +192,8 @@ class _Seed:
         # Whether people can be asked is no secret, what they say is.
         available = ~np.isnan(self.p_b[part])
         problem = Problem(
-            features.symmetric(self.table.values[part]),
-            features.NAMES,
+            features.symmetric(self.table.values[part], self.table.names),
+            self.table.names,
             self.sources,
             p_b,
             self.table.prompts[part],
@@ -224,7 +226,7 @@ class _Seed:
     def learn(self, step: Step) -> _Learnt:
         """Mixtures of *select*, measured by cross-fitted proxies, and the performance model of those scores."""
         past, count = self.past, len(self.sources)
-        bins = mixtures.Bins.fit(np.vstack([self.problem.described, past.described]), traits.NAMES)
+        bins = mixtures.Bins.fit(np.vstack([self.problem.described, past.described]), traits.names_of(past.names))
         step()
         drawn = traits.sample(past.described, count, MIXTURES, available=past.usable, seed=self.seed)
         targets = mixtures.labels_of(drawn, past.p_b)
@@ -238,7 +240,23 @@ class _Seed:
         described = planning.describe(past, bins, drawn)
         kinds = self.parameters.kinds or tuple(performance.KINDS)
         model = performance.choose(described, scores, budget_column=count, seed=self.seed, kinds=kinds)
-        return _Learnt(model, bins, performance.noise_ceiling(np.column_stack(again)))
+        noise = performance.noise_ceiling(np.column_stack(again))
+        if not any(name.startswith("hyper") for name in self.parameters.names):
+            return _Learnt(model, bins, noise)
+        step()
+        return _Learnt(model, bins, noise, *self._paper())
+
+    def _paper(self) -> tuple[hyper.Fitted | None, np.ndarray | None]:
+        """The published model: Algorithm 1 on *select*, between people and the labeler that agrees best with them,
+        scored by the same proxies; tags are of the features alone. (None, None) when no feature makes a tag."""
+        past, problem = self.past, self.problem
+        bins = mixtures.Bins.fit(np.vstack([problem.features, past.features]), past.names)
+        tags = bins.members(past.features)
+        if not tags.shape[1]:
+            return None, None
+        drawn = hyper.sample(tags, MIXTURES, self.seed)
+        targets = mixtures.labels_of(np.where(drawn, past.people, traits.best_labeler(past)), past.p_b)
+        return hyper.fit(tags, drawn, self.scored(targets, self.seed)), bins.members(problem.features)
 
 
 def _drawn_votes(table: Table, votes: int, rng: np.random.Generator) -> np.ndarray:
@@ -287,7 +305,8 @@ def _labelers(problem: Problem, seed: int) -> Iterator[_Try]:
 def _allocations(
     name: str, problem: Problem, budget: Decimal, learnt: _Learnt, seed: int
 ) -> Iterator[tuple[Allocation, bool]]:
-    """(allocation, whether it is the strategy's own); none when the budget cannot even pay the cheapest source."""
+    """(allocation, whether it is the strategy's own); none when the budget cannot even pay the cheapest source, or the
+    paper's model counts tags and there are none."""
     with suppress(BudgetTooSmall):
         if name == "random":
             for draw in range(RANDOM_DRAWS):
@@ -297,7 +316,10 @@ def _allocations(
             yield choice.best.allocation, True
             yield from ((candidate.allocation, False) for candidate in choice.candidates)
         else:
-            yield strategies.STRATEGIES[name](problem, budget, seed=seed, paper=learnt.paper), True
+            named, options = VARIANTS.get(name, (name, {}))
+            if learnt.paper or not name.startswith("hyper"):
+                options = {**options, "paper": learnt.paper, "tags": learnt.tags}
+                yield strategies.STRATEGIES[named](problem, budget, seed=seed, **options), True
 
 
 def _check(problem: Problem, allocation: Allocation, budget: Decimal) -> None:

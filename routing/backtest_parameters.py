@@ -16,12 +16,15 @@ BUDGETS = (0.1, 0.25, 0.5, 0.75)
 ALWAYS = ("all_people", "all_ai", "random")
 # The strategy that the performance model chooses on the seed set.
 AUTO = "auto"
+# Strategies with a setting that is compared as a strategy of its own.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {"value_lower": ("value", {"bound": "lower"})}
 MOST_SEEDS, MOST_BUDGETS = 500, 20
 
 
 def offered() -> tuple[str, ...]:
     """Strategies with a budget that may be chosen from, `random` left out because it always runs."""
-    return (*(name for name in STRATEGIES if name not in ALWAYS), AUTO)
+    variants = (name for name, (named, _options) in VARIANTS.items() if named in STRATEGIES)
+    return (*(name for name in STRATEGIES if name not in ALWAYS), *variants, AUTO)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ FEW_PROMPTS = 50
 FEW_MODELS = 10
 # How a table can be split; "auto" is "prompt" or "models".
 WAYS = ("auto", "prompt", "models", "rows")
+# Characters of the longest row.
+MOST_LINE = 20_000_000
 
 
 class BrokenSplit(Exception):
@@ -29,7 +31,8 @@ class BrokenSplit(Exception):
 class Table:
     """n comparisons: `values` (n, k) features, `texts` (prompt, A, B), `people` mean vote for B (ties one half),
     `votes` (n,), `judges` with `p_b` (n, L), `prompts` (n,) number of the prompt, `models` (n, 2), `ballots` each
-    comparison's single votes for B where they are known (else empty: then nobody can be asked for fewer votes)."""
+    comparison's single votes for B where they are known (else empty: then nobody can be asked for fewer votes), `names`
+    those of the columns of `values`."""
 
     texts: list[tuple[str, str, str]]
     values: np.ndarray
@@ -41,6 +44,7 @@ class Table:
     models: list[tuple[str, str]]
     notes: tuple[str, ...] = ()
     ballots: tuple[tuple[float, ...], ...] = ()
+    names: tuple[str, ...] = features.NAMES
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -58,15 +62,28 @@ class Split:
     dropped: int
 
 
-def read_rows(path: Path | str) -> Iterator[dict[str, Any]]:
-    """Rows of a JSON Lines file, plain or gzip'ed."""
+def read_rows(path: Path | str, most: int | None = None) -> Iterator[dict[str, Any]]:
+    """Rows of a JSON Lines file, plain or gzip'ed; empty lines are passed over.
+
+    Raises ValueError for a line that is not JSON, and once the text is over `most` characters: what is unpacked from a
+    small file may fill the memory.
+    """
     path = Path(path)
+    left = float("inf") if most is None else most
     with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{path}, line {number}: not JSON ({error}).") from None
+        for number, line in enumerate(iter(lambda: lines.readline(MOST_LINE), ""), 1):
+            left -= len(line)
+            if left < 0 or len(line) == MOST_LINE:
+                raise ValueError(f"{path.name}, line {number}: there is more text than can be read at once.")
+            if line.strip():
+                yield _parsed(path.name, number, line)
+
+
+def _parsed(name: str, number: int, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name}, line {number}: not JSON ({error}).") from None
 
 
 def load(rows: Iterable[dict[str, Any]]) -> Table:
@@ -96,7 +113,7 @@ def load(rows: Iterable[dict[str, Any]]) -> Table:
         votes=np.array([len(_votes(row)) for row in kept]),
         judges=judges,
         p_b=p_b,
-        prompts=_numbers([" ".join(text[0].casefold().split()) for text in texts]),
+        prompts=prompt_numbers([text[0] for text in texts]),
         models=[(row.get("model_a") or "", row.get("model_b") or "") for row in kept],
         notes=tuple(notes),
         ballots=tuple(tuple(float(vote) for vote in _votes(row)) for row in kept),
@@ -162,6 +179,11 @@ def _pair(row: dict[str, Any]) -> SimpleNamespace:
         response_a=SimpleNamespace(text=row["response_a"]),
         response_b=SimpleNamespace(text=row["response_b"]),
     )
+
+
+def prompt_numbers(prompts: Iterable[str]) -> np.ndarray:
+    """(n,) equal numbers for prompts that differ in capitals and spacing alone: they are one to every split."""
+    return _numbers([" ".join(text.casefold().split()) for text in prompts])
 
 
 def _numbers(keys: list[Any]) -> np.ndarray:

@@ -29,6 +29,7 @@ RESULTS = {
     Job.Kind.PAIRS: "comparisons",
     Job.Kind.GENERATE: "responses",
     Job.Kind.CHECK: "labelers",
+    Job.Kind.BACKTEST: "backtests",
 }
 
 
@@ -49,6 +50,8 @@ def result_url(job: Job) -> str:
         return ""
     if number := job.result.get("plan"):
         return reverse("plan", args=[job.project_id, number])
+    if number := job.result.get("backtest"):
+        return reverse("backtest", args=[job.project_id, number])
     if number := _reported(job):
         return reverse("labeler_report", args=[job.project_id, number])
     try:

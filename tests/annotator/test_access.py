@@ -18,6 +18,7 @@ from django.utils.timezone import now
 
 from annotator.models import (
     Attempt,
+    Backtest,
     BatchFile,
     Concern,
     Contest,
@@ -95,6 +96,7 @@ class World:
             predicted=0.71, low=0.69, high=0.73, budget=15, performance_model=self.performance_model,
         )  # fmt: skip
         self.job = Job.objects.create(project=self.project, kind="route")
+        self.backtest = Backtest.objects.create(project=self.project, number=1, parameters={"seeds": 2, "seed": 0})
         asked = {"labeler": self.labeler.pk}
         self.run = Job.objects.create(project=self.project, kind="label", parameters=asked)
         self.flag = Flag.objects.create(comparison=self.comparison, rater=make_person(self.project), reason="odd")
@@ -217,6 +219,10 @@ MATRIX: dict[str, Url] = {
     "plan_sheet": Url(lambda world: [*own("plan.number")(world), "curve"], get=READERS),
     "plans_compare": Url(own(), get=READERS),
     "plan_approve": Url(own("plan.number"), post={LEAD}),
+    "backtests": Url(own(), get=READERS, post={LEAD}),
+    "backtest": Url(own("backtest.number"), get=READERS),
+    "backtest_sheet": Url(own("backtest.number"), get=READERS),
+    **{f"backtest_{act}": Url(own("backtest.number"), post={LEAD}) for act in ("pause", "go_on")},
     "performance_models": Url(own(), get=READERS),
     "performance_model": Url(own("performance_model.version"), get=READERS),
     "performance_sheet": Url(lambda world: [*own("performance_model.version")(world), "observed"], get=READERS),
