@@ -154,6 +154,7 @@ CELERY_TASK_ROUTES = {
     "annotator.pipeline.*.run_model_*": {"queue": "gpu"},
     "annotator.pipeline.label.*": {"queue": "http"},
     "annotator.pipeline.generate.*": {"queue": "http"},
+    "annotator.pipeline.tag.*": {"queue": "http"},
 }
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # A nudge taken and lost with its worker costs nothing; a nudge kept by a busy process would keep the others idle.
@@ -167,6 +168,7 @@ CELERY_IMPORTS = [
         "featurise",
         "label",
         "generate",
+        "tag",
         "retrain",
         "route",
         "aggregate",

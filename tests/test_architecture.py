@@ -34,6 +34,7 @@ KNOWS = {
     "basis": {"retrain"},  # works for route: what a plan is made from, the performance model among it
     "seed_set": {"label", "route"},  # a plan of its own; labelers are asked about the same slice
     "loop": {"route"},  # what closes the circle: it asks for a new plan when something was learnt
+    "tag": {"featurise"},  # tags become columns of the features
     "backtest": {"ingest"},  # reads an uploaded file as it does
     "pairs": {"ingest"},  # what it makes comes in as what is imported
 }

@@ -1,60 +1,130 @@
-"""Featurise: the model-free features and the text embedding of every comparison, in batches, resumable, versioned."""
+"""Featurise: the features and the embedding of every comparison, in batches, resumable, versioned (`feature_sets`).
+
+Where a project names a model of sentences, the work is done by workers that may hold one (queue gpu).
+"""
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
-from pathlib import Path
+import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 from celery import shared_task
-from django.core.files.base import ContentFile
-from django.core.files.storage import default_storage
+from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, Max, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotator import rendering
-from annotator.models import Comparison, Features, FeatureSet, Job, Project, Prompt
-from annotator.models.comparisons import CODE_DIGITS
-from annotator.pipeline import label, work
+from annotator.models import Comparison, Features, FeatureSet, Job, Project, Prompt, PromptTags, User
+from annotator.pipeline import feature_sets, label, work
+from annotator.pipeline.feature_sets import BATCH, prompt_text
 from labelers.domains import Keywords
-from routing import embeddings, features
+from routing import features
+from routing.sentences import SentenceEmbedding, UnfitSentenceModel
 
-BATCH = 500
-# The embedding is fitted on at most this many comparisons' texts, spread evenly over the project.
-FIT_ON = 20_000
+if TYPE_CHECKING:
+    from annotator.pipeline.feature_sets import Embedding
 
 
 @shared_task(name=work.TASKS[Job.Kind.FEATURISE])
 def run_featurises() -> int:
-    return work.work(Job.Kind.FEATURISE, lambda job: f"{featurise(job.project, job=job)} comparisons featurised")
+    return work.work(Job.Kind.FEATURISE, featurise_job)
+
+
+@shared_task(name=work.GPU_TASKS[Job.Kind.FEATURISE])
+def run_model_featurises() -> int:
+    return work.work(Job.Kind.FEATURISE, featurise_job, work.GPU)
+
+
+def queue(project: Project) -> str:
+    """Where the project's features are computed. With MODELS=no any worker takes the job, to say why it cannot."""
+    return work.GPU if settings.MODELS and feature_sets.recipe(project).embedding else ""
+
+
+def request(project: Project, by: User | None = None) -> Job:
+    """The job that computes what is missing; to be called in the transaction that made it missing."""
+    where = queue(project)
+    job = Job.objects.request(project, Job.Kind.FEATURISE, by=by, queue=where)
+    transaction.on_commit(lambda: work.nudge(work.task(Job.Kind.FEATURISE, where)))
+    return job
+
+
+def is_outdated(project: Project) -> bool:
+    """Whether the newest features were made by other code, another tagger or another embedding than now."""
+    newest = project.feature_sets.order_by("-version").first()
+    return newest is not None and not feature_sets.recipe(project).is_of(newest)
+
+
+def featurise_job(job: Job) -> str:
+    """Run one FEATURISE job; gives its closing message. One that needs a model and has none goes where there is one."""
+    if job.queue != queue(job.project):
+        request(job.project, job.requested_by)
+        return _("Waits for a worker that may hold a model.")
+    made = featurise(job.project, job=job)
+    return ngettext("%(n)s comparison featurised", "%(n)s comparisons featurised", made) % {"n": made}
 
 
 def featurise(project: Project, *, job: Job | None = None) -> int:
     """Give every comparison its features and its rendered texts; then ask the free labelers. Returns the rows made.
 
-    Repeatable: what has features of the current set is passed over. Raises StepRefused without comparisons.
+    Repeatable: what has features of the current set is passed over. Raises StepRefused without comparisons, and where
+    a model is asked for that cannot be read.
     """
     total = project.comparisons.count()
     if not total:
-        raise work.StepRefused("There is nothing to featurise yet: import comparisons first.")
+        raise work.StepRefused(_("There is nothing to featurise yet: import comparisons first."))
     find_domains(project)
-    feature_set = current_set(project, total)
-    embedding = load_embedding(feature_set)
-    made, done = 0, Features.objects.filter(feature_set=feature_set).count()
-    last = 0
-    while batch := _missing(feature_set, after=last):
-        made += _featurise_batch(feature_set, embedding, batch)
-        last = batch[-1].pk
-        done += len(batch)
-        if job:
-            job.beat(done, total)
+    try:
+        feature_set, embedding = feature_sets.current(project)
+        made = _make(feature_set, embedding, total, job)
+    except (UnfitSentenceModel, OSError) as error:
+        words = _("The embedding cannot be read: %(reason)s")
+        raise work.StepRefused(words % {"reason": " ".join(str(error).split())[:300]}) from error
     for _rendered in rendering.render_missing(project.pk, BATCH):
         if job:
-            job.beat(total, total, "rendering")
+            job.beat(total, total, _("rendering"))
     FeatureSet.objects.filter(pk=feature_set.pk).update(state=FeatureSet.State.READY)
     label.request_free(project)
     return made
+
+
+def _make(feature_set: FeatureSet, embedding: Embedding, total: int, job: Job | None) -> int:
+    """All rows that are missing; what they took is kept with the set, for estimates."""
+    made, done = 0, Features.objects.filter(feature_set=feature_set).count()
+    last, started, tagged = 0, time.monotonic(), _newest_tags(feature_set)
+    try:
+        while batch := _missing(feature_set, after=last):
+            made += _featurise_batch(feature_set, embedding, batch)
+            last = batch[-1].pk
+            done += len(batch)
+            if job:
+                job.beat(done, total)
+    finally:
+        if isinstance(embedding, SentenceEmbedding):
+            embedding.free()
+    _put_late_tags(feature_set, tagged)
+    if made:
+        feature_set.made_with |= {"rows": made, "seconds": round(time.monotonic() - started, 2)}
+        feature_set.save(update_fields=["made_with"])
+    return made
+
+
+def _newest_tags(feature_set: FeatureSet) -> int:
+    return _tags(feature_set).order_by("-id").values_list("id", flat=True).first() or 0
+
+
+def _tags(feature_set: FeatureSet) -> QuerySet[PromptTags]:
+    return PromptTags.objects.filter(tagger=feature_set.made_with["tagger"], prompt__project=feature_set.project_id)
+
+
+def _put_late_tags(feature_set: FeatureSet, after: int) -> None:
+    """Tags that came while rows were made: whoever wrote them may not have seen the rows, nor these the tags."""
+    late = _tags(feature_set).select_related("prompt").order_by("id")
+    while rows := list(late.filter(id__gt=after)[:BATCH]):
+        feature_sets.put_tags(feature_set, [row.prompt for row in rows])
+        after = rows[-1].pk
 
 
 def find_domains(project: Project) -> None:
@@ -67,68 +137,6 @@ def find_domains(project: Project) -> None:
         Prompt.objects.bulk_update(prompts, ["domain"], batch_size=BATCH)
 
 
-def current_set(project: Project, total: int) -> FeatureSet:
-    """The newest feature set, or a new version when the extractors changed or the project doubled since the fit."""
-    newest = project.feature_sets.order_by("-version").first()
-    if newest and newest.same_features(features.NAMES, _code_digest()) and total <= 2 * newest.fitted_on:
-        return newest
-    return _new_set(project, (newest.version if newest else 0) + 1)
-
-
-def _code_digest() -> str:
-    return hashlib.sha256(features.VERSION.encode()).hexdigest()[:CODE_DIGITS]
-
-
-def _new_set(project: Project, version: int) -> FeatureSet:
-    """Fit the embedding and store it before the row that names it: a crash leaves at most an unused file."""
-    texts, fitted_on = _texts(project)
-    embedding = embeddings.TextEmbedding().fit(texts)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "embedding"
-        embedding.save(path)
-        content = path.read_bytes()
-    sha256 = hashlib.sha256(content).hexdigest()
-    address = default_storage.save(f"projects/{project.pk}/embedding-{sha256[:12]}", ContentFile(content))
-    with transaction.atomic():
-        return FeatureSet.objects.create(
-            project=project,
-            version=version,
-            names=list(features.NAMES),
-            digest=_code_digest() + sha256[: 64 - CODE_DIGITS],
-            fitted_on=fitted_on,
-            artifact=address,
-            artifact_sha256=sha256,
-        )
-
-
-def _texts(project: Project) -> tuple[list[str], int]:
-    """What the embedding is fitted on, and how many comparisons there are of which that is an even sample."""
-    last = project.comparisons.aggregate(last=Max("id"))["last"]
-    there = project.comparisons.filter(id__lte=last)
-    count = there.count()
-    step = -(-count // FIT_ON)
-    rows = there.order_by("id").select_related("prompt", "response_a", "response_b")
-    texts: list[str] = []
-    for number, comparison in enumerate(rows.iterator(chunk_size=BATCH)):
-        if number % step == 0:
-            texts += [prompt_text(comparison), comparison.response_a.text, comparison.response_b.text]
-    return texts, count
-
-
-def prompt_text(comparison: Comparison) -> str:
-    """All turns of the prompt as one text; context documents are left out, they would drown the question."""
-    return "\n\n".join(turn["content"] for turn in comparison.prompt.turns)
-
-
-def load_embedding(feature_set: FeatureSet) -> embeddings.TextEmbedding:
-    """The embedding of a feature set. Raises routing.artifact.ArtifactMismatch when the file is not what was stored."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "embedding"
-        with default_storage.open(feature_set.artifact) as stored:
-            path.write_bytes(stored.read())
-        return embeddings.TextEmbedding.load(path, sha256=feature_set.artifact_sha256)
-
-
 def _missing(feature_set: FeatureSet, after: int) -> list[Comparison]:
     """The next batch without features; `after` keeps each query's cost that of its batch."""
     have = Features.objects.filter(feature_set=feature_set, comparison=OuterRef("pk"))
@@ -139,17 +147,26 @@ def _missing(feature_set: FeatureSet, after: int) -> list[Comparison]:
     )
 
 
-def _featurise_batch(feature_set: FeatureSet, embedding: embeddings.TextEmbedding, batch: list[Comparison]) -> int:
-    values = features.extract(batch)
-    vectors = np.hstack(
+def _featurise_batch(feature_set: FeatureSet, embedding: Embedding, batch: list[Comparison]) -> int:
+    vectors, near = embedding.triples(
+        [prompt_text(comparison) for comparison in batch],
+        [comparison.response_a.text for comparison in batch],
+        [comparison.response_b.text for comparison in batch],
+    )
+    values = np.hstack(
         [
-            embedding.transform([prompt_text(comparison) for comparison in batch]),
-            embedding.transform([comparison.response_a.text for comparison in batch]),
-            embedding.transform([comparison.response_b.text for comparison in batch]),
+            features.extract(batch),
+            features.measure(near, embedding.SOURCE),
+            feature_sets.tag_columns(feature_set.made_with["tagger"], [comparison.prompt for comparison in batch]),
         ]
-    ).astype(np.float32)
+    )
     rows = [
-        Features(feature_set=feature_set, comparison=comparison, values=row.tolist(), embedding=vector.tobytes())
+        Features(
+            feature_set=feature_set,
+            comparison=comparison,
+            values=row.tolist(),
+            embedding=vector.astype(np.float32).tobytes(),
+        )
         for comparison, row, vector in zip(batch, values, vectors, strict=True)
     ]
     return len(Features.objects.bulk_create(rows, ignore_conflicts=True))

@@ -27,7 +27,7 @@ from annotator.formats import native, recorded
 from annotator.formats.files import BudgetSpent, FileInvalid, RowFile
 from annotator.formats.rows import Entry, RowInvalid, judged_texts
 from annotator.models import Job, JobCancelled, Project
-from annotator.pipeline import ingest_tables, work
+from annotator.pipeline import featurise, ingest_tables, work
 from annotator.protocols import Definition
 
 ERRORS_SHOWN = 100
@@ -212,8 +212,7 @@ def _store(project: Project, staging: ingest_tables.Staging, errors: Errors, job
     with transaction.atomic(), ingest_tables.Heart(job) as heart:
         counts = staging.store(project, errors, heart.beat)
         errors.refuse()
-        Job.objects.request(project, Job.Kind.FEATURISE)
-        transaction.on_commit(lambda: work.nudge(work.TASKS[Job.Kind.FEATURISE]))
+        featurise.request(project)
     return IngestReport(**counts)
 
 

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand
 from annotator import rendering
 from annotator.celery import app
 from annotator.embedded import WORKERS
-from annotator.models import Job, Project
+from annotator.models import Project
 
 
 class Command(BaseCommand):
@@ -31,14 +31,16 @@ class Command(BaseCommand):
 
 
 def render_anew() -> None:
-    """Ask the worker to render what an earlier release rendered otherwise, before somebody waits for it.
+    """Ask the worker to render and to featurise what an earlier release did otherwise, before somebody waits for it.
 
     Texts are rendered in the order of their ids, so the newest comparison tells for the whole project.
     """
+    from annotator.pipeline import featurise
+
     for project in Project.objects.order_by("pk"):
         newest = project.comparisons.select_related("response_b").order_by("-pk").first()
-        if newest and newest.response_b.html_version != rendering.VERSION:
-            Job.objects.request(project, Job.Kind.FEATURISE)
+        if newest and (newest.response_b.html_version != rendering.VERSION or featurise.is_outdated(project)):
+            featurise.request(project)
 
 
 def declare_queues() -> None:
