@@ -255,7 +255,8 @@ class _Seed:
         if not tags.shape[1]:
             return None, None
         drawn = hyper.sample(tags, MIXTURES, self.seed)
-        targets = mixtures.labels_of(np.where(drawn, past.people, traits.best_labeler(past)), past.p_b)
+        # Column 0 is people with all their votes.
+        targets = mixtures.labels_of(np.where(drawn, 0, traits.best_labeler(past)), past.p_b)
         return hyper.fit(tags, drawn, self.scored(targets, self.seed)), bins.members(problem.features)
 
 

@@ -107,7 +107,7 @@ class Report:
     @classmethod
     def of(cls, stored: dict[str, Any]) -> Self:
         """What `as_json` gave, and JSON made lists of."""
-        verdict = {
+        verdict: dict[str, Any] = {
             name: Difference(**value) if isinstance(value, dict) else value for name, value in stored["verdict"].items()
         }
         known = {each.name for each in fields(cls)}
@@ -178,8 +178,8 @@ class _Scores:
 
     def over_budgets(self, first: str, second: str) -> np.ndarray:
         """(seeds,) accuracy of `first` less `second`, mean over the budgets; one without a budget has it at each."""
-        shares = [share for name, share in self.cells if name in (first, second) and share is not None]
-        budgets = list(dict.fromkeys(shares)) or [None]
+        shares = dict.fromkeys(share for name, share in self.cells if name in (first, second) and share is not None)
+        budgets: list[float | None] = [*shares] or [None]
         gaps = [
             self.values(self._at(first, budget), "accuracy") - self.values(self._at(second, budget), "accuracy")
             for budget in budgets

@@ -94,15 +94,9 @@ class BacktestForm(forms.Form):
         for line in self.cleaned_data["prices"].splitlines():
             if not line.strip():
                 continue
-            name, sign, amount = line.rpartition("=")
+            name, _sign, amount = line.rpartition("=")
             price = _number(amount.strip())
-            if (
-                not sign
-                or not name.strip()
-                or price is None
-                or not 0 <= price < 10**6
-                or price.as_tuple().exponent < -8
-            ):  # type: ignore[operator]
+            if not name.strip() or price is None or not 0 <= price < 10**6 or price * 10**8 % 1:
                 raise forms.ValidationError(
                     _("“%(line)s” is no price: write a source and an amount, such as people = 1.20."),
                     params={"line": line.strip()[:60]},

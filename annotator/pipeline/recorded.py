@@ -69,7 +69,7 @@ def _price(labeler: Labeler) -> Decimal:
         return labeler.price_per_call
     judge = versions.build(versions.current_version(labeler))
     rows = labeler.project.comparisons.select_related("prompt", "response_a", "response_b").order_by("pk")[:PRICED]
-    highest = [versions.highest_price(judge, [row]) for row in rows]
+    highest = [versions.highest_price(judge, [row]) for row in rows]  # type: ignore[arg-type]
     return (sum(highest, Decimal(0)) / max(1, len(highest))).quantize(Decimal("1e-8"), ROUND_UP)
 
 
@@ -79,7 +79,7 @@ def _ballots(project: Project, last: int) -> dict[int, list[float]]:
     rows = rows.exclude(comparison__in=project.golds.teaching().values("comparison"))
     ballots: dict[int, list[float]] = defaultdict(list)
     for pk, level in rows.order_by("comparison_id", "id").values_list("comparison_id", "level").iterator(CHUNK):
-        ballots[pk].append((1 + (level > 0) - (level < 0)) / 2)
+        ballots[pk].append((1 + float(np.sign(level))) / 2)
     return ballots
 
 
@@ -96,7 +96,7 @@ def _answers(labeler: Labeler, last: int) -> dict[int, float]:
         .filter(rater__labeler_version__accepted_at__isnull=False)
         .order_by("rater__labeler_version__accepted_at", "rater__labeler_version_id")
     )
-    return dict(rows.values_list("comparison_id", "p_b").iterator(CHUNK))
+    return {pk: float(p_b) for pk, p_b in rows.values_list("comparison_id", "p_b").iterator(CHUNK) if p_b is not None}
 
 
 def _features(project: Project, ids: list[int]) -> tuple[dict[int, list[float]], tuple[str, ...]]:
