@@ -2,16 +2,89 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
-from routing.strategies.accounting import allocation_of, base_sources, buy_people, extra_units
-from routing.strategies.control import CONTROL_SHARE, with_control
+from routing.strategies.accounting import base_sources
+from routing.strategies.control import CONTROL_SHARE
 from routing.strategies.problem import Allocation, Problem
+from routing.strategies.ranked import by_rank
 
+# Fewer comparisons than this with both people's and the labeler's answer cannot teach where the labeler is wrong.
 ENOUGH = 30
+# A labeler is trusted alone where it is so sure that it agrees with people this often.
+TARGET = 0.9
+
+
+def uncertainty(
+    problem: Problem,
+    budget: Decimal,
+    *,
+    seed: int = 0,
+    people_share: float = 1.0,
+    control_share: float = CONTROL_SHARE,
+    source: int | None = None,
+    caps: Mapping[str, float] | None = None,
+    **_: Any,
+) -> Allocation:
+    """People where the base labeler's own probability is nearest to one half, as far as the money goes.
+
+    Where it has not answered it counts as undecided. Its probabilities are taken as they are, calibrated or not.
+    """
+    base = base_sources(problem, budget, source, caps)
+    return by_rank(
+        problem,
+        base,
+        _own_doubt(problem, base),
+        "uncertainty",
+        budget,
+        rng=np.random.default_rng(seed),
+        people_share=people_share,
+        control_share=control_share,
+        caps=caps,
+    )
+
+
+def threshold(
+    problem: Problem,
+    budget: Decimal,
+    *,
+    seed: int = 0,
+    people_share: float = 1.0,
+    control_share: float = CONTROL_SHARE,
+    source: int | None = None,
+    caps: Mapping[str, float] | None = None,
+    target: float = TARGET,
+    **_: Any,
+) -> Allocation:
+    """People, in random order, for all that the base labeler is less sure of than a threshold; the rest stays with it.
+
+    The threshold is the lowest confidence from which on the labeler agrees with people in `target` of the judged
+    comparisons (selective evaluation). Money that is left when all of these are with people is not spent.
+    """
+    rng = np.random.default_rng(seed)
+    base = base_sources(problem, budget, source, caps)
+    limit = _limit(problem, base, target)
+    below = _own_doubt(problem, base) > limit
+    worth = np.where(below, 1.0, -1.0)
+    never = f"However sure the labeler is, it does not agree with people in {target:.0%} of the comparisons."
+    notes = () if np.isfinite(limit) else (never,)
+    return by_rank(
+        problem,
+        base,
+        worth,
+        "threshold",
+        budget,
+        rng=rng,
+        people_share=people_share,
+        control_share=control_share,
+        caps=caps,
+        only=below,
+        notes=notes,
+    )
 
 
 def disagreement(
@@ -22,22 +95,59 @@ def disagreement(
     people_share: float = 1.0,
     control_share: float = CONTROL_SHARE,
     source: int | None = None,
+    caps: Mapping[str, float] | None = None,
     **_: Any,
 ) -> Allocation:
     """People where the labeler is most probably wrong, by what the seed set teaches; a labeler for the rest.
 
-    `control_share` of the comparisons keeps the same number of people but in random order, so that what people add can
-    be estimated without the ranking (inverse propensity).
+    The sources of `control_share` of the comparisons are exchanged at random, so that what people add can be estimated
+    without the ranking (inverse propensity).
     """
     rng = np.random.default_rng(seed)
-    base = base_sources(problem, budget, source)
+    base = base_sources(problem, budget, source, caps)
     learnt, wrong = chance_wrong(problem, base, seed=seed)
-    worth = wrong / np.maximum(1, extra_units(problem, base))
-    order = np.lexsort((rng.random(len(problem)), -worth))
-    chosen = buy_people(problem, base, order, budget, people_share)
     notes = () if learnt else (f"Fewer than {ENOUGH} comparisons teach where labelers err; ranked by their doubt.",)
-    allocation = allocation_of(problem, chosen, "disagreement", budget, gain=wrong if learnt else None, notes=notes)
-    return with_control(problem, allocation, base, control_share, budget, rng)
+    return by_rank(
+        problem,
+        base,
+        wrong,
+        "disagreement",
+        budget,
+        rng=rng,
+        people_share=people_share,
+        control_share=control_share,
+        caps=caps,
+        gain=wrong if learnt else None,
+        notes=notes,
+    )
+
+
+def _own_doubt(problem: Problem, base: np.ndarray) -> np.ndarray:
+    """(n,) 1 − |2p − 1| of the base labeler, 1 where it has not answered."""
+    said = problem.p_b[np.arange(len(problem)), np.maximum(base, 0)]
+    return np.asarray(np.nan_to_num(1 - np.abs(2 * said - 1), nan=1.0))
+
+
+def _limit(problem: Problem, base: np.ndarray, target: float) -> float:
+    """The doubt above which people are asked: the largest up to which agreement is at least `target`; −inf if none."""
+    known = problem.lessons
+    everywhere = np.concatenate([base, _past_base(problem, base)])
+    taught = np.flatnonzero(_taught(known, everywhere))
+    if len(taught) < ENOUGH:
+        return float("-inf")
+    doubt = _own_doubt(known, everywhere)[taught]
+    order = np.argsort(doubt, kind="stable")
+    right = 1 - wrong_of(known, everywhere)[taught][order]
+    agreement = np.cumsum(right) / np.arange(1, len(order) + 1)
+    ends = np.append(np.diff(doubt[order]) > 0, True)  # equal doubts are on one side of the threshold
+    reached = np.flatnonzero((agreement >= target) & ends & (np.arange(1, len(order) + 1) >= ENOUGH // 3))
+    return float(doubt[order][reached[-1]]) if len(reached) else float("-inf")
+
+
+def wrong_of(problem: Problem, base: np.ndarray) -> np.ndarray:
+    """(n,) 1 where the base source and people's majority differ, half where the source is undecided."""
+    side = np.sign(problem.p_b[np.arange(len(problem)), np.maximum(base, 0)] - 0.5)
+    return np.where(side == 0, 0.5, (side * np.sign(problem.human - 0.5) < 0).astype(float))
 
 
 def chance_wrong(problem: Problem, base: np.ndarray, *, seed: int = 0) -> tuple[bool, np.ndarray]:
@@ -48,6 +158,13 @@ def chance_wrong(problem: Problem, base: np.ndarray, *, seed: int = 0) -> tuple[
     does not rank the comparisons it learnt from by their own answers. With under 30 of them, or under 5 prompts:
     (False, an untaught score of doubt and disagreement, good for ranking only).
     """
+    key = ("wrong", base.tobytes(), seed)
+    if key not in problem.memory:
+        problem.memory[key] = _chance_wrong(problem, base, seed)
+    return problem.memory[key]  # type: ignore[no-any-return]
+
+
+def _chance_wrong(problem: Problem, base: np.ndarray, seed: int) -> tuple[bool, np.ndarray]:
     n, known = len(problem), problem.lessons
     base = np.concatenate([base, _past_base(problem, base)])
     doubt, taught = doubt_of(known, base), _taught(known, base)
@@ -56,8 +173,7 @@ def chance_wrong(problem: Problem, base: np.ndarray, *, seed: int = 0) -> tuple[
     # Not at the top: forms that only list strategies need no scikit-learn.
     from routing import calibration
 
-    side = np.sign(known.p_b[np.arange(len(known)), np.maximum(base, 0)] - 0.5)
-    wrong = np.where(side == 0, 0.5, (side * np.sign(known.human - 0.5) < 0).astype(float))
+    wrong = wrong_of(known, base)
     weight = np.nan_to_num(known.weights * np.abs(2 * known.human - 1))
     inputs = np.hstack([doubt, standard(known.features)])
     return True, calibration.out_of_fold(inputs, wrong, weight, known.groups, taught, seed)[:n]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
+
+import numpy as np
 
 UNIT = Decimal(10) ** 8
 
@@ -23,6 +26,15 @@ def to_units(amount: Decimal) -> int:
     if not amount.is_finite() or amount < 0 or (amount * UNIT) % 1:
         raise ValueError(f"{amount} is no amount of money: finite, at least 0, at most 8 decimal places.")
     return int(amount * UNIT)
+
+
+def units_of(prices: np.ndarray) -> np.ndarray:
+    """(n, s) int64 of (n, s) Decimals. Raises ValueError as `to_units`."""
+    known: dict[Any, int] = {}  # prices repeat: a million comparisons rarely have a thousand different ones
+    flat = [
+        known[price] if price in known else known.setdefault(price, to_units(Decimal(price))) for price in prices.flat
+    ]
+    return np.array(flat, dtype=np.int64).reshape(prices.shape)
 
 
 def to_money(units: int) -> Decimal:
