@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from annotator.models import Job, Judgment, Loop, Outcome, PerformanceModel, Plan, Project, Rater, User
 from annotator.pipeline import work
 
-# As `retrain.ENOUGH_JUDGED`, which is not imported here: the tick would load scikit-learn.
+# As `grounds.ENOUGH_JUDGED`, which is not imported here: the tick would load scikit-learn.
 ENOUGH_JUDGED = 100
 # A plan at work is measured again after so many judgments that people gave under it.
 MEASURE_AFTER = 100
