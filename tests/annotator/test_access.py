@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.core import signing
+from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils.timezone import now
@@ -43,6 +44,7 @@ from tests.builders import (
     make_judgment,
     make_labeler,
     make_member,
+    make_mixtures,
     make_person,
     make_plan,
     make_project,
@@ -97,6 +99,9 @@ class World:
         )  # fmt: skip
         self.job = Job.objects.create(project=self.project, kind="route")
         self.backtest = Backtest.objects.create(project=self.project, number=1, parameters={"seeds": 2, "seed": 0})
+        self.mixture = make_mixtures(self.project, self.performance_model.feature_set)[0]
+        asked = {"mixtures": [], "seeds": 1, "recipe": {"model": "owner/encoder"}}
+        self.measuring = Job.objects.create(project=self.project, kind="measure", parameters=asked)
         asked = {"labeler": self.labeler.pk}
         self.run = Job.objects.create(project=self.project, kind="label", parameters=asked)
         self.flag = Flag.objects.create(comparison=self.comparison, rater=make_person(self.project), reason="odd")
@@ -295,6 +300,10 @@ MATRIX: dict[str, Url] = {
     "generator": Url(own("generator.pk"), get=READERS),
     "generator_run": Url(own("generator.pk"), get={LEAD}, post={LEAD}),
     **{f"generator_{act}": Url(own("generator.pk"), post={LEAD}) for act in ("disclosure", "prices", "toggle")},
+    "mixtures": Url(own(), get=READERS, post={LEAD}),
+    "mixtures_sheet": Url(own("mixture.mixture_set.number"), get=READERS),
+    "mixture_rows": Url(own("mixture.mixture_set.number", "mixture.number"), get=READERS),
+    **{f"measure_{act}": Url(own("measuring.pk"), post={LEAD}) for act in ("pause", "resume")},
     "exports": Url(own(), get=READERS, post={LEAD}),
     "export_download": Url(own("export.number"), get=READERS),
     "guidelines": Url(own(), get=MEMBERS),
@@ -368,14 +377,45 @@ def addresses(patterns: Any = None) -> Iterator[str]:
             yield pattern.name or str(pattern.pattern)
 
 
-def client_of(world: World, role: str) -> Client:
-    client = Client()
-    if role not in world.users:
-        world.users[role] = make_user(is_staff=role == "staff")
-        if role == "stranger":
-            Membership.objects.create(user=world.users[role], project=make_project(name="Foreign"), role=LEAD)
-    client.force_login(world.users[role])
-    return client
+class Inhabited:
+    """A world, another one, and a session of everybody for each method: made once, for every test sees it anew."""
+
+    def __init__(self) -> None:
+        self.world, self.other = World(), World(project=make_project(name="Other"))
+        people = {role: self.world.users.get(role) or make_user(is_staff=role == "staff") for role in LOGGED_IN}
+        Membership.objects.create(user=people["stranger"], project=make_project(name="Foreign"), role=LEAD)
+        self.sessions = {
+            (role, method): self._session(user) for role, user in people.items() for method in ("get", "post")
+        }
+        # One for all: each client puts the site's middleware together anew.
+        self.visitor = Client()
+
+    def _session(self, user: User) -> str:
+        client = Client()
+        client.force_login(user)
+        return client.cookies["sessionid"].value
+
+    def client(self, role: str, method: str = "get") -> Client:
+        """The visitor, with nothing but this person's session; to be used before the next is asked for."""
+        self.visitor.cookies.clear()
+        self.visitor.cookies["sessionid"] = self.sessions[role, method]
+        return self.visitor
+
+    def ask(self, role: str, method: str, address: str, data: dict[str, Any]) -> Any:
+        return getattr(self.client(role, method), method)(address, data if method == "post" else {})
+
+
+@pytest.fixture(scope="module")
+def inhabited(django_db_setup, django_db_blocker) -> Iterator[Inhabited]:
+    """In a transaction around those of the tests, each of which ends where this began."""
+    with django_db_blocker.unblock():
+        around = transaction.atomic()
+        around.__enter__()
+        made = Inhabited()
+    yield made
+    with django_db_blocker.unblock():
+        transaction.set_rollback(True)
+        around.__exit__(None, None, None)
 
 
 def strict(response: Any) -> None:
@@ -392,42 +432,39 @@ def test_every_address_is_in_the_matrix():
 
 
 @pytest.mark.parametrize("name", [name for name in MATRIX if name in set(addresses())])
-def test_only_the_roles_named_may_use_it(name):
+def test_only_the_roles_named_may_use_it(inhabited, name):
     url = MATRIX[name]
-    world = World()
-    address = reverse(name, args=url.args(world))
+    address = reverse(name, args=url.args(inhabited.world))
     for role in LOGGED_IN:
         for method, allowed in (("get", url.get), ("post", url.post)):
-            client = client_of(world, role)
-            response = getattr(client, method)(address, url.data if method == "post" else {})
+            response = inhabited.ask(role, method, address, url.data)
             expected = {405} if allowed is None else DONE if role in allowed else {url.refusal}
             assert response.status_code in expected, f"{role} {method} {address}: {response.status_code}"
             strict(response)
 
 
 @pytest.mark.parametrize("name", [name for name in MATRIX if name in set(addresses())])
-def test_somebody_not_logged_in_is_sent_to_log_in(name):
-    world = World()
+def test_somebody_not_logged_in_is_sent_to_log_in(inhabited, name):
     for method in ("get", "post"):
-        response = getattr(Client(), method)(reverse(name, args=MATRIX[name].args(world)))
+        response = getattr(Client(), method)(reverse(name, args=MATRIX[name].args(inhabited.world)))
         assert response.status_code == 302
         assert response.headers["Location"].startswith(reverse("account_login"))
         strict(response)
 
 
 @pytest.mark.parametrize("name", [name for name in MATRIX if name in set(addresses())])
-def test_a_lead_reaches_nothing_of_another_project_through_the_own_one(name):
+def test_a_lead_reaches_nothing_of_another_project_through_the_own_one(inhabited, name):
     """The own project's id with another project's object: it does not exist."""
-    own_world, other = World(), World(project=make_project(name="Other"))
+    own_world, other = inhabited.world, inhabited.other
     theirs = MATRIX[name].args(other)
     if not MATRIX[name].in_project or len(theirs) < 2:
         return
-    client = client_of(own_world, LEAD)
     address = reverse(name, args=[own_world.project.pk, *theirs[1:]])
     for method, allowed in (("get", MATRIX[name].get), ("post", MATRIX[name].post)):
         if allowed is not None:
             numbered = theirs[1:] == MATRIX[name].args(own_world)[1:]
-            assert numbered or getattr(client, method)(address, MATRIX[name].data).status_code == 404
+            found = inhabited.ask(LEAD, method, address, MATRIX[name].data)
+            assert numbered or found.status_code == 404
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -442,12 +479,11 @@ def test_nobody_signs_up():
     assert not User.objects.filter(username="eve").exists()
 
 
-def test_the_administration_is_for_staff_and_staff_alone_sees_no_table():
-    world = World()
+def test_the_administration_is_for_staff_and_staff_alone_sees_no_table(inhabited):
     tables = [reverse(f"admin:annotator_{model}_changelist") for model in ("project", "user", "job")]
     for role in (LEAD, REVIEWER, ANNOTATOR, VIEWER, "stranger"):
-        assert client_of(world, role).get(reverse("admin:index")).status_code == 302
-    staff = client_of(world, "staff")
+        assert inhabited.client(role).get(reverse("admin:index")).status_code == 302
+    staff = inhabited.client("staff")
     assert staff.get(reverse("admin:index")).status_code == 200
     assert {staff.get(table).status_code for table in tables} == {403}
 
@@ -467,15 +503,14 @@ def test_a_form_without_its_token_is_refused_in_words():
     strict(response)
 
 
-def test_a_broken_page_says_what_to_do(monkeypatch):
+def test_a_broken_page_says_what_to_do(inhabited, monkeypatch):
     def broken(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr("annotator.readings.board.stages", broken)
-    world = World()
-    client = client_of(world, LEAD)
-    client.raise_request_exception = False
-    response = client.get(reverse("board", args=[world.project.pk]))
+    client = inhabited.client(LEAD)
+    monkeypatch.setattr(client, "raise_request_exception", False)
+    response = client.get(reverse("board", args=[inhabited.world.project.pk]))
     assert response.status_code == 500
     assert b"administrator" in response.content
     strict(response)
