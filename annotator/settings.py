@@ -176,6 +176,7 @@ CELERY_IMPORTS = [
         "ledger",
         "check",
         "pairs",
+        "measure",
         "backtest",
     )
 ]

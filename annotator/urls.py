@@ -20,6 +20,7 @@ from annotator.views import (
     jobs,
     labelers,
     loop,
+    mixtures,
     onboarding,
     pairs,
     people,
@@ -106,6 +107,15 @@ urlpatterns = [
     path("projects/<int:project_id>/loop/settings", loop.loop_settings, name="loop_settings"),
     path("projects/<int:project_id>/loop/seed-set", loop.seed_set, name="seed_set"),
     path("projects/<int:project_id>/loop/measurements.csv", loop.loop_sheet, name="loop_sheet"),
+    path("projects/<int:project_id>/mixtures/", mixtures.mixtures, name="mixtures"),
+    path("projects/<int:project_id>/mixtures/<int:number>.csv", mixtures.mixtures_sheet, name="mixtures_sheet"),
+    path(
+        "projects/<int:project_id>/mixtures/<int:number>/<int:mixture>.jsonl",
+        mixtures.mixture_rows,
+        name="mixture_rows",
+    ),
+    path("projects/<int:project_id>/mixtures/jobs/<int:job_id>/pause", mixtures.measure_pause, name="measure_pause"),
+    path("projects/<int:project_id>/mixtures/jobs/<int:job_id>/resume", mixtures.measure_resume, name="measure_resume"),
     path("projects/<int:project_id>/performance/", performance.performance_models, name="performance_models"),
     path(
         "projects/<int:project_id>/performance/<int:version>/", performance.performance_model, name="performance_model"

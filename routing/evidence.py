@@ -87,13 +87,14 @@ class Evidence:
     def held_out(self, seed: int) -> np.ndarray:
         """(n,) bool: the comparisons that a dearer reward model of this seed is scored on and does not see.
 
-        Seeds take turns through the folds by prompt, so that the mean over seeds is cross-fitted, and all mixtures of
-        one seed are scored on the same comparisons.
+        Seeds take turns through five parts of the prompts, so that the mean over seeds is cross-fitted, and all
+        mixtures of one seed are scored on the same comparisons. A prompt stays in its part as later ones come in.
         """
-        folds = reward_proxy.folds(self.groups, FOLDS, seed=0)
-        chosen = np.zeros(len(self.groups), dtype=bool)
-        chosen[folds[seed % len(folds)][1]] = True
-        return chosen
+        turns = {
+            block: np.random.default_rng(int(block)).permutation(FOLDS) for block in np.unique(self.groups // FOLDS)
+        }
+        part = np.array([turns[group // FOLDS][group % FOLDS] for group in self.groups.tolist()])
+        return np.asarray(part == seed % FOLDS)
 
     def sampling_error(self, scores: np.ndarray) -> float:
         """Standard error of an accuracy measured on these comparisons: the part of the interval all mixtures share.

@@ -14,6 +14,7 @@ whichever the pairs bear out, and leaves both as pairs come in. That is the shri
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -54,6 +55,26 @@ def correlation(low: np.ndarray, high: np.ndarray) -> Correlation:
     z = np.arctanh(np.clip(value, -0.9999, 0.9999))
     half = norm.ppf(0.975) * np.sqrt((1 + value**2 / 2) / (pairs - 3))
     return Correlation(value, float(np.tanh(z - half)), float(np.tanh(z + half)), pairs)
+
+
+def spread(points: np.ndarray, count: int, taken: Sequence[int] = ()) -> list[int]:
+    """`count` rows of `points` (m, c) that lie far from each other and from those `taken`: which to measure dearer.
+
+    Columns are ranked first. The first is in the middle; each next one is the farthest from all before (Gonzalez 1985).
+    """
+    ranks = np.column_stack([rankdata(column) / len(column) for column in points.T])
+    chosen = list(taken)
+    found: list[int] = []
+    while len(found) < min(count, len(points) - len(taken)):
+        if chosen:
+            gaps = np.min([np.square(ranks - ranks[each]).sum(axis=1) for each in chosen], axis=0)
+            gaps[chosen] = -1.0
+            place = int(np.argmax(gaps))
+        else:
+            place = int(np.argmin(np.square(ranks - 0.5).sum(axis=1)))
+        chosen.append(place)
+        found.append(place)
+    return found
 
 
 @dataclass

@@ -15,6 +15,9 @@ from annotator.models import (
     Labeler,
     LabelerVersion,
     Membership,
+    Mixture,
+    MixtureScore,
+    MixtureSet,
     Plan,
     Project,
     Prompt,
@@ -138,3 +141,31 @@ def make_plan(project: Project, routes: dict[Comparison, Rater | None], status: 
             reason="a test",
         )
     return plan
+
+
+def make_mixtures(project: Project, feature_set: Any, count: int = 6) -> list[Any]:
+    """A set over the project's comparisons, of people and a judge, with a proxy score each; people judge ever more."""
+    import numpy as np
+
+    ids = np.array(sorted(project.comparisons.values_list("pk", flat=True)), dtype=np.int64)
+    number = project.mixture_sets.count() + 1
+    made = MixtureSet.objects.create(
+        project=project,
+        number=number,
+        sources=["people", "judge"],
+        comparisons=ids.tobytes(),
+        sampler="space-filling",
+        feature_set=feature_set,
+        bins={"names": ["length"], "edges": [[1.0]]},
+    )
+    found = []
+    for place in range(count):
+        share = place / max(1, count - 1)
+        assignment = (np.arange(len(ids)) >= share * len(ids)).astype(np.int8)
+        described = np.array([share, 1 - share, np.log1p(100 * share), 0.0, 0.0])
+        mixture = Mixture.objects.create(
+            mixture_set=made, number=place + 1, assignment=assignment.tobytes(), described=described.tobytes()
+        )
+        MixtureScore.objects.create(mixture=mixture, fidelity=MixtureScore.PROXY, score=0.6 + share / 10)
+        found.append(mixture)
+    return found

@@ -291,4 +291,4 @@ class Job(models.Model):
 
 UNFINISHED = (Job.State.WAITING, Job.State.RUNNING, Job.State.PAUSED)
 # Work that goes on from where it stopped, because each part of it is stored as it is done.
-PAUSABLE = (Job.Kind.LABEL, Job.Kind.GENERATE, Job.Kind.TAG, Job.Kind.BACKTEST)
+PAUSABLE = (Job.Kind.LABEL, Job.Kind.GENERATE, Job.Kind.TAG, Job.Kind.BACKTEST, Job.Kind.MEASURE)

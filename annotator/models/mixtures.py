@@ -45,7 +45,12 @@ class Mixture(models.Model):
         constraints = [models.UniqueConstraint(fields=["mixture_set", "number"], name="mixture_number_once")]
 
     def __str__(self) -> str:
-        return f"{self.mixture_set}.{self.number}"
+        return self.key
+
+    @property
+    def key(self) -> str:
+        """What people and files call it. With a letter: a spreadsheet takes 3.10 for a number and 3-10 for a day."""
+        return f"M{self.mixture_set.number}-{self.number}"
 
 
 class MixtureScore(models.Model):

@@ -1,12 +1,9 @@
-"""Mixtures as they are kept: stored once drawn, read back years later, and measured again by dearer means.
-
-A mixture has an id that an ML engineer can carry around: "3.17" is mixture 17 of set 3 of the project.
-"""
+"""Mixtures as they are kept: stored once drawn, read back years later, and measured again by dearer means."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,25 +83,6 @@ def described_of(mixture: Mixture) -> np.ndarray:
     return np.frombuffer(mixture.described, dtype=np.float64)
 
 
-def number_of(mixture: Mixture) -> str:
-    """What people call it: set and number."""
-    return f"{mixture.mixture_set.number}.{mixture.number}"
-
-
-def find(project: Project, numbers: Iterable[str]) -> dict[str, Mixture]:
-    """The project's mixtures by what people call them; those that are not there are missing from the answer."""
-    wanted = [each.split(".") for each in set(numbers)]
-    places = {
-        (int(a), int(b)) for a, b in (each for each in wanted if len(each) == 2) if a.isdecimal() and b.isdecimal()
-    }
-    rows = Mixture.objects.filter(
-        mixture_set__project=project,
-        mixture_set__number__in={place[0] for place in places},
-        number__in={place[1] for place in places},
-    ).select_related("mixture_set")
-    return {number_of(row): row for row in rows if (row.mixture_set.number, row.number) in places}
-
-
 def on(evidence: Evidence, mixture: Mixture) -> np.ndarray | None:
     """(n,) the mixture on today's comparisons and sources, −1 for comparisons that it did not know.
 
@@ -139,10 +117,13 @@ def dearer(project: Project, evidence: Evidence) -> Dearer:
     """What is known beside proxies, of every mixture that can still be said on today's evidence."""
     rows = MixtureScore.objects.filter(mixture__mixture_set__project=project).exclude(fidelity=MixtureScore.PROXY)
     rows = rows.select_related("mixture__mixture_set").order_by("mixture_id", "fidelity", "seed")
+    latest = newest_recipe(project)
     drawn: list[np.ndarray] = []
     places: dict[int, int | None] = {}
     scores: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for row in rows:
+        if row.fidelity == MixtureScore.TRAINED and recipe_of(row) != latest:
+            continue  # another model's accuracies are another scale
         if row.mixture_id not in places:
             now = on(evidence, row.mixture)
             places[row.mixture_id] = None if now is None else len(drawn)
@@ -151,6 +132,17 @@ def dearer(project: Project, evidence: Evidence) -> Dearer:
         if place is not None:
             scores[row.fidelity].append((place, row.score))
     return Dearer(np.array(drawn, dtype=np.int16).reshape(len(drawn), len(evidence.comparisons)), dict(scores))
+
+
+def recipe_of(score: MixtureScore) -> dict[str, Any]:
+    """What a trained score was trained with, the seed left out."""
+    return {"model": score.detail.get("model"), "recipe": score.detail.get("recipe")}
+
+
+def newest_recipe(project: Project) -> dict[str, Any] | None:
+    trained = MixtureScore.objects.filter(mixture__mixture_set__project=project, fidelity=MixtureScore.TRAINED)
+    newest = trained.order_by("-created_at", "-pk").first()
+    return recipe_of(newest) if newest else None
 
 
 # As data to train on

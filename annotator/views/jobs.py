@@ -30,6 +30,7 @@ RESULTS = {
     Job.Kind.GENERATE: "responses",
     Job.Kind.CHECK: "labelers",
     Job.Kind.BACKTEST: "backtests",
+    Job.Kind.MEASURE: "mixtures",
 }
 
 
