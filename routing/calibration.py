@@ -20,6 +20,8 @@ INTERCEPT = 100.0
 FOLDS = 10
 # A model must beat the average by this many standard errors of the difference in out-of-fold log loss.
 SKILL = 1.0
+# Penalties of the two fits that adaptive ones are made from, and how much more than others a column may count.
+FIRST, SECOND, WIDEST = 10.0, 30.0, 3.0
 # Of the first gradient; closer changes no chance by a thousandth.
 TOLERANCE = 1e-4
 # Rows predicted at once, which bounds memory.
@@ -78,17 +80,38 @@ class _Fitted:
 
 
 def _fit(X: np.ndarray, target: np.ndarray, weight: np.ndarray, groups: np.ndarray, seed: int) -> _Fitted:
-    inputs, grid = _with_intercept(X), np.asarray(GRID)
+    inputs = _with_intercept(X)
     parts = folds(groups, FOLDS, seed)
-    held_out, models = np.empty((len(grid), len(inputs))), []
+    held_out, models = np.empty((2 * len(GRID), len(inputs))), []
     for train, test in parts:
-        labels = np.broadcast_to(target[train], (len(grid), len(train)))
-        models.append(fit_mixtures(inputs[train], labels, weight[train], grid, TOLERANCE))
+        models.append(_candidates(inputs[train], target[train], weight[train]))
         held_out[:, test] = models[-1] @ inputs[test].T
     loss = (np.logaddexp(0, held_out) - target * held_out) @ weight
     best = int(np.argmin(loss))
-    final = fit_mixtures(inputs, target[None, :], weight, grid[best], TOLERANCE)[0]
+    final = _candidates(inputs, target, weight)[best]
     return _Fitted(np.vstack([final, *(model[best] for model in models)]), held_out[best], parts)
+
+
+def _candidates(inputs: np.ndarray, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """(2 × penalties, d + 1) coefficients: every penalty as it is, and adaptive.
+
+    Adaptive penalties weigh on a column the more, the less a first fit made of it (Zou 2006, with squares, twice): few
+    features show where a labeler errs and many do not, and a plain penalty strong enough for those shrinks these.
+    """
+    grid = np.asarray(GRID)
+    labels = np.broadcast_to(target, (len(grid), len(target)))
+    plain = fit_mixtures(inputs, labels, weight, grid, TOLERANCE)
+    scale = _scale(plain[GRID.index(FIRST)])
+    again = fit_mixtures(inputs * scale, labels[:1], weight, SECOND, TOLERANCE)[0] * scale
+    scale = _scale(again)
+    return np.vstack([plain, fit_mixtures(inputs * scale, labels, weight, grid, TOLERANCE) * scale])
+
+
+def _scale(coefficients: np.ndarray) -> np.ndarray:
+    """(d + 1,) size of each coefficient against their root mean square, at most WIDEST; the intercept's stays."""
+    size = np.abs(coefficients[:-1])
+    typical = np.sqrt(np.mean(size**2)) if len(size) else 1.0
+    return np.append(np.minimum(size / max(typical, 1e-12), WIDEST), 1.0)
 
 
 def _with_intercept(X: np.ndarray) -> np.ndarray:
