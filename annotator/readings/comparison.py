@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from django.db.models import F
 from django.utils.translation import gettext as _
 
 from annotator import protocols, rendering
-from annotator.models import Comparison, Features, FeatureSet, Judgment, Outcome, Project, Prompt
+from annotator.models import Comparison, Features, FeatureSet, Judgment, Outcome, Project, Prompt, Route
 
 EXCERPT = 140
+
+
+# Comparisons among which a value's place is found: enough for whole percents, read in milliseconds.
+AMONG = 2000
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,19 @@ class Feature:
     name: str
     value: str
     words: str
+    # The share of the project's comparisons with a lower value, half of the equal ones counted; None where not known.
+    place: float | None = None
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What one source was worth for one comparison when the plan was made (`Route.values`)."""
+
+    source: str
+    right: float | None
+    error: float | None
+    price: Decimal
+    is_chosen: bool
 
 
 @dataclass(frozen=True)
@@ -60,12 +78,41 @@ def features(comparison: Comparison) -> list[Feature]:
     )
     if row is None:
         return []
-    told = zip(row.feature_set.names, row.values, strict=True)
+    told = zip(row.feature_set.names, row.values, _among(row), strict=True)
     # Of a prompt's tags those that hold say it all.
-    return [_feature(name, value) for name, value in told if value == 1 or not name.startswith("tag_")]
+    return [
+        _feature(name, value, _place(value, others))
+        for name, value, others in told
+        if value == 1 or not name.startswith("tag_")
+    ]
 
 
-def _feature(name: str, value: float) -> Feature:
+def _among(row: Features) -> list[tuple[float, ...]]:
+    """For each feature its values in up to AMONG comparisons, spread evenly over the project."""
+    rows = Features.objects.filter(feature_set=row.feature_set)
+    step = rows.count() // AMONG + 1
+    spread = rows.annotate(turn=F("comparison_id") % step).filter(turn=row.comparison_id % step)
+    return list(zip(*spread.values_list("values", flat=True), strict=True))
+
+
+def _place(value: float, others: Sequence[float]) -> float | None:
+    known = [other for other in others if not math.isnan(other)]
+    if math.isnan(value) or len(known) < 2:
+        return None
+    lower, equal = sum(other < value for other in known), sum(other == value for other in known)
+    return (lower + equal / 2) / len(known)
+
+
+def worths(route: Route) -> list[Worth]:
+    """Every source that could have judged it, the surest first; empty for plans that did not keep it."""
+    found = [
+        Worth(source, told.get("right"), told.get("error"), Decimal(told["price"]), source == route.source)
+        for source, told in route.values.items()
+    ]
+    return sorted(found, key=lambda worth: (-1 if worth.right is None else -worth.right, worth.price))
+
+
+def _feature(name: str, value: float, place: float | None) -> Feature:
     # Not at the top: the extractors load NumPy and a language model, which annotators' pages do not need.
     from routing.features import describe
 
@@ -75,7 +122,7 @@ def _feature(name: str, value: float) -> Feature:
         words = describe(name, value)
     except KeyError:  # a feature set made by another version of the extractors
         words = ""
-    return Feature(name, f"{value:.4g}".replace("-", "−"), words)
+    return Feature(name, f"{value:.4g}".replace("-", "−"), words, place)
 
 
 def judgments(comparison: Comparison) -> list[Said]:

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotator.models import Plan, Route
 from annotator.readings.charts import CurvePoint
@@ -133,7 +134,9 @@ def words(source: str) -> str:
     if not is_people(source):
         return source
     votes = source.partition(":")[2]
-    return _("people, %(votes)s votes") % {"votes": votes} if votes else _("people")
+    if not votes.isdecimal():
+        return _("people")
+    return ngettext("people, %(votes)s vote", "people, %(votes)s votes", int(votes)) % {"votes": votes}
 
 
 def colour(colours: Mapping[str, str], source: str) -> str:

@@ -141,7 +141,7 @@ def sheet(plan: Plan, name: str) -> tuple[list[str], Rows]:
 
 
 def _curve_sheet(forecast: plans.Forecast) -> tuple[list[str], Rows]:
-    names = list(dict.fromkeys(name for row in forecast.curve for name in row.shares))
+    names = sorted({name for row in forecast.curve for name in row.shares})
     header = ["budget", "predicted", "low", "high", "random", "over_random", "over_random_low", "over_random_high"]
     header += [
         "all_people",

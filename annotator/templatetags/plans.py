@@ -5,6 +5,7 @@ from __future__ import annotations
 from django import template
 
 from annotator.readings import plan
+from annotator.templatetags.switchyard import share
 
 register = template.Library()
 
@@ -19,3 +20,9 @@ def source(name: str) -> str:
 def signed(value: float | None) -> str:
     """A difference of two performances, always with its sign."""
     return "–" if value is None else f"{value:+.2f}".replace("-", "−")
+
+
+@register.filter
+def rest(fraction: float) -> str:
+    """What is left of the whole, in percent."""
+    return share(1 - fraction)

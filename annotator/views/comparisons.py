@@ -104,7 +104,7 @@ def comparison(request: HttpRequest, project_id: int, comparison_id: int) -> Htt
         "maps": _maps(request, project, found),
         "labels": found.labels.select_related("recipe").order_by("-recipe__is_default", "recipe__name"),
         "route": next((route for route in routes if route.plan.status == Plan.Status.APPROVED), None),
-        "routes": routes,
+        "routes": [(route, readings.comparison.worths(route)) for route in routes],
         "alternatives": readings.comparison.alternatives(project),
         "flags": found.flags.select_related("rater__user").order_by("resolved_at", "id"),
         "following": project.comparisons.filter(pk__gt=found.pk).order_by("id").values_list("pk", flat=True).first(),

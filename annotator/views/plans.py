@@ -72,7 +72,8 @@ def _what_if(project: Project, budget: Decimal | None) -> dict[str, Any]:
     plan = readings.planner.with_curve(project)
     stops = readings.planner.stops(plan) if plan else []
     if plan is None or not stops:
-        return {"newest": project.plans.order_by("-number").first()}
+        newest = project.plans.order_by("-number").first()
+        return {"newest": newest, "forecast": readings.plan.read(newest) if newest else None}
     at = readings.planner.chosen(stops, budget)
     colours = readings.charts.palette(sources_of(project))
     told = readings.plan.read(plan)
