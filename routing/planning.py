@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -74,16 +76,17 @@ def choose_plan(
     bins: mixtures.Bins,
     *,
     seed: int = 0,
-    names: Sequence[str] = ("random", "disagreement"),
+    names: Sequence[str] = ("random", "value"),
     control_share: float = strategies.CONTROL_SHARE,
     coverage: float = 0.9,
+    **options: Any,
 ) -> Choice:
     """The strategy and people's share with the best lower bound among those within the budget.
 
     `model` from `performance.choose` over `mixtures.describe`d mixtures with the same sources and bins. A model that is
     no better than the mean cannot tell plans apart: the labelers are chosen (people, at random, without a labeler) and
     people judge the random control only; a model of the budget alone chooses how much, and people are drawn at random.
-    Raises BudgetTooSmall.
+    `options` (caps, …) are handed to every strategy. Raises BudgetTooSmall.
     """
     if problem.people is None or not problem.labelers:
         name = "all_ai" if problem.people is None else "all_people"
@@ -93,26 +96,26 @@ def choose_plan(
         cheap = strategies.all_ai(problem, budget, seed=seed, control_share=control_share)
         return Choice(predict(model, problem, bins, [cheap])[0], False, _no_skill(model))
     wanted = tuple(names) if model.beats_budget_ else ("random",)
-    found = candidates(problem, budget, wanted, seed=seed, control_share=control_share)
+    found = candidates(problem, budget, wanted, seed=seed, control_share=control_share, **options)
     predictions = predict(model, problem, bins, found, coverage)
     best = max(predictions, key=lambda prediction: (prediction.low, -prediction.allocation.cost))
     return Choice(best, True, _why(model, best), tuple(predictions))
 
 
 def candidates(
-    problem: Problem, budget: Decimal, names: Sequence[str], *, seed: int = 0, control_share: float
+    problem: Problem, budget: Decimal, names: Sequence[str], *, seed: int = 0, control_share: float, **options: Any
 ) -> list[Allocation]:
     """Each labeler alone where the budget allows, and each strategy at people's shares up to what the budget buys."""
     found = [_alone(problem, budget, labeler, seed, control_share) for labeler in problem.labelers]
     for name in names:
-        full = strategies.STRATEGIES[name](problem, budget, seed=seed, control_share=control_share)
+        strategy = partial(
+            strategies.STRATEGIES[name], problem, budget, seed=seed, control_share=control_share, **options
+        )
+        full = strategy()
         most = _people_share(problem, full)
         shares = [step / STEPS for step in range(1, STEPS + 1) if step / STEPS < most]
         found.append(full)
-        found += [
-            strategies.STRATEGIES[name](problem, budget, seed=seed, people_share=share, control_share=control_share)
-            for share in shares
-        ]
+        found += [strategy(people_share=share) for share in shares]
     return [allocation for allocation in found if allocation is not None]
 
 
@@ -124,7 +127,7 @@ def _alone(problem: Problem, budget: Decimal, labeler: int, seed: int, control_s
 
 
 def _people_share(problem: Problem, allocation: Allocation) -> float:
-    return float((allocation.source == problem.people).mean()) if problem.people is not None else 0.0
+    return float(np.isin(allocation.source, problem.people_sources).mean())
 
 
 def _no_skill(model: Chosen | None) -> str:

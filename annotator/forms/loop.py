@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
+from django.core.validators import MaxValueValidator
 from django.utils.translation import gettext_lazy as _
 
 from annotator import money
@@ -21,7 +22,7 @@ class SeedSetForm(forms.Form):
     def __init__(self, data: object, there: int, proposed: int) -> None:
         super().__init__(data, initial={"size": proposed, "seed": 0})  # type: ignore[arg-type]
         size = self.fields["size"]
-        size.validators.append(forms.fields.validators.MaxValueValidator(there))
+        size.validators.append(MaxValueValidator(there))
         size.widget.attrs["max"] = there
 
 

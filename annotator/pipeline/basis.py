@@ -30,7 +30,7 @@ from annotator.models import (
     Rater,
     Route,
 )
-from annotator.pipeline import retrain, signals, versions, work
+from annotator.pipeline import grounds, retrain, signals, versions, work
 from routing import mixtures, strategies, traits
 from routing.performance import Chosen
 
@@ -98,7 +98,7 @@ def load(project: Project, revises: Plan | None = None) -> Basis:
     told = stored.metrics["sources"][1:] if stored else names
     labelers = [known.labelers[names.index(name)] for name in told if not signals.is_people(name)]
     votes = _votes(told) if stored else signals.fewer_votes(project, known)
-    problem = retrain.problem_of(project, known, labelers, votes)
+    problem = grounds.problem_of(project, known, labelers, votes)
     if stored:
         learnt = retrain.load(stored)
         model, bins, paper = learnt.chosen, learnt.bins, learnt.paper

@@ -24,6 +24,7 @@ from annotator.models import Job, Judgment, Label, LedgerEntry, Plan, Project, R
 from annotator.pipeline import basis, signals
 from annotator.pipeline.loop import CHEAPER, DEARER
 from routing import features, reward_proxy
+from routing.strategies import off_policy
 
 # How often the labels are drawn down to the size of the prediction.
 DRAWS = 8
@@ -32,6 +33,8 @@ REPEATS = 2
 MOST_LABELS, MOST_TESTED = 8000, 4000
 # Fewer labels or prompts than this give no figure.
 ENOUGH_LABELS, ENOUGH_PROMPTS = 50, 8
+# An estimate of a labeler that rests on fewer comparisons is not told.
+ENOUGH_COMPARED = 20
 # z of the 90% interval, as predictions carry.
 Z = 1.645
 # Plans whose people were not ranked.
@@ -131,7 +134,7 @@ def _drawn(labels: np.ndarray, labelled: np.ndarray, size: int, rng: np.random.G
 def _accuracies(
     known: signals.Signals, rows: np.ndarray, targets: np.ndarray, people: np.ndarray, l2: float | None, seed: int
 ) -> np.ndarray:
-    signed = known.features[:, features.SIGNED]
+    signed = known.features[:, features.signed(known.names)]
     prompt, a, b = known.prompt[rows], known.a[rows], known.b[rows]
     design = reward_proxy.design(prompt, a, b, signed[rows], reward_proxy.scales(signed))
     groups = np.unique(known.groups[rows], return_inverse=True)[1]
@@ -188,7 +191,40 @@ def _departs(detail: dict[str, Any]) -> list[str]:
 def labelers_now(plan: Plan, known: signals.Signals) -> list[dict[str, Any]]:
     """How often the plan's labelers are right, over all that it routes, from what chance sent to people.
 
-    [{"source", "promised", "value", "low", "high", "effective", "method"}, …]. Only the plan's own decisions count:
-    what it kept of earlier ones was drawn with another chance. A labeler that answered none of it has no row.
+    [{"source", "promised", "value", "low", "high", "effective", "method"}, …]. Only the plan's own decisions count,
+    where people had a chance: what it kept of earlier plans was drawn with another one. Where people judged, the
+    labeler's answer must be there as well (recorded, free, or asked on all that people judged); one that was never
+    so compared has no row.
     """
-    return []
+    promised = {row["source"]: row["accuracy"] for row in plan.summary.get("promised", [])}
+    routes = _own_routes(plan, known.ids)
+    rows = []
+    for column, labeler in enumerate(known.labelers):
+        if labeler.name not in promised:
+            continue
+        found = _accuracy(routes, known, column)
+        if found is not None and found.effective >= ENOUGH_COMPARED:
+            numbers = {name: float(getattr(found, name)) for name in ("value", "low", "high", "effective")}
+            rows.append({"source": labeler.name, "promised": promised[labeler.name], "method": found.method, **numbers})
+    return rows
+
+
+def _own_routes(plan: Plan, ids: np.ndarray) -> list[tuple[int, float]]:
+    """(position, chance with which people got it) of what the plan itself sent to people."""
+    own = plan.routes.filter(labeler=None, propensity__gt=0)
+    if plan.revises is not None:
+        own = own.exclude(comparison__in=basis.judged(plan.revises).values("comparison"))
+    rows = signals.placed(own.order_by("comparison_id").values_list("comparison_id", "propensity"), ids)
+    return [(position, chance) for position, (chance,) in rows]
+
+
+def _accuracy(routes: list[tuple[int, float]], known: signals.Signals, column: int) -> off_policy.Estimate | None:
+    """Over all that people could have got: each comparison that they judged stands for one over its chance."""
+    at = np.array([position for position, _chance in routes], dtype=np.int64)
+    chance = np.array([each for _position, each in routes])
+    people, said = known.people[at], known.p_b[at, column]
+    there = ~np.isnan(people) & (people != 0.5) & ~np.isnan(said)
+    if not there.any():
+        return None
+    right = (1 + np.sign(people[there] - 0.5) * np.sign(said[there] - 0.5)) / 2
+    return off_policy.estimate(right, chance[there], np.ones(len(right)), groups=known.groups[at][there])

@@ -158,6 +158,7 @@ def _choose(made_from: Basis, budget: Decimal, strategy: str, seed: int) -> plan
             made_from.bins,
             seed=seed,
             control_share=made_from.project.control_share,
+            caps=made_from.loop.caps or None,
         )
         return replace(choice, best=replace(choice.best, allocation=basis.whole(made_from, choice.best.allocation)))
     allocation = forecast.allocate(made_from, strategy, left, seed)

@@ -376,6 +376,22 @@ def test_what_is_realised_is_measured_on_what_chance_sent_to_people(project):
 
 
 @pytest.mark.slow
+def test_a_labeler_that_is_worse_than_promised_leaves_the_plan(project):
+    made = with_features(project, 120, 60, judge_right=0.55)
+    plan = route.make_plan(project, Decimal("80.00"), strategy="random")
+    plan.summary["promised"] = [{"source": "judge", "accuracy": 0.9, "comparisons": 100}]
+    plan.save()
+    route.approve(plan, None)
+    person, level = make_person(project), {comparison.pk: level for comparison, level in made}
+    for sent in plan.routes.filter(source="people"):
+        make_judgment(sent.comparison, person, level[sent.comparison_id], plan=plan)
+    found = realised.measure(plan)
+    (row,) = found.detail["labelers"]
+    assert 0.4 < row["value"] < 0.7 and row["high"] < 0.9
+    assert found.detail["departs"] == [f"judge is right in {row['value']:.0%} of cases, not in 90%"]
+
+
+@pytest.mark.slow
 def test_too_few_labels_give_no_figure_and_say_why(project):
     with_features(project, 20)
     plan = route.approve(route.make_plan(project, Decimal("30.00"), strategy="all_ai"), None)
