@@ -79,7 +79,7 @@ def _ballots(project: Project, last: int) -> dict[int, list[float]]:
     rows = rows.exclude(comparison__in=project.golds.teaching().values("comparison"))
     ballots: dict[int, list[float]] = defaultdict(list)
     for pk, level in rows.order_by("comparison_id", "id").values_list("comparison_id", "level").iterator(CHUNK):
-        ballots[pk].append((1 + float(np.sign(level))) / 2)
+        ballots[pk].append((1 + float(np.sign(level or 0))) / 2)
     return ballots
 
 

@@ -60,9 +60,10 @@ def lines(
     points = [point for line in found for point in line.points]
     values = [value for point in points for value in (point.low, point.high)] + [value for _words, value in levels]
     axes = _Axes([*values, 0.0] if is_signed else values, [point.share for point in points])
-    inside = [_grid(axes, sorted({point.share for point in points}), is_signed), _levels(axes, levels)]
+    inside = [_grid(axes, sorted({point.share for point in points}), is_signed)]
     inside += [_band(axes, line, number) for number, line in enumerate(found)]
     inside += [_line(axes, line, number) for number, line in enumerate(found)]
+    inside.append(_levels(axes, levels))  # last, so that no line runs through its words
     return format_html(
         '<svg class="chart big" viewBox="0 0 {} {}" role="img" aria-label="{}" focusable="false">{}</svg>',
         WIDTH,
