@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from routing import features
+from routing import features, tags
 from routing.text import entities, words
 
 
@@ -111,8 +111,84 @@ def test_lengths_are_ranked_in_the_whole_project_and_not_in_the_subset():
     )
 
 
+LONG = "and so it goes on with more words than a short answer has, one after the other, until at last it stops in the"
+# One case a feature: (a pair, what it measures there). A feature without a line here fails the test below.
+CASES = {
+    "prompt_words": (pair("a", "b", "one two three"), 3),
+    "shorter_words": (pair("one two", "one two three"), 2),
+    "longer_words": (pair("one two", "one two three"), 3),
+    "words_difference": (pair("one two", "one two three"), 1),
+    "log_length_difference": (pair("one", "one two three"), math.log(2)),
+    "words_gap": (pair("one two three", "one two"), 1),
+    "length_ratio": (pair("one two", "one two three four"), 0.5),
+    "rouge_l_overlap": (pair("one two three four", "four three two one"), 0.25),
+    "word_jaccard": (pair("one two", "two three"), 1 / 3),
+    "entity_overlap": (pair("He saw Rome and Paris.", "She saw Rome."), 0.5),
+    "prompt_overlap_difference": (pair("red blue", "red", "red blue"), -0.5),
+    "identical": (pair("same", "same"), 1),
+    "list_lines_difference": (pair("- one\n- two", "1. one"), -1),
+    "lists_either": (pair("- one", "none"), 1),
+    "code_difference": (pair("`x`", "none"), -1),
+    "code_either": (pair("none", "```\nx\n```"), 1),
+    "maths_difference": (pair("none", "$x^2$ and \\(y\\)"), 2),
+    "maths_either": (pair("it costs $5", "or $6"), 0),
+    "tables_difference": (pair("none", "| a | b |\n|---|---|\n| 1 | 2 |"), 1),
+    "tables_either": (pair("none", "none"), 0),
+    "headings_difference": (pair("# One\n## Two", "none"), -2),
+    "headings_either": (pair("# One", "none"), 1),
+    "emphasis_difference": (pair("a **bold** word", "**two** and __more__, 2**3**4"), 1),
+    "links_difference": (pair("https://example.org and www.example.org", "example"), -2),
+    "prompt_code": (pair("a", "b", "what is `x`?"), 1),
+    "prompt_maths": (pair("a", "b", "solve $x^2 = 4$"), 1),
+    "prompt_english": (pair("a", "b", "Please tell me where the capital of France lies."), 1),
+    "language_difference": (
+        pair("Die Stadt liegt an der Seine und ist alt.", "The town lies on the river.", "Please tell me where the town lies."),
+        1,
+    ),
+    "language_mismatch": (
+        pair("The town lies on the river.", "It lies on the river and is old.", "Please tell me where the town lies."),
+        0,
+    ),
+    "turns": (pair("a", "b", turns=[{"role": role, "content": "x"} for role in ("system", "user", "assistant")]), 2),
+    "system_turn": (pair("a", "b", turns=[{"role": role, "content": "x"} for role in ("system", "user")]), 1),
+    "context_documents": (pair("a", "b", context=[{"title": "", "text": "x"}]), 1),
+    "prompt_questions": (pair("a", "b", "Who? When? Tell me."), 2),
+    "prompt_numbers": (pair("a", "b", "Add 2 and 3.5 and -1."), 3),
+    "numbers_difference": (pair("1 2 3", "1"), -2),
+    "questions_difference": (pair("So?", "So."), -1),
+    "refusal_difference": (pair("I'm sorry, but I cannot help.", "Sure."), -1),
+    "refusal_either": (pair("Sure.", "Of course."), 0),
+    "distinct_difference": (pair("a b c a b c", "a b c d e f"), 0.25),
+    "distinct_least": (pair("a b c a b c", "a b c d e f"), 0.75),
+    "unfinished_difference": (pair(LONG * 2 + ".", LONG * 2), 1),
+    "unfinished_either": (pair("Paris", "```py\nprint("), 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", features.NAMES)
+def test_each_feature_measures_what_it_says(name):
+    case, expected = CASES[name]
+    assert value(name, case) == pytest.approx(expected)
+
+
+def test_each_measure_of_an_embedding_says_what_it_measures():
+    near = features.Nearness(np.array([0.3, 0.9]), np.array([0.8, np.nan]), np.array([[10, 20], [0, 5]]))
+    for source in (features.TFIDF, features.SENTENCES):
+        cosine, aligned, damped = features.measure(near, source).T
+        assert cosine.tolist() == [0.3, 0.9] and aligned[0] == 0.8 and math.isnan(aligned[1])
+        assert damped[0] == pytest.approx(0.8 * math.exp(-1)) and math.isnan(damped[1])
+        assert not features.signed(features.measured(source)).any()
+
+
+def test_columns_of_other_kinds_are_known_by_their_names():
+    names = ("words_difference", "tag_safety_high", "words_gap", "of another release")
+    assert features.signed(names).tolist() == [True, False, False, False]
+    assert features.symmetric(np.array([[-3.0, 1.0, 2.0, -1.0]]), names).tolist() == [[3.0, 1.0, 2.0, -1.0]]
+    assert features.version(names) != features.version(names[:3]) != features.VERSION
+
+
 def test_every_feature_has_words_and_nan_is_said():
-    for name in features.NAMES:
+    for name in (*features.FEATURES, *tags.NAMES):
         for number in (-2.0, 0.0, 0.5, 1.0, 300.0):
             assert features.describe(name, number)
     assert features.describe("rouge_l_overlap", 0.4) == "responses 40% alike (word order)"
