@@ -108,11 +108,10 @@ class Reasons:
         return self._ranked(row, source)
 
     def _ranked(self, row: int, source: str) -> str:
-        gain = self.allocation.gain[row]
         parts = [_("the labelers disagree")] if self.disagree[row] else []
         parts += [_("a labeler is unsure")] if self.unsure[row] else []
         parts += [words for column, words in self.groups.items() if self.members[row, column]][:2]
-        chance = "" if np.isnan(gain) else _("%(chance)s chance that the labeler is wrong") % {"chance": f"{gain:.0%}"}
+        chance = self._chance(row)
         words = "; ".join([chance, *parts] if chance else parts)
         if self.people[row]:
             return words or _("ranked high for people")
@@ -120,6 +119,19 @@ class Reasons:
             "source": source,
             "words": words or _("ranked low for people"),
         }
+
+    def _chance(self, row: int) -> str:
+        """What the strategy knew of this comparison, in words; empty when it could not be learnt."""
+        gain, worth = float(self.allocation.gain[row]), self.allocation.value
+        if worth is None:
+            known = _("%(chance)s chance that the labeler is wrong") % {"chance": f"{gain:.0%}"}
+            return "" if math.isnan(gain) else known
+        if self.people[row]:
+            known = _("people are right %(gain)s more often than AI here") % {"gain": f"{gain:.0%}"}
+            return known if gain >= 0.005 else ""
+        right = float(worth[row, self.allocation.source[row]])
+        known = _("%(chance)s chance that it is right") % {"chance": f"{right:.0%}"}
+        return "" if math.isnan(right) else known
 
 
 def _known(number: float) -> float | None:
