@@ -1,24 +1,28 @@
 """From a performance model and a budget to a plan: which strategy, and how much of the money.
 
 The plan with the highest lower bound of predicted performance wins, so that a mixture unlike those the model has seen
-does not win by luck. Without skill no such choice is pretended.
+does not win by luck; or, for those who can afford a mistake, the one that improves most on random in expectation.
+Without skill no such choice is pretended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy.stats import norm
 
 from routing import mixtures, strategies
 from routing.performance import Chosen
 from routing.strategies import Allocation, BudgetTooSmall, Problem
 
 STEPS = 10
+# What is compared unless told otherwise: `value` contains what other rankings know of labelers.
+COMPARED = ("random", "value")
 
 
 @dataclass(frozen=True)
@@ -76,41 +80,52 @@ def choose_plan(
     bins: mixtures.Bins,
     *,
     seed: int = 0,
-    names: Sequence[str] = ("random", "value"),
+    names: Sequence[str] = COMPARED,
     control_share: float = strategies.CONTROL_SHARE,
     coverage: float = 0.9,
+    by: str = "lower",
     **options: Any,
 ) -> Choice:
-    """The strategy and people's share with the best lower bound among those within the budget.
+    """The strategy and people's share that is best among those within the budget.
+
+    `by` "lower": highest lower bound of predicted performance; "improvement": highest expected improvement on the best
+    random plan. `options` (caps, bound, paper…) are handed to every strategy; the paper's are left out without `paper`.
 
     `model` from `performance.choose` over `mixtures.describe`d mixtures with the same sources and bins. A model that is
     no better than the mean cannot tell plans apart: the labelers are chosen (people, at random, without a labeler) and
     people judge the random control only; a model of the budget alone chooses how much, and people are drawn at random.
-    `options` (caps, …) are handed to every strategy. Raises BudgetTooSmall.
+    Raises BudgetTooSmall; ValueError for caps that cannot be kept.
     """
+    if by not in CHOICES:
+        raise ValueError(f"Plans are chosen by {' or '.join(CHOICES)}, not {by!r}.")
+    options["control_share"] = control_share
     if problem.people is None or not problem.labelers:
         name = "all_ai" if problem.people is None else "all_people"
-        only = strategies.STRATEGIES[name](problem, budget, seed=seed, control_share=control_share)
+        only = strategies.STRATEGIES[name](problem, budget, seed=seed, **options)
         return Choice(predict(model, problem, bins, [only])[0], False, "There is only one kind of source.")
     if model is None or not model.skill_:
-        cheap = strategies.all_ai(problem, budget, seed=seed, control_share=control_share)
+        cheap = strategies.all_ai(problem, budget, seed=seed, **options)
         return Choice(predict(model, problem, bins, [cheap])[0], False, _no_skill(model))
-    wanted = tuple(names) if model.beats_budget_ else ("random",)
-    found = candidates(problem, budget, wanted, seed=seed, control_share=control_share, **options)
-    predictions = predict(model, problem, bins, found, coverage)
-    best = max(predictions, key=lambda prediction: (prediction.low, -prediction.allocation.cost))
-    return Choice(best, True, _why(model, best), tuple(predictions))
+    paper = options.get("paper")
+    wanted = tuple(name for name in names if paper or name not in strategies.OF_THE_PAPER)
+    if paper:
+        options.setdefault("tags", bins.members(problem.described))
+    wanted = wanted if model.beats_budget_ else ("random",)
+    predictions = predict(model, problem, bins, candidates(problem, budget, wanted, seed=seed, **options), coverage)
+    best = max(predictions, key=CHOICES[by](predictions, coverage))
+    return Choice(best, True, _why(model, best, by), tuple(predictions))
 
 
 def candidates(
-    problem: Problem, budget: Decimal, names: Sequence[str], *, seed: int = 0, control_share: float, **options: Any
+    problem: Problem, budget: Decimal, names: Sequence[str], *, seed: int = 0, **options: Any
 ) -> list[Allocation]:
-    """Each labeler alone where the budget allows, and each strategy at people's shares up to what the budget buys."""
-    found = [_alone(problem, budget, labeler, seed, control_share) for labeler in problem.labelers]
+    """Each labeler alone where the budget allows, and each strategy at people's shares up to what the budget buys.
+
+    `options` (control_share, caps, bound, paper…) are handed to every strategy.
+    """
+    found = [_alone(problem, budget, labeler, seed, options) for labeler in problem.labelers]
     for name in names:
-        strategy = partial(
-            strategies.STRATEGIES[name], problem, budget, seed=seed, control_share=control_share, **options
-        )
+        strategy = partial(strategies.STRATEGIES[name], problem, budget, seed=seed, **options)
         full = strategy()
         most = _people_share(problem, full)
         shares = [step / STEPS for step in range(1, STEPS + 1) if step / STEPS < most]
@@ -119,11 +134,39 @@ def candidates(
     return [allocation for allocation in found if allocation is not None]
 
 
-def _alone(problem: Problem, budget: Decimal, labeler: int, seed: int, control_share: float) -> Allocation | None:
+def _alone(problem: Problem, budget: Decimal, labeler: int, seed: int, options: Mapping[str, Any]) -> Allocation | None:
     try:
-        return strategies.all_ai(problem, budget, seed=seed, source=labeler, control_share=control_share)
+        return strategies.all_ai(problem, budget, seed=seed, source=labeler, **options)
     except BudgetTooSmall:
         return None
+
+
+Key = Callable[[Prediction], tuple[float, Decimal]]
+
+
+def _by_lower(predictions: Sequence[Prediction], coverage: float) -> Key:
+    return lambda prediction: (prediction.low, -prediction.allocation.cost)
+
+
+def _by_improvement(predictions: Sequence[Prediction], coverage: float) -> Key:
+    """E[max(0, performance − best predicted random)] = d Φ(d/σ) + σ φ(d/σ) (Močkus 1975), σ from the interval."""
+    random = [each.predicted for each in predictions if each.allocation.strategy == "random"]
+    reference = max(random or [each.predicted for each in predictions])
+    width = 2 * norm.ppf(0.5 + coverage / 2)
+
+    def expected(prediction: Prediction) -> tuple[float, Decimal]:
+        ahead, sigma = prediction.predicted - reference, (prediction.high - prediction.low) / width
+        if sigma <= 0:
+            return max(0.0, ahead), -prediction.allocation.cost
+        return float(ahead * norm.cdf(ahead / sigma) + sigma * norm.pdf(ahead / sigma)), -prediction.allocation.cost
+
+    return expected
+
+
+CHOICES: dict[str, Callable[[Sequence[Prediction], float], Key]] = {
+    "lower": _by_lower,
+    "improvement": _by_improvement,
+}
 
 
 def _people_share(problem: Problem, allocation: Allocation) -> float:
@@ -140,8 +183,9 @@ def _no_skill(model: Chosen | None) -> str:
     )
 
 
-def _why(model: Chosen, best: Prediction) -> str:
+def _why(model: Chosen, best: Prediction, by: str) -> str:
     share = f"people for {best.people_share:.0%} of the comparisons"
     if not model.beats_budget_:
         return f"The model knows how much to spend, not on what: {share}, drawn at random."
-    return f"Best lower bound of predicted performance: {best.allocation.strategy.replace('_', ' ')}, {share}."
+    what = "Best lower bound of predicted performance" if by == "lower" else "Highest expected improvement on random"
+    return f"{what}: {best.allocation.strategy.replace('_', ' ')}, {share}."

@@ -9,7 +9,7 @@ wᵢ = πᵢ / μᵢ reweighs what was seen into what the target would have seen
     dr      V = mean(mᵢ) + mean(wᵢ (yᵢ − m(i, aᵢ)))                  (Dudík, Langford and Li 2011)
 
 ips is unbiased and its spread grows with the weights; snips is a little biased and steadier; dr is unbiased whatever
-the model and gains what the model explains. Unbiased means: where the target can go, the logged plan could have gone too.
+the model and gains what the model explains. Unbiased means: where the target can go, the logged plan could have gone.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ def estimate(
     `outcome` (n,), NaN where it is not known (only allowed where `taken` is 0); `propensity` (n,) in (0, 1], the logged
     chance of what was done; `taken` (n,) the chance that the target does what was done: bool for a fixed plan.
     `groups` (n,) comparisons that vary together, such as a prompt's; the interval is a t interval over them, with
-    as many degrees of freedom as the weights leave. `method` "ips", "snips" or "dr"; default dr with a `model`, else snips.
+    as many degrees of freedom as the weights leave. `method` "ips", "snips" or "dr"; default dr with a `model`, else
+    snips.
     Raises ValueError for propensities outside (0, 1] or unknown outcomes that count.
     """
     method = method or ("dr" if model else "snips")
