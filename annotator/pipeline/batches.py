@@ -20,7 +20,7 @@ from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
 from annotator.models import BatchFile, Comparison, Job, Labeler, LabelerCall, User
-from annotator.pipeline import calls, disclosures, ledger, scope, versions, work
+from annotator.pipeline import call_books, calls, disclosures, ledger, scope, versions, work
 from labelers.base import Answer, LabelerError, Prices
 from labelers.offline import Offline
 
@@ -35,7 +35,7 @@ Finished = list[tuple[Comparison, dict[str, Answer]]]
 
 
 class _Desk(calls.Asker):
-    """The books of an `Asker`, without its calls."""
+    """What an `Asker` knows and writes, without its calls."""
 
     def look(self, comparisons: Sequence[Comparison]) -> tuple[list[LabelerCall], Finished]:
         """The calls that could be made now, each at its highest price, and what needs none any more."""
@@ -54,19 +54,16 @@ class _Desk(calls.Asker):
     def answers(self, comparisons: Sequence[Comparison]) -> dict[int, Any]:
         return self._stored(comparisons)
 
-    def answered(self, call: LabelerCall, answer: Answer) -> None:
-        self._write_answer(call, answer)
-
     def failed(self, call: LabelerCall, error: LabelerError) -> None:
         self.failures.add(error.kind, str(error))
         self.failures.give_up(str(error))
-        self._write_failure(call, error)
+        self.books.failed(call, error)
 
     def store(self) -> None:
         """What was told since, together. Raises StepRefused when a call cost more than there is."""
-        self._record()
-        if self.stopped:
-            raise self.stopped
+        self.books.record()
+        if self.books.refused:
+            raise self.books.refused
 
 
 @dataclass
@@ -195,7 +192,7 @@ def _comparisons(file: BatchFile) -> Any:
     return (scope.judged_by_people(project) if on_people else project.comparisons.all()).order_by("pk")
 
 
-def _desk(file: BatchFile, reservation: Any, failures: calls.Failures | None = None) -> _Desk:
+def _desk(file: BatchFile, reservation: Any, failures: call_books.Failures | None = None) -> _Desk:
     judge = versions.unconnected(file.labeler_version, prices=_prices(file))
     return _Desk(judge, file.labeler_version, reservation, failures=failures)
 
@@ -227,7 +224,7 @@ def custom_id(call: LabelerCall) -> str:
 
 
 def take_in(
-    file: BatchFile, address: str, beat: Callable[[int, int], None], failures: calls.Failures
+    file: BatchFile, address: str, beat: Callable[[int, int], None], failures: call_books.Failures
 ) -> Iterator[Finished]:
     """Store the results at `address`; gives the comparisons that have all their answers now, in chunks.
 
@@ -277,7 +274,7 @@ def _record(
     except LabelerError as error:
         desk.failed(call, LabelerError(str(error), permanent=True, may_have_cost=True))
     else:
-        desk.answered(call, replace(answer, cost=_within(call, answer.cost * file.factor), latency_ms=0))
+        desk.books.answered(call, replace(answer, cost=_within(call, answer.cost * file.factor), latency_ms=0))
 
 
 def _within(call: LabelerCall, cost: Decimal) -> Decimal:

@@ -16,25 +16,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from django.db import DataError, IntegrityError, transaction
-from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
 from annotator.models import Comparison, LabelerCall, LabelerVersion, Prompt, Reservation
-from annotator.models.jobs import storable
 from annotator.pipeline import disclosures, ledger
+from annotator.pipeline.call_books import Books, Failures, Status, fault, kept
 from annotator.pipeline.work import StepRefused
 from labelers.base import Answer, Asking, Calling, Failure, LabelerError, Usage
-from labelers.chat import MOST_TOKENS
 from labelers.limits import Begun, Limits
 
 logger = logging.getLogger(__name__)
 
-Status = LabelerCall.Status
 # What is asked about: a comparison is judged, a prompt is answered.
 Subject = Comparison | Prompt
 # By step; None for a step that earlier answers made needless.
@@ -53,33 +49,8 @@ PATIENCE = 2.0
 CHUNK = 100
 # Subjects that are handed over together.
 HANDFUL = 25
-# Characters of a failure that are kept as its example.
-EXAMPLE = 300
-# What the database, or the way to it, says of a value that a row cannot hold.
-UNSTORABLE = (DataError, IntegrityError, OverflowError, TypeError, ValueError)
 # Bytes of text that are taken for a token until the endpoint has told what it counts.
 BYTES_A_TOKEN = 4
-
-
-@dataclass
-class Failures:
-    """Calls that did not give what they were made for, by kind: how many, and the latest of each in words.
-
-    A few numbers, however many calls fail. `given_up` counts what was not asked again.
-    """
-
-    calls: dict[str, int] = field(default_factory=dict)
-    examples: dict[str, str] = field(default_factory=dict)
-    given_up: int = 0
-    last: str = ""
-
-    def add(self, kind: str, words: str) -> None:
-        self.calls[kind] = self.calls.get(kind, 0) + 1
-        self.examples[kind] = storable(words[:EXAMPLE])
-
-    def give_up(self, words: str) -> None:
-        self.given_up += 1
-        self.last = storable(words[:EXAMPLE])
 
 
 @dataclass(eq=False)
@@ -138,6 +109,7 @@ class Asker:
         self.reservation = reservation
         self.beat = beat
         self.failures = failures if failures is not None else Failures()
+        self.books = Books(reservation, self.failures)
         given = version.parameters
         self.limits = Limits(labeler.concurrency, given.get("calls_per_minute"), given.get("tokens_per_minute"))
         self.word = disclosures.Word(version)
@@ -151,8 +123,6 @@ class Asker:
         self._running: dict[Future[Answer], Running] = {}
         self._finished: list[tuple[Subject, dict[str, Answer]]] = []
         self._handed_over = time.monotonic()
-        # Calls that ended, with what they cost, before they are recorded.
-        self._ended: list[tuple[LabelerCall, Decimal]] = []
         # Mean tokens of a call, once one is known.
         self._tokens: float | None = None
 
@@ -209,7 +179,17 @@ class Asker:
         return found
 
     def _advance(self, about: Open) -> None:
-        """Queue the steps that can be asked now; a step follows those it needs, so one pass finds them all."""
+        """Queue what can be asked now. A subject that the labeler's own code cannot bear fails alone."""
+        try:
+            self._queue(about)
+        except Exception as error:
+            logger.error("Labeler %s failed by a fault on %s", self.version, about.subject, exc_info=error)
+            self.failures.add(Failure.FAULT, str(fault(error)))
+            self.failures.give_up(str(fault(error)))
+            self._drop(about)
+
+    def _queue(self, about: Open) -> None:
+        """The steps that can be asked; a step follows those it needs, so one pass finds them all."""
         labeler, subject = self.labeler, about.subject
         steps = labeler.steps(subject)
         for step in steps:
@@ -323,15 +303,16 @@ class Asker:
         for future in wait(self._running, patience, FIRST_COMPLETED).done:
             running = self._running.pop(future)
             try:
-                answer = _kept(future.result())
+                answer = kept(future.result())
             except LabelerError as error:
                 self._failed(running, error)
             except Exception as error:  # a fault of ours, which one odd answer may bring out: the others go on
                 logger.error("Labeler call %s failed by a fault", running.call.pk, exc_info=error)
-                self._failed(running, _fault(error))
+                self._failed(running, fault(error))
             else:
                 self._answered(running, answer)
-        self._record()
+        self.books.record()
+        self.stopped = self.stopped or self.books.refused
 
     def _next_start(self) -> float:
         """Seconds until a call could begin, as far as that is known; no place is free before a call has ended."""
@@ -346,7 +327,7 @@ class Asker:
         self._in_vain = 0
         self._tokens = used if self._tokens is None else 0.95 * self._tokens + 0.05 * used
         self.limits.answered(running.begun, used)
-        self._write_answer(running.call, answer)
+        self.books.answered(running.call, answer)
         if not answer.is_understood:
             kind = Failure.TRUNCATED if answer.finish_reason == "length" else Failure.UNPARSED
             self.failures.add(kind, answer.text)
@@ -361,7 +342,7 @@ class Asker:
             self.limits.refused(running.begun, error.retry_after)
         else:
             self.limits.failed(running.begun)
-        self._write_failure(running.call, error)
+        self.books.failed(running.call, error)
         wanted.failures += BUSY_SHARE if error.kind == Failure.BUSY else 1
         wanted.garbled += error.kind == Failure.GARBAGE
         delay = self.labeler.delay(error, math.ceil(wanted.failures))
@@ -381,10 +362,7 @@ class Asker:
             wanted.about.answers[wanted.step] = None
             self._advance(wanted.about)
         elif not wanted.about.failed:
-            wanted.about.failed = True
-            self._is_open -= 1
-            self._later = [entry for entry in self._later if not entry[2].about.failed]
-            heapq.heapify(self._later)
+            self._drop(wanted.about)
         self._in_vain += 1
         if self._in_vain >= HOPELESS:
             words = _(
@@ -392,89 +370,9 @@ class Asker:
             )
             self.stopped = StepRefused(words % {"number": self._in_vain, "error": error})
 
-    # The books
-
-    def _write_answer(self, call: LabelerCall, answer: Answer) -> None:
-        call.status = Status.OK if answer.is_understood else Status.UNPARSED
-        call.input_tokens, call.output_tokens = answer.usage.input_tokens, answer.usage.output_tokens
-        call.latency_ms = answer.latency_ms
-        call.answer = storable(answer.stored())
-        self._ended.append((call, answer.cost))
-
-    def _write_failure(self, call: LabelerCall, error: LabelerError) -> None:
-        call.status = Status.FAILED
-        call.error = storable(str(error)) + (" (counted as paid)" if error.may_have_cost and call.cost else "")
-        self._ended.append((call, call.cost if error.may_have_cost else Decimal(0)))
-
-    def _record(self) -> None:
-        """Store the calls that ended and what they cost, together when nothing is in the way."""
-        ended, self._ended = self._ended, []
-        if not ended:
-            return
-        held = [call.cost for call, _cost in ended]
-        for call, _cost in ended:
-            call.ended_at = now()
-        try:
-            self._store(ended)
-        except (ledger.OverBudget, ledger.ReservationClosed, *UNSTORABLE):
-            for (call, cost), most in zip(ended, held, strict=True):
-                self._record_alone(call, cost, most)
-
-    @transaction.atomic
-    def _store(self, ended: Sequence[tuple[LabelerCall, Decimal]]) -> None:
-        if self.reservation is not None:
-            return ledger.commit_calls(self.reservation, ended)
-        for call, _cost in ended:
-            call.save()
-        return None
-
-    def _record_alone(self, call: LabelerCall, cost: Decimal, held: Decimal) -> None:
-        """One call; it stops the run when it cost more than there was. One that no row can hold failed, and is paid."""
-        try:
-            self._commit_alone(call, cost, held)
-        except UNSTORABLE as error:
-            call.status, call.answer = Status.FAILED, {}
-            call.input_tokens = call.output_tokens = call.latency_ms = 0
-            call.error = f"its answer cannot be stored ({type(error).__name__})"
-            self.failures.add(Failure.GARBAGE, call.error)
-            self._commit_alone(call, held, held)
-
-    def _commit_alone(self, call: LabelerCall, cost: Decimal, held: Decimal) -> None:
-        reservation = self.reservation
-        if reservation is None:
-            return self._store([(call, cost)])
-        try:
-            ledger.commit(reservation, cost, call=call)
-        except ledger.OverBudget as refusal:
-            call.error = f"cost {cost}, more than could be foreseen; {held} is counted"
-            ledger.commit(reservation, held, call=call, note=call.error)
-            self.stopped = refusal
-        except ledger.ReservationClosed:
-            # Another run took this call for lost and has counted it as paid.
-            pass
-        return None
-
-
-def _kept(answer: Answer) -> Answer:
-    """`answer` as rows and verdicts can hold it, so that what is stored is what is counted. Raises LabelerError.
-
-    Characters that the database does not know go; numbers that cannot be are no answer.
-    """
-    numbers = [answer.p_b, answer.p_tie, *(value for sides in answer.attributes.values() for value in sides.values())]
-    tokens = answer.usage.input_tokens, answer.usage.output_tokens
-    if not all(0 <= count <= MOST_TOKENS for count in tokens) or not all(map(_is_finite, numbers)):
-        raise LabelerError(
-            "the answer holds numbers that cannot be", permanent=False, may_have_cost=True, kind=Failure.GARBAGE
-        )
-    words = ("text", "finish_reason", "reasoning", "answered_by")
-    return replace(answer, **{name: storable(getattr(answer, name)) for name in words})
-
-
-def _is_finite(number: float | None) -> bool:
-    return number is None or math.isfinite(number)
-
-
-def _fault(error: Exception) -> LabelerError:
-    """Its name and never its words: they may quote a response, or a key."""
-    reason = f"a fault of this program ({type(error).__name__}); the worker's log has it in full"
-    return LabelerError(reason, permanent=True, may_have_cost=True, kind=Failure.FAULT)
+    def _drop(self, about: Open) -> None:
+        """What else it wants is not asked any more."""
+        about.failed = True
+        self._is_open -= 1
+        self._later = [entry for entry in self._later if not entry[2].about.failed]
+        heapq.heapify(self._later)

@@ -35,7 +35,7 @@ from annotator.models import (
     Response,
     User,
 )
-from annotator.pipeline import calls, compare, keys, lost, operations, versions, work
+from annotator.pipeline import call_books, calls, compare, keys, lost, operations, versions, work
 from labelers.base import Answer, Prices, Usage
 from labelers.generator import CUT, Generator
 
@@ -59,7 +59,7 @@ class Tally:
     again: int = 0
     cut: int = 0
     refused: list[str] = field(default_factory=list)
-    failures: calls.Failures = field(default_factory=calls.Failures)
+    failures: call_books.Failures = field(default_factory=call_books.Failures)
     lost: int = 0
 
     def words(self) -> str:

@@ -2,16 +2,14 @@
 
 A job's parameters: {"labeler": id, "plan": id | None, "scope": "" | "trial" | "people" | "filter" | "everything",
 "comparisons": [ids] for a trial, "filter": {…} (`scope.of_filter`), "failed": only those asked in vain before,
-"reserve": the most the run may cost when no plan reserved for it}. Its result: {"run": `Tally.stored()`}.
+"reserve": the most the run may cost when no plan reserved for it}. Its result: {"run": `verdicts.Tally.stored()`}.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import chain
 from typing import Any
@@ -21,34 +19,30 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from annotator.models import (
     BatchFile,
     Comparison,
     Job,
     JobCancelled,
-    Judgment,
     Labeler,
     LabelerVersion,
-    Outcome,
     Project,
     Reservation,
     User,
 )
-from annotator.models.jobs import storable
 from annotator.pipeline import (
     batches,
     calls,
     check,
     combine,
-    heat_maps,
     ledger,
     lost,
     models,
     probes,
     proxy,
     scope,
+    verdicts,
     versions,
     work,
 )
@@ -56,50 +50,6 @@ from labelers import base
 from labelers.pointwise import Pointwise
 
 BATCH = 200
-# Seconds between two beats of a run.
-BEAT = 1.0
-# The rate of a run is that of its last minutes: so many marks, so many seconds apart.
-MARKS, BETWEEN_MARKS = 13, 10.0
-
-
-@dataclass
-class Tally:
-    """What a run has done so far, in numbers that do not grow with it."""
-
-    judged: int = 0
-    unparsed: int = 0
-    failures: calls.Failures = field(default_factory=calls.Failures)
-    lost: int = 0
-    # (Unix time, comparisons done) of the last minutes.
-    marks: list[tuple[float, int]] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, job: Job | None, version: LabelerVersion) -> Tally:
-        """What earlier attempts of the job had done: counted where it is stored, else as they told it last."""
-        told = job.result.get("run") if job else None
-        if job is None or told is None:
-            return cls()
-        since = Judgment.objects.filter(rater__labeler_version=version, created_at__gte=job.created_at)
-        return cls(since.count(), told["unparsed"], calls.Failures(**told["failures"]), told["lost"])
-
-    def stored(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def mark(self, done: int) -> None:
-        clock = time.time()
-        if not self.marks or clock - self.marks[-1][0] >= BETWEEN_MARKS:
-            self.marks = [*self.marks, (clock, done)][-MARKS:]
-
-    def words(self) -> str:
-        parts = [ngettext("%(n)s comparison judged", "%(n)s comparisons judged", self.judged) % {"n": self.judged}]
-        if self.unparsed:
-            parts.append(_("%(n)s answers not understood") % {"n": self.unparsed})
-        if self.failures.given_up:
-            given_up = {"n": self.failures.given_up, "why": self.failures.last}
-            parts.append(_("%(n)s calls failed, the last with: %(why)s") % given_up)
-        if self.lost:
-            parts.append(_("%(n)s calls of an earlier run were lost and are counted as paid") % {"n": self.lost})
-        return "; ".join(parts)
 
 
 @shared_task(name=work.TASKS[Job.Kind.LABEL])
@@ -233,7 +183,7 @@ def label_job(job: Job) -> work.Done:
         return _file_job(job, BatchFile.objects.select_related("labeler_version__labeler__project").get(pk=number))
     reservation = _reservation(job, labeler)
     version = version_of(labeler, job)
-    tally = Tally.of(job, version)
+    tally = verdicts.Tally.of(job, version)
     try:
         _run(labeler, version, scope.of_job(job, labeler, version), tally, job=job, reservation=reservation)
     except JobCancelled:
@@ -282,12 +232,12 @@ def _drop(file: BatchFile, results: str | None) -> None:
 
 def _results(job: Job, file: BatchFile, results: str) -> work.Done:
     """Take the stored results in, and remove them when all is stored: they hold texts and verdicts."""
-    version, tally = file.labeler_version, Tally()
+    version, tally = file.labeler_version, verdicts.Tally()
     about = Comparison.objects.filter(calls__batch_file=file).distinct()
-    progress = _Progress(None, tally, about, version)
+    progress = verdicts.Progress(None, tally, about, version)
     judge = versions.unconnected(version)
     for answered in batches.take_in(file, results, job.beat, tally.failures):
-        progress.store(_said(judge, answered), file.reservation)
+        progress.store(verdicts.said(judge, answered), file.reservation)
     default_storage.delete(results)
     return work.Done(tally.words(), {"run": tally.stored()})
 
@@ -304,7 +254,7 @@ def run_labeler(
     A labeler with a price needs `reservation`: before each call its highest price is held in it. What was already
     answered and paid is not asked again. Raises StepRefused when the money is used up or the endpoint is of no use.
     """
-    tally = Tally()
+    tally = verdicts.Tally()
     comparisons = Comparison.objects.filter(project=labeler.project, pk__in=list(comparison_ids))
     _run(labeler, version_of(labeler, job), comparisons, tally, job=job, reservation=reservation)
     return tally.judged
@@ -324,7 +274,7 @@ def _run(
     labeler: Labeler,
     version: LabelerVersion,
     comparisons: QuerySet[Comparison],
-    tally: Tally,
+    tally: verdicts.Tally,
     *,
     job: Job | None,
     reservation: Reservation | None,
@@ -338,7 +288,7 @@ def _run(
     if labeler.kind == versions.ENSEMBLE:
         comparisons = combine.ready(version, comparisons)
     is_check = bool(job and job.parameters.get("scope") == probes.SCOPE)
-    progress = _Progress(job, tally, comparisons.none() if is_check else comparisons, version)
+    progress = verdicts.Progress(job, tally, comparisons.none() if is_check else comparisons, version)
     judge = _judge(version, progress.beat)
     tally.lost += lost.count_lost(labeler)
     if is_check:
@@ -350,7 +300,7 @@ def _run(
     if isinstance(judge, base.Asking):
         asker = calls.Asker(judge, version, reservation, progress.beat, tally.failures)
         pending = chain.from_iterable(scope.batches(version, comparisons, calls.CHUNK))
-        asker.ask(pending, lambda done: progress.store(_said(judge, done), reservation))
+        asker.ask(pending, lambda done: progress.store(verdicts.said(judge, done), reservation))
         return
     try:
         for batch in scope.batches(version, comparisons, models.SHARD if models.is_model(labeler.kind) else BATCH):
@@ -367,57 +317,6 @@ def _free(judge: base.Labeler) -> None:
         judge.free()
 
 
-def _said(
-    judge: base.Asking, answered: Iterable[tuple[Comparison, dict[str, base.Answer]]]
-) -> Iterator[tuple[Comparison, base.Verdict]]:
-    return ((comparison, judge.verdict(answers)) for comparison, answers in answered)
-
-
-class _Progress:
-    """A run's books: verdicts into judgments, and what is told of it every second."""
-
-    def __init__(
-        self, job: Job | None, tally: Tally, comparisons: QuerySet[Comparison], version: LabelerVersion
-    ) -> None:
-        self.job = job
-        self.tally = tally
-        self.version = version
-        self.batch = 0
-        self.total = comparisons.count() if job else 0
-        self.done = self.total - scope.unjudged(version, comparisons).count() if job else 0
-        self._last = float("-inf")
-
-    def beat(self, share: float = 0.0) -> None:
-        """`share`: how much of the present batch is done. Raises JobCancelled, or JobPaused."""
-        clock = time.monotonic()
-        if self.job is None or clock - self._last < BEAT:
-            return
-        self._last = clock
-        done = min(self.done + int(share * self.batch), self.total)
-        self.tally.mark(done)
-        self.job.beat(done, self.total, self.tally.words(), {"run": self.tally.stored()})
-
-    def store(self, verdicts: Iterable[tuple[Comparison, base.Verdict]], reservation: Reservation | None) -> None:
-        """Verdicts become judgments of the version's rater; one that is there already stays as it is."""
-        rows, mapped = [], {}
-        for comparison, verdict in verdicts:
-            self.done += 1
-            if verdict.is_judgment:
-                rows.append(_judgment(self.version, comparison, verdict, reservation))
-                if verdict.per_token is not None:
-                    mapped[comparison.pk] = verdict.per_token
-            elif verdict.outcome == base.Outcome.UNPARSED:
-                self.tally.unparsed += 1
-            else:
-                words = str(verdict.provenance.get("error", ""))
-                self.tally.failures.add(base.Failure.OTHER, words)
-                self.tally.failures.give_up(words)
-        with transaction.atomic():
-            Judgment.objects.bulk_create(rows, ignore_conflicts=True)
-            heat_maps.store(self.version, mapped)
-        self.tally.judged += len(rows)
-
-
 def _judge(version: LabelerVersion, beat: Callable[[float], None]) -> base.Labeler | base.Asking:
     kind = version.labeler.kind
     if kind == versions.PROXY:
@@ -425,29 +324,6 @@ def _judge(version: LabelerVersion, beat: Callable[[float], None]) -> base.Label
     if kind == versions.ENSEMBLE:
         return combine.build(version)
     return models.build(version, beat) if models.is_model(kind) else versions.build(version)
-
-
-def _judgment(
-    version: LabelerVersion, comparison: Comparison, verdict: base.Verdict, reservation: Reservation | None
-) -> Judgment:
-    said = verdict.outcome != base.Outcome.ABSTAIN
-    # The margin of what scores is the difference, which a probability of 0 or 1 no longer tells (`evidence`).
-    scores = {"scores": list(verdict.scores)} if verdict.scores else {}
-    return Judgment(
-        project_id=comparison.project_id,
-        comparison=comparison,
-        rater=version.rater,
-        plan_id=reservation.plan_id if reservation else None,
-        outcome=Outcome.LEVEL if said else Outcome.ABSTAIN,
-        p_b=verdict.p_b,
-        p_tie=verdict.p_tie,
-        confidence=verdict.confidence,
-        attributes=storable(verdict.attributes),
-        # Taken out of JSON it may hold characters that the answer only named.
-        justification=storable(verdict.rationale),
-        cost=verdict.cost,
-        provenance=storable({**verdict.provenance, **scores, "version": version.digest}),
-    )
 
 
 def _reservation(job: Job, labeler: Labeler) -> Reservation | None:

@@ -26,7 +26,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from annotator.models import Comparison, Judgment, LabelerCall, LabelerVersion, Reservation
-from annotator.pipeline import calls, models, versions, work
+from annotator.pipeline import call_books, calls, models, versions, work
 from labelers import base
 
 # Their verdicts came with the data, or are made of others': nobody can ask them about a new pair.
@@ -168,7 +168,7 @@ def run(
     judge: base.Labeler | base.Asking,
     reservation: Reservation | None,
     beat: Callable[[], None],
-    failures: calls.Failures,
+    failures: call_books.Failures,
 ) -> int:
     """Have all pairs judged that are not yet; gives how many were left. Raises StepRefused as `calls.Asker` does."""
     left = unanswered(version)

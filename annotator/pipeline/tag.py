@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from annotator.models import Comparison, Job, Labeler, LabelerVersion, Project, Prompt, PromptTags, Reservation, User
-from annotator.pipeline import calls, feature_sets, featurise, lost, operations, taggers, work
+from annotator.pipeline import call_books, calls, feature_sets, featurise, lost, operations, taggers, work
 from labelers.base import Answer
 from labelers.tagger import STEP
 from routing import tags
@@ -37,7 +37,7 @@ class Tally:
 
     tagged: int = 0
     unread: int = 0
-    failures: calls.Failures = field(default_factory=calls.Failures)
+    failures: call_books.Failures = field(default_factory=call_books.Failures)
     lost: int = 0
 
     def words(self) -> str:

@@ -7,7 +7,7 @@ import pytest
 from django.db.models import Sum
 
 from annotator.models import Job, Judgment, Labeler, LabelerCall, LedgerEntry
-from annotator.pipeline import calls, label, ledger, versions, work
+from annotator.pipeline import call_books, calls, label, ledger, verdicts, versions, work
 from labelers import llm_judge
 from labelers.base import verdict_of
 from labelers.chat import Retries
@@ -76,8 +76,8 @@ def test_runs_end_complete_whatever_the_answers_hold_and_buy_none_twice(judge):
 
 def test_a_row_that_cannot_be_written_is_a_failed_call_and_takes_no_other_with_it(judge, monkeypatch):
     """The second line: answers reach the books as they came."""
-    monkeypatch.setattr(calls, "storable", lambda value: value)
-    monkeypatch.setattr(calls, "_kept", lambda answer: answer)
+    monkeypatch.setattr(call_books, "storable", lambda value: value)
+    monkeypatch.setattr(calls, "kept", lambda answer: answer)
     with misbehaving_server.running({"nul": 0.3}, seed=1) as server:
         job = run(judge, server.url)
     failed = LabelerCall.objects.filter(status="failed")
@@ -94,6 +94,30 @@ def test_what_json_names_is_kept_out_of_judgments_too(judge):
     )
     rationale = critique(r'{"critique": "a\u0000b\ud800", "verdict": "A"}')
     verdict = verdict_of(0.25, rationale=rationale, provenance={"steps": {"ab": {"text": rationale}}})
-    progress = label._Progress(None, label.Tally(), judge.project.comparisons.none(), version)
+    progress = verdicts.Progress(None, verdicts.Tally(), judge.project.comparisons.none(), version)
     progress.store([(judge.project.comparisons.first(), verdict)], None)
     assert Judgment.objects.get().justification == "ab?"
+
+
+@pytest.mark.parametrize("where", ["steps", "verdict"])
+def test_a_comparison_that_the_judges_own_code_cannot_bear_fails_alone(judge, monkeypatch, where):
+    """A fault there costs one verdict and not the run; once it is mended, what was answered is not asked again."""
+    first, works = judge.project.comparisons.first(), getattr(llm_judge.LLMJudge, where)
+    seen = []
+
+    def faulty(self, about):
+        seen.append(about)
+        if about == first if where == "steps" else len(seen) == 1:
+            raise ZeroDivisionError("the words of a response")
+        return works(self, about)
+
+    monkeypatch.setattr(llm_judge.LLMJudge, where, faulty)
+    with misbehaving_server.running({}, seed=1) as server:
+        failures = run(judge, server.url).result["run"]["failures"]
+        assert Judgment.objects.count() == NUMBER - 1
+        assert failures["given_up"] == 1 and "ZeroDivisionError" in failures["last"]
+        assert "words of a response" not in failures["last"]
+        monkeypatch.setattr(llm_judge.LLMJudge, where, works)
+        run(judge, server.url)
+        assert Judgment.objects.count() == NUMBER
+        assert {count["delivered"] for count in server.counts().values()} == {1}

@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from annotator import readings
 from annotator.models import Disclosure, Job, Judgment, Labeler, LabelerCall
-from annotator.pipeline import disclosures, featurise, label, ledger, scope, versions, work
+from annotator.pipeline import disclosures, featurise, label, ledger, scope, verdicts, versions, work
 from tests.builders import make_comparison, make_disclosure, make_judgment, make_member, make_person, make_project
 from tests.labelers.conftest import one_server, server  # noqa: F401
 
@@ -210,7 +210,7 @@ def test_a_run_that_goes_on_tells_its_rate_and_how_long_it_will_take(lead, proje
 
 
 def test_the_books_of_a_run_do_not_grow_with_its_failures():
-    failures = label.Tally().failures
+    failures = verdicts.Tally().failures
     for number in range(1000):
         failures.add("timeout", f"no answer {number} " * 100)
         failures.give_up(f"no answer {number} " * 100)
