@@ -19,7 +19,6 @@ from django.utils.timezone import now
 
 from annotator.models import (
     Attempt,
-    Backtest,
     BatchFile,
     Concern,
     Contest,
@@ -38,6 +37,7 @@ from annotator.models import (
     User,
 )
 from annotator.pipeline import aggregate, combine, versions
+from tests.annotator.backtest_outcomes import finished
 from tests.builders import (
     make_comparison,
     make_generator,
@@ -98,7 +98,7 @@ class World:
             predicted=0.71, low=0.69, high=0.73, budget=15, performance_model=self.performance_model,
         )  # fmt: skip
         self.job = Job.objects.create(project=self.project, kind="route")
-        self.backtest = Backtest.objects.create(project=self.project, number=1, parameters={"seeds": 2, "seed": 0})
+        self.backtest = finished(self.project)
         self.mixture = make_mixtures(self.project, self.performance_model.feature_set)[0]
         asked = {"mixtures": [], "seeds": 1, "recipe": {"model": "owner/encoder"}}
         self.measuring = Job.objects.create(project=self.project, kind="measure", parameters=asked)
