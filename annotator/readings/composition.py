@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,8 +13,8 @@ from annotator.readings import charts
 from annotator.readings.charts import LEFT, RIGHT, WIDTH
 
 HEIGHT, TOP, BOTTOM = 190, 8, 28
-# A layer that is nowhere thicker than this has no room for its words; the legend has them.
-ROOM_FOR_WORDS = 0.12
+# Width of a letter in the drawing, and half the height of a line as a share: words without room are in the legend only.
+LETTER, HALF_LINE = 7, 0.05
 
 
 @dataclass(frozen=True)
@@ -64,22 +65,43 @@ def _area(
 ) -> SafeString:
     there = [f"{_x(budget, most)} {_y(share)}" for budget, share in zip(budgets, above, strict=True)]
     back = [f"{_x(budget, most)} {_y(share)}" for budget, share in zip(budgets, below, strict=True)]
-    thickest = max(range(len(budgets)), key=lambda index: layer.shares[index])
-    words = SafeString("")
-    if layer.shares[thickest] >= ROOM_FOR_WORDS:
-        words = _words(layer, _x(budgets[thickest], most), _y((below[thickest] + above[thickest]) / 2))
+    words = _words(budgets, below, above, layer, most)
     return format_html(
         '<g class="{}"><path class="part" d="M{}Z" />{}</g>', layer.kind, " L".join([*there, *reversed(back)]), words
     )
 
 
-def _words(layer: Layer, x: float, y: float) -> SafeString:
-    """The name of the layer where it is thickest, always inside of the drawing."""
+def _words(
+    budgets: Sequence[float], below: Sequence[float], above: Sequence[float], layer: Layer, most: float
+) -> SafeString:
+    """The name of the layer where it is thickest, if all of it stands inside."""
+    thickest = max(range(len(budgets)), key=lambda index: layer.shares[index])
+    x, middle = _x(budgets[thickest], most), (below[thickest] + above[thickest]) / 2
     anchor = "start" if x < WIDTH / 3 else "end" if x > WIDTH * 2 / 3 else "middle"
+    length = LETTER * len(layer.words) + 8
+    first = {"start": x + 8, "end": x - 8 - length, "middle": x - length / 2}[anchor]
+    for end in (first, first + length):
+        budget = (end - LEFT) / (WIDTH - LEFT - RIGHT) * most
+        if not _between(budgets, below, budget) + HALF_LINE < middle < _between(budgets, above, budget) - HALF_LINE:
+            return SafeString("")
     aside = {"start": 8, "end": -8, "middle": 0}[anchor]
     return format_html(
-        '<text class="part-ink" x="{}" y="{}" text-anchor="{}">{}</text>', x + aside, y + 4, anchor, layer.words
+        '<text class="part-ink" x="{}" y="{}" text-anchor="{}">{}</text>',
+        x + aside,
+        _y(middle) + 4,
+        anchor,
+        layer.words,
     )
+
+
+def _between(budgets: Sequence[float], values: Sequence[float], budget: float) -> float:
+    """The value at `budget` on the line through `values`; beyond its ends that of the end."""
+    after = bisect(budgets, budget)
+    if after == 0 or after == len(budgets):
+        return values[max(0, after - 1)]
+    left, right = budgets[after - 1], budgets[after]
+    part = (budget - left) / (right - left)
+    return values[after - 1] * (1 - part) + values[after] * part
 
 
 def _grid(most: float) -> SafeString:

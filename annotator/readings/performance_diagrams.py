@@ -103,11 +103,16 @@ def effects(rows: Sequence[Effect], *, title: str) -> SafeString:
     grid = format_html_join(
         "",
         '<line class="gridline" x1="{}" x2="{}" y1="{}" y2="{}" /><text x="{}" y="{}" text-anchor="middle">{}</text>',
-        ((x(at), x(at), TOP, height - 30, x(at), height - 12, f"{at:+.3g}".replace("-", "−")) for at in ticks),
+        ((x(at), x(at), TOP, height - 30, x(at), height - 12, _points(at)) for at in ticks),
     )
     nothing = format_html('<line class="axis" x1="{}" x2="{}" y1="{}" y2="{}" />', x(0), x(0), TOP, height - 30)
     drawn = [_effect(row, x, TOP + ROW * number + ROW / 2) for number, row in enumerate(shown)]
     return charts.figure([grid, nothing, *drawn], WIDTH, height, title)
+
+
+def _points(value: float) -> str:
+    words = f"{value:+.3g}" if abs(value) > 1e-9 else "0"
+    return words.replace("-", "−")
 
 
 def _effect(row: Effect, x: Scale, y: float) -> SafeString:

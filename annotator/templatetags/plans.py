@@ -18,8 +18,11 @@ def source(name: str) -> str:
 
 @register.filter
 def signed(value: float | None) -> str:
-    """A difference of two performances, always with its sign."""
-    return "–" if value is None else f"{value:+.2f}".replace("-", "−")
+    """A difference of two performances, with its sign where it is not nothing."""
+    if value is None:
+        return "–"
+    words = f"{value:+.2f}"
+    return words[1:] if float(words) == 0 else words.replace("-", "−")
 
 
 @register.filter

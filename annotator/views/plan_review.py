@@ -16,6 +16,7 @@ from annotator.forms.plans import CompareForm, PlanForm
 from annotator.models import PerformanceModel, Plan, Project
 from annotator.pipeline import ledger
 from annotator.readings.plan import CENT, Forecast
+from annotator.readings.planner import Stop
 from annotator.views.plans import make_form
 from annotator.views.projects import sources_of
 from annotator.views.sheets import sheet
@@ -29,6 +30,7 @@ def plan(request: HttpRequest, project_id: int, number: int) -> HttpResponse:
     told = readings.plan.read(found)
     colours = readings.charts.palette(sources_of(project))
     before = readings.plan_review.former(found)
+    stops = readings.planner.stops(found)
     context = {
         "project": project,
         "tab": "plan",
@@ -38,7 +40,8 @@ def plan(request: HttpRequest, project_id: int, number: int) -> HttpResponse:
         "count_bar": _bar(told, colours, "of_count", 30),
         "cost_bar": _bar(told, colours, "of_cost", 18),
         "interval": _interval(found),
-        "curve": _curve(found, told),
+        "stops": stops,
+        "curve": _curve(told, stops),
         "account": ledger.account_of(project),
         "told": readings.plan_review.told(project, told.reasons),
         "former": before,
@@ -83,14 +86,12 @@ def _bar(told: Forecast, colours: dict[str, str], measure: str, height: int) -> 
     return readings.charts.stacked_bar(parts, height=height)
 
 
-def _curve(plan: Plan, told: Forecast) -> SafeString:
-    """The budget curve with the plan's own point and the level of all AI."""
-    here = None
-    if plan.predicted is not None and plan.low is not None and plan.high is not None:
-        here = readings.charts.CurvePoint(float(plan.budget), plan.predicted, plan.low, plan.high)
+def _curve(told: Forecast, stops: list[Stop]) -> SafeString:
+    """The budget curve with the plan's own point and the levels of all AI and all people."""
+    here = next((stop.point for stop in stops if stop.is_plan), None)
     references = [(row.name, row.predicted) for row in told.headline if row.predicted is not None]
     title = _("Predicted performance against budget; the table beside it has the same numbers.")
-    return readings.charts.curve([row.point for row in told.curve], here=here, references=references, title=title)
+    return readings.charts.curve([stop.point for stop in stops], here=here, references=references, title=title)
 
 
 @login_required

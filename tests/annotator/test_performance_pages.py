@@ -41,7 +41,7 @@ def test_the_history_says_which_version_plans_use(project, lead, client):
     trained(project, 1, skill=False, beats_budget=False)
     trained(project, 2)
     said = text(client.get(reverse("performance_models", args=[project.pk])))
-    assert "Plans use performance model 2 the newest" in said
+    assert "Plans use performance model 2 , the newest" in said
     assert "Version 2 in use ridge says how much and where 0.51 [0.40, 0.60] 91% 200 500" in said
     assert said.index("Version 2") < said.index("Version 1")
 
@@ -52,7 +52,7 @@ def test_an_earlier_version_is_restored_and_let_go_again(project, lead, client):
     assert Loop.objects.get(project=project).performance_model == first
     assert performance.pinned(project) == first
     said = text(client.get(reverse("performance_models", args=[project.pk])))
-    assert "Plans use performance model 1 because a lead chose it" in said
+    assert "Plans use performance model 1 , because a lead chose it" in said
     assert "Use the newest from now on" in text(client.get(reverse("performance_model", args=[project.pk, 2])))
     client.post(reverse("performance_model_restore", args=[project.pk, second.version]))
     assert Loop.objects.get(project=project).performance_model is None

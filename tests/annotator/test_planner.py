@@ -90,7 +90,17 @@ def test_areas_fill_the_whole_height_and_mark_one_budget():
     assert min(float(y) for y in tops[1]) == composition.TOP
     assert 'data-stop="0" hidden' in drawn and 'data-stop="1" x1' in drawn
     assert "<judge>" not in drawn and "style" not in drawn
+    assert ">people</text>" in drawn
     assert composition.areas([10], layers, shown=0, title="") == ""
+
+
+def test_words_stand_only_where_their_area_has_room():
+    layers = [
+        composition.Layer("judge", "judge-small", [1.0, 0.0, 0.0]),
+        composition.Layer("people", "people", [0, 1, 1]),
+    ]
+    drawn = composition.areas([1, 3, 100], layers, shown=0, title="")
+    assert "judge-small" not in drawn and ">people</text>" in drawn
 
 
 # The page
@@ -244,6 +254,12 @@ def test_the_file_of_the_curve_has_the_numbers_in_full(project, lead, client):
 def test_a_name_that_a_spreadsheet_would_run_is_a_text():
     found = sheet("names", ["name", "value"], [["=HYPERLINK(1)", -1.5], ["@x", None], ["-a, b", "+1"]])
     assert found.content.decode().splitlines() == ["name,value", "'=HYPERLINK(1),-1.5", "'@x,", "\"'-a, b\",'+1"]
+
+
+def test_the_plans_own_row_is_marked_among_the_budgets(project, lead, client):
+    plan = planned(project)
+    page = client.get(reverse("plan", args=[project.pk, plan.number])).content.decode()
+    assert re.search(r'<tr class="here"><td class="n">20.00</td><td class="n">22%</td><td class="n">0.72</td>', page)
 
 
 # Why a comparison went where it went
