@@ -129,9 +129,13 @@ class Stack:
                     return entry.decode().partition("=")[2]
         raise LookupError("no child of the supervisor runs")
 
-    def stop(self, sent: int = signal.SIGINT) -> int:
-        """Ctrl-C; gives the exit status."""
+    def stop(self, sent: int = signal.SIGINT, *, impatient: bool = False) -> int:
+        """Ctrl-C; gives the exit status. `impatient`: a second one, which kills what has not ended within a second."""
         if self.process.poll() is None:
+            self.process.send_signal(sent)
+        if impatient:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self.process.wait(1)
             self.process.send_signal(sent)
         return self.process.wait(60)
 

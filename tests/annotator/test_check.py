@@ -133,6 +133,7 @@ def test_the_tick_asks_when_somebody_has_judged_since_and_then_waits():
     assert check.request_due() == 1
 
 
+@pytest.mark.slow
 def test_many_labelers_and_a_burst_of_judgments_are_one_report_job_a_project():
     project, comparisons, rng = project_with_people(5)
     for number in range(12):

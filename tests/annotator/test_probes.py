@@ -101,7 +101,7 @@ def test_what_failed_alone_is_asked_again(judge, server):  # noqa: F811
     assert calls_of(judge).filter(status="ok").count() == server.billed == 2 * number > bought
 
 
-@pytest.mark.parametrize("about", [probes.SCOPE, "everything"])
+@pytest.mark.parametrize("about", [pytest.param(probes.SCOPE, marks=pytest.mark.slow), "everything"])
 def test_a_word_taken_back_stops_a_run_at_its_next_call(judge, server, monkeypatch, about):  # noqa: F811
     """Not at its next batch: all of this is one. The calls under way are paid, so they are kept."""
     monkeypatch.setattr(disclosures, "HEARD", 0.0)

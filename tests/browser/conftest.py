@@ -21,7 +21,7 @@ def stack():
         try:
             yield running.start()
         finally:
-            running.stop()
+            running.stop(impatient=True)
 
 
 @pytest.fixture(scope="session")

@@ -315,7 +315,7 @@ def desk(page, stack, made):
 
 
 # A few of every preset in each run; all of them with what takes longer.
-MANY = pytest.mark.parametrize("count", [4, pytest.param(COUNT, marks=pytest.mark.slow)], ids=["few", "all"])
+MANY = pytest.mark.parametrize("count", [2, pytest.param(COUNT, marks=pytest.mark.slow)], ids=["few", "all"])
 
 
 @MANY
