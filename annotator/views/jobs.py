@@ -22,6 +22,7 @@ from annotator.pipeline import probes, work
 RESULTS = {
     Job.Kind.INGEST: "comparisons",
     Job.Kind.FEATURISE: "comparisons",
+    Job.Kind.TAG: "features",
     Job.Kind.LABEL: "comparisons",
     Job.Kind.RETRAIN: "plans",
     Job.Kind.ROUTE: "plans",

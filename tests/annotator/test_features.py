@@ -16,7 +16,7 @@ from labelers.base import Prices
 from labelers.chat import Retries
 from labelers.endpoint import place
 from routing import features, tags
-from tests.builders import make_comparison, make_project
+from tests.builders import make_comparison, make_member, make_project
 from tests.labelers.conftest import one_server, server  # noqa: F401
 
 pytestmark = pytest.mark.django_db
@@ -190,3 +190,43 @@ def test_a_model_that_cannot_be_read_is_refused_in_words(project, settings, tmp_
     settings.MODELS = False
     with pytest.raises(work.StepRefused, match="MODELS=no"):
         featurise.featurise(project)
+
+
+def test_a_lead_chooses_a_tagger_confirms_what_leaves_and_computes(client, project, server):  # noqa: F811
+    client.force_login(make_member(project, "lead"))
+    address = f"/projects/{project.pk}/features/"
+    shown = client.get(address).content.decode()
+    assert "No comparison has features yet" in shown and "nothing: all is computed on this site" in shown
+    typed = {"name": "small", "base_url": server.url, "model": "tiny", "max_tokens": 200, "structured": "on"}
+    paces = {"concurrency": 1, "timeout": 5, "price_per_call": "0.01"}
+    prices = {"price_per_million_input": 0, "price_per_million_output": 0}
+    assert client.post(f"/projects/{project.pk}/taggers/add", typed | paces | prices).status_code == 302
+    labeler = Labeler.objects.get(kind=Labeler.TAGGER)
+    assert Loop.objects.get().tagger == labeler
+    shown = client.get(address).content.decode()
+    assert "Before the tagger is asked, confirm below what leaves" in shown and "0.02 USD" in shown
+    client.post(f"{address}run", {"most": "0.02"})
+    assert not Job.objects.filter(kind=Job.Kind.TAG).exists(), "nothing leaves before it is confirmed"
+    said = {"place": place(server.url), "answer": "confirm", "parts": disclosures.parts_of(labeler.version)}
+    assert said["parts"] == ["prompt", "documents"]
+    client.post(f"{address}disclosure", said)
+    assert client.post(f"{address}run", {"most": "0.01"}).status_code == 422, "it can cost more than was confirmed"
+    assert client.post(f"{address}run", {"most": "0.02"}).status_code == 302
+    server.always = f"text:{json.dumps(SAID)}"
+    work.work(Job.Kind.TAG, tag.tag_job)
+    work.work(Job.Kind.FEATURISE, featurise.featurise_job)
+    assert column(project, "tag_subject_law") == [1, 1]
+    shown = client.get(address).content.decode()
+    assert "<b>2</b> of 2 comparisons have their 108 features" in shown and "Compute what is missing" in shown
+
+
+def test_a_model_that_may_not_be_named_is_refused_where_it_is_typed(client, project, settings, tmp_path):
+    settings.MODEL_FOLDERS = [tmp_path]
+    client.force_login(make_member(project, "lead"))
+    address = f"/projects/{project.pk}/features/settings"
+    answer = client.post(address, {"embedding": "sentences", "name": "owner/model", "revision": "main"})
+    assert answer.status_code == 422 and "needs its commit" in answer.content.decode()
+    assert client.post(address, {"embedding": "sentences", "name": str(tmp_path / "m")}).status_code == 302
+    assert Loop.objects.get().embedding == {"name": str(tmp_path / "m")}
+    assert client.post(address, {"embedding": "tfidf", "name": "left over"}).status_code == 302
+    assert Loop.objects.get().embedding == {}
