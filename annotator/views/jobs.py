@@ -50,6 +50,8 @@ def result_url(job: Job) -> str:
     """The page that shows what the job made; "" when it made nothing."""
     if job.state != Job.State.DONE:
         return ""
+    if job.result.get("realised"):
+        return reverse("loop", args=[job.project_id])
     if number := job.result.get("plan"):
         return reverse("plan", args=[job.project_id, number])
     if number := job.result.get("backtest"):
