@@ -19,7 +19,7 @@ GRID = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 10000.0)
 INTERCEPT = 100.0
 FOLDS = 10
 # A model must beat the average by this many standard errors of the difference in out-of-fold log loss.
-SKILL = 1.0
+SKILL = 2.0
 # Penalties of the two fits that adaptive ones are made from, and how much more than others a column may count.
 FIRST, SECOND, WIDEST = 10.0, 30.0, 3.0
 # Of the first gradient; closer changes no chance by a thousandth.
