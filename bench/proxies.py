@@ -2,10 +2,12 @@
 
 7,000 pairs x 400 features whose sizes fall as those of a real design do; 200 mixtures that take each pair's label from
 people or from an AI labeler that errs. Ours: all mixtures in one `routing.reward_proxy.fit_mixtures`. Theirs: one
-`LogisticRegression` a mixture with every solver that takes an L2 penalty without an intercept; the fastest on a few
-mixtures is then timed on all. Same dtype, same threads, same goal: each solver gets the loosest tolerance with which
-its gradient falls to what ours promises, 1e-4 of the first in float32 and 1e-7 in float64. Held-out accuracy is
-measured on 3,000 further pairs.
+`LogisticRegression` a mixture with every solver that takes an L2 penalty without an intercept. Same dtype, same
+threads. Each solver gets the loosest tolerance at which its held-out accuracy on a few mixtures is ours within 0.2
+points, which every solver can reach; the fastest of them is then timed on all mixtures and is what `ratio_to_sklearn`
+is against. Beside it stands the loosest tolerance with which a solver's gradient falls as far as ours promises, 1e-4
+of the first in float32 and 1e-7 in float64: lbfgs never does in float32, and shows how far it gets. Held-out accuracy
+is measured on 3,000 further pairs.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ TOLERANCES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 HELD_OUT = 3000
 # A solver that takes longer for one fit is not the fastest, and is not waited for.
 LONGEST = 5.0
+# Accuracies that differ by less are equal.
+EQUAL = 0.002
 
 
 def main() -> int:
@@ -85,15 +89,16 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
     X, targets, unseen, truth = made(given)
     ours, seconds = timed(lambda: reward_proxy.fit_mixtures(X, targets, l2=given.l2))
     reached = float(np.median([fall(X, row, each, given.l2) for row, each in zip(targets, ours, strict=True)]))
-    few = targets[:3]
+    few = slice(0, 3)
     goal = reward_proxy.FLOAT32_TOLERANCE if given.dtype == "float32" else 1e-7
-    solvers = {name: setting(name, X, few, given.l2, goal) for name in SOLVERS}
-    able = {name: each for name, each in solvers.items() if each["tolerance"]}
-    fastest = min(able, key=lambda name: able[name]["seconds_a_fit"])
+    aim = accuracies(ours[few], unseen, truth)
+    solvers = {name: setting(name, X, targets[few], given.l2, goal, aim, unseen, truth) for name in SOLVERS}
+    able = {name: each for name, each in solvers.items() if each["equal_tolerance"]}
+    fastest = min(able, key=lambda name: able[name]["equal_seconds_a_fit"])
     theirs, their_seconds = timed(
-        lambda: np.array([fitted(fastest, able[fastest]["tolerance"], X, row, given.l2) for row in targets])
+        lambda: np.array([fitted(fastest, able[fastest]["equal_tolerance"], X, row, given.l2) for row in targets])
     )
-    right = [(((unseen @ each.T) > 0) == truth[:, None]).mean(axis=0) for each in (ours, theirs)]
+    right = [accuracies(each, unseen, truth) for each in (ours, theirs)]
     return {
         "seconds": seconds,
         "sklearn_seconds": their_seconds,
@@ -106,6 +111,11 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
         "gradient_left": reached,
         "peak_mb": peak(given),
     }
+
+
+def accuracies(betas: np.ndarray, unseen: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(m,) held-out accuracy of each."""
+    return np.asarray((((unseen @ betas.T) > 0) == truth[:, None]).mean(axis=0))
 
 
 def timed(work: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
@@ -127,17 +137,35 @@ def fitted(solver: str, tolerance: float, X: np.ndarray, target: np.ndarray, l2:
         return np.asarray(model.fit(X, target).coef_[0])
 
 
-def setting(solver: str, X: np.ndarray, targets: np.ndarray, l2: float, goal: float) -> dict[str, float | None]:
-    """The loosest tolerance that falls to `goal` on these mixtures, and what a fit with it takes."""
+def setting(
+    solver: str,
+    X: np.ndarray,
+    targets: np.ndarray,
+    l2: float,
+    goal: float,
+    aim: np.ndarray,
+    unseen: np.ndarray,
+    truth: np.ndarray,
+) -> dict[str, float | None]:
+    """The loosest tolerance as accurate as `aim` (m,) on these mixtures, the loosest that falls to `goal`, and what a
+    fit with each takes; and the best fall of all tolerances tried, with its seconds."""
+    names = ("equal_tolerance", "equal_seconds_a_fit", "tolerance", "seconds_a_fit", "best_fall", "best_fall_seconds")
+    found: dict[str, float | None] = dict.fromkeys(names)
     for tolerance in TOLERANCES:
         started = time.perf_counter()
-        betas = [fitted(solver, tolerance, X, row, l2) for row in targets]
+        betas = np.array([fitted(solver, tolerance, X, row, l2) for row in targets])
         seconds = (time.perf_counter() - started) / len(targets)
         if seconds > LONGEST:
             break
-        if max(fall(X, row, beta, l2) for row, beta in zip(targets, betas, strict=True)) <= goal:
-            return {"tolerance": tolerance, "seconds_a_fit": seconds}
-    return {"tolerance": None, "seconds_a_fit": None}
+        left = max(fall(X, row, beta, l2) for row, beta in zip(targets, betas, strict=True))
+        if found["best_fall"] is None or left < found["best_fall"]:
+            found |= {"best_fall": left, "best_fall_seconds": seconds}
+        if found["equal_tolerance"] is None and np.abs(accuracies(betas, unseen, truth) - aim).max() <= EQUAL:
+            found |= {"equal_tolerance": tolerance, "equal_seconds_a_fit": seconds}
+        if left <= goal:
+            found |= {"tolerance": tolerance, "seconds_a_fit": seconds}
+            break
+    return found
 
 
 def peak(given: argparse.Namespace) -> float:
@@ -148,17 +176,28 @@ def peak(given: argparse.Namespace) -> float:
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
+def shown(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
 def print_table(given: argparse.Namespace, found: dict[str, Any]) -> None:
     print(
         f"{given.mixtures} mixtures of {given.pairs} pairs x {given.features} features, {given.dtype}, "
         f"{given.threads} threads, seed {given.seed}; gradients left: {found['gradient_left']:.1e} of the first\n"
     )
-    print("| scikit-learn solver | tolerance that falls as far | seconds a fit |\n|---|---|---|")
+    columns = ("scikit-learn solver", "tolerance, equal accuracy", "seconds a fit", "tolerance, gradient as small")
+    print(f"| {' | '.join(columns)} | seconds a fit | gradient left at best | in seconds |")
+    print("|---|---|---|---|---|---|---|")
     for name, each in found["solvers"].items():
-        known = each["tolerance"] is not None
-        print(
-            f"| {name} | {each['tolerance']:g} | {each['seconds_a_fit']:.3f} |" if known else f"| {name} | none | – |"
-        )
+        cells = [
+            shown(each["equal_tolerance"], "g"),
+            shown(each["equal_seconds_a_fit"], ".3f"),
+            shown(each["tolerance"], "g"),
+            shown(each["seconds_a_fit"], ".3f"),
+            shown(each["best_fall"], ".1e"),
+            shown(each["best_fall_seconds"], ".3f"),
+        ]
+        print(f"| {name} | {' | '.join(cells)} |")
     print(f"\nall mixtures: ours {found['seconds']:.1f} s, {found['sklearn_solver']} {found['sklearn_seconds']:.1f} s:")
     print(f"{found['ratio_to_sklearn']:.1f} times as fast, at {found['peak_mb']:.0f} MB")
     print(

@@ -19,6 +19,7 @@ import numpy as np
 from celery import shared_task
 from django.conf import settings
 from django.db import transaction
+from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -174,7 +175,8 @@ def _store(mixture: Mixture, seed: int, outcome: reward_trainer.Outcome, job: Jo
             mixture=mixture,
             fidelity=MixtureScore.TRAINED,
             seed=seed,
-            defaults={"score": outcome.accuracy, "detail": outcome.detail},
+            # The time as well: the recipe that was trained last is the one that counts.
+            defaults={"score": outcome.accuracy, "detail": outcome.detail, "created_at": now()},
         )
         if job:
             job.still_mine()

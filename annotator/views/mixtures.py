@@ -1,4 +1,4 @@
-"""Mixtures that performance models learnt from: scores by fidelity, train on a few, take them along, bring scores back."""
+"""Mixtures that performance models learnt from: scores by fidelity, train on a few, take them along, bring scores."""
 
 from __future__ import annotations
 
