@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from celery import shared_task
@@ -81,9 +82,10 @@ def run(backtest: Backtest, job: Job) -> None:
 
     parameters = backtests.Parameters.of(backtest.parameters)
     job.beat(backtest.seeds.count(), parameters.seeds, _("reading what is judged"))
-    table, parameters = _table(backtest, parameters)
+    table, prices = _table(backtest)
+    _begin_anew_if_changed(backtest, table, prices)
+    parameters = replace(parameters, prices={**_fixed_prices(backtest), **parameters.prices})
     _check(table, parameters)
-    _begin_anew_if_changed(backtest, table)
     for seed in _missing(backtest, parameters):
         outcome = _computed(backtest, table, parameters, seed, job)
         _store(backtest, seed, outcome, job)
@@ -130,16 +132,15 @@ def _finish(backtest: Backtest, report: dict[str, Any], job: Job) -> None:
 # What it reads
 
 
-def _table(backtest: Backtest, parameters: Parameters) -> tuple[Table, Parameters]:
-    """The table, and the parameters with the project's prices where none are given. Raises StepRefused."""
+def _table(backtest: Backtest) -> tuple[Table, dict[str, Decimal]]:
+    """The table and the project's prices, none for a file. Raises StepRefused."""
     if upload := backtest.parameters.get("upload"):
-        return _of_file(upload), parameters
+        return _of_file(upload), {}
     # Not at the top: it loads NumPy and SciPy, which who asks for a backtest does not need.
     from annotator.pipeline import recorded
 
     table = recorded.table_of(backtest.project, backtest.last_judgment)
-    prices = recorded.prices_of(backtest.project, table)
-    return table, replace(parameters, prices={**prices, **parameters.prices})
+    return table, recorded.prices_of(backtest.project, table)
 
 
 def _of_file(name: str) -> Table:
@@ -180,17 +181,24 @@ def _check(table: Table, parameters: Parameters) -> None:
         )
 
 
-def _begin_anew_if_changed(backtest: Backtest, table: Table) -> None:
+def _begin_anew_if_changed(backtest: Backtest, table: Table, prices: dict[str, Decimal]) -> None:
     """Seeds that read something else cannot be reported on together with these.
 
-    That happens when a judgment is corrected or taken back, or features are computed anew, between two attempts.
+    That happens when a judgment is corrected or taken back, or features are computed anew, between two attempts. The
+    project's prices are fixed by the first attempt.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256("\n".join(table.judges).encode())
     for values in (table.people, table.votes, table.p_b, table.values, table.prompts):
         digest.update(values.tobytes())
-    found = digest.hexdigest()
-    if backtest.parameters.get("digest") not in (None, found):
+    found, known = digest.hexdigest(), backtest.parameters.get("digest")
+    if found == known:
+        return
+    if known:
         backtest.seeds.all().delete()
-    if backtest.parameters.get("digest") != found:
-        backtest.parameters["digest"] = found
-        backtest.save(update_fields=["parameters"])
+    fixed = {name: str(price) for name, price in prices.items()}
+    backtest.parameters |= {"digest": found, "project_prices": fixed}
+    backtest.save(update_fields=["parameters"])
+
+
+def _fixed_prices(backtest: Backtest) -> dict[str, Decimal]:
+    return {name: Decimal(price) for name, price in backtest.parameters.get("project_prices", {}).items()}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 from django.utils.timezone import now
 
-from annotator.models import Backtest, BacktestSeed, Features, FeatureSet, Job, Judgment
+from annotator.models import Backtest, BacktestSeed, Features, FeatureSet, Job, Judgment, Project
 from annotator.pipeline import backtest as backtests
 from annotator.pipeline import recorded, work
 from annotator.readings import backtests as reading
@@ -123,14 +123,17 @@ def computed(monkeypatch):
 
     class Computed(list):
         dies: int | None = None
+        prices: ClassVar[set[Decimal]] = set()
 
     seen = Computed()
+    seen.prices.clear()
 
     def run_seed(table, parameters, seed, step):
         step()
         if seed == seen.dies:
             raise SystemExit("killed")
         seen.append(seed)
+        seen.prices.update({parameters.prices["people"]} if "people" in parameters.prices else ())
         return outcome(seed)
 
     monkeypatch.setattr(science, "run_seed", run_seed)
@@ -144,6 +147,7 @@ def test_a_worker_that_dies_in_the_middle_costs_no_seed(judged, computed):
         work.run(job, backtests._job)
     assert computed == [0, 1] and Backtest.objects.get().report == {}
     Job.objects.update(lease_until=now() - backtests_lease())
+    Project.objects.update(price_per_judgment=9)
     again = Job.objects.claim("backtest")
     assert again.pk == job.pk and again.attempts == 2
     computed.dies = None
@@ -154,6 +158,7 @@ def test_a_worker_that_dies_in_the_middle_costs_no_seed(judged, computed):
     found = Backtest.objects.get()
     assert found.finished_at and found.report["seeds"] == 4
     json.dumps(found.report, allow_nan=False)
+    assert computed.prices == {Decimal("1.0")}, "a price that changes meanwhile changes no seed"
 
 
 def backtests_lease():
