@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,10 +12,9 @@ from django.utils.translation import gettext_lazy as _
 
 from annotator.forms.labelers import LabelerForm, Section
 from annotator.models import Labeler, Project
-from annotator.pipeline.model_fields import FIELDS, MODEL_PARTS, Field
+from annotator.pipeline.model_fields import FIELDS, MODEL_PARTS, REPOSITORY, Field
 from labelers.logprobs.models import COMMIT
 
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 BACKENDS = [
     ("transformers", _("a worker of this site loads it")),
     ("vllm", _("a vLLM server")),
@@ -138,7 +136,7 @@ class ModelLabelerForm(LabelerForm):
             words = _("This site was started with MODELS=no: labelers of this kind cannot judge here.")
             self.add_error(f"{name}__backend", words)
         for what, commit in (("name", "revision"), ("adapter", "adapter_revision")):
-            is_repository = _REPOSITORY.fullmatch(given[what]) is not None
+            is_repository = "/" in given[what] and REPOSITORY.fullmatch(given[what]) is not None
             if is_repository and not served and not COMMIT.fullmatch(given[commit]):
                 words = _("A repository may change: give the commit, 40 hexadecimal digits.")
                 self.add_error(f"{name}__{commit}", words)

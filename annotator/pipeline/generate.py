@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -46,7 +46,6 @@ TRIAL = 3
 # An estimate reads at most this many prompts and scales.
 SAMPLE = 300
 SCOPES = ("trial", "waiting", "everything")
-# Parameters of a version that the generator is not built with.
 _ANSWERED = (LabelerCall.Status.OK, LabelerCall.Status.UNPARSED)
 
 
@@ -61,6 +60,10 @@ class Tally:
     refused: list[str] = field(default_factory=list)
     failures: call_books.Failures = field(default_factory=call_books.Failures)
     lost: int = 0
+
+    def stored(self) -> dict[str, Any]:
+        """For the job's result, where a run's page finds failures by kind."""
+        return {"run": {"failures": asdict(self.failures), "lost": self.lost}}
 
     def words(self) -> str:
         parts = [ngettext("%(n)s new response", "%(n)s new responses", self.new) % {"n": self.new}]
@@ -201,7 +204,7 @@ def set_enabled(labeler: Labeler, enabled: bool) -> None:
             job.cancel()
 
 
-def generate_job(job: Job) -> str | work.Done:
+def generate_job(job: Job) -> work.Done:
     """Run one GENERATE job; gives its closing message."""
     if "rule" in job.parameters:
         report = compare.compare(job.project, job.parameters["rule"], job.parameters.get("seed", 0), job=job)
@@ -213,7 +216,7 @@ def generate_job(job: Job) -> str | work.Done:
     tally = Tally()
     with operations.paid(job, labeler, tally.words) as reservation:
         _run(labeler, job, reservation, tally)
-    return tally.words()
+    return work.Done(tally.words(), tally.stored())
 
 
 def _run(labeler: Labeler, job: Job, reservation: Reservation | None, tally: Tally) -> None:
@@ -228,34 +231,37 @@ def _run(labeler: Labeler, job: Job, reservation: Reservation | None, tally: Tal
         nonlocal last
         if time.monotonic() - last >= BEAT:
             last = time.monotonic()
-            job.beat(tally.prompts, len(ids), tally.words())
+            job.beat(tally.prompts, len(ids), tally.words(), tally.stored())
 
     asker = calls.Asker(generator, version, reservation, beat, tally.failures)
-    for start in range(0, len(ids), BATCH):
-        prompts = list(_texts(Prompt.objects.filter(pk__in=ids[start : start + BATCH])))
-        _write(asker, version, generator, prompts, tally)
-        beat()
+    batches = (ids[start : start + BATCH] for start in range(0, len(ids), BATCH))
+    prompts = (prompt for batch in batches for prompt in _texts(Prompt.objects.filter(pk__in=batch)))
+    _write(asker, version, generator, prompts, tally)
 
 
 def _write(
-    asker: calls.Asker, version: LabelerVersion, generator: Generator, prompts: Sequence[Prompt], tally: Tally
+    asker: calls.Asker, version: LabelerVersion, generator: Generator, prompts: Iterable[Prompt], tally: Tally
 ) -> None:
-    """Ask for what is missing of a batch. What was answered becomes responses even when the run is stopped: it is paid.
+    """Ask for what is missing in one stream. What was answered becomes responses even when the run stops: it is paid.
 
     A worker that dies between the two leaves answers without responses, which the next run finds here as well.
     """
-    finished: set[int] = set()
+    begun: dict[int, Prompt] = {}
+
+    def read() -> Iterator[Prompt]:
+        for prompt in prompts:
+            begun[prompt.pk] = prompt
+            yield prompt
 
     def take(answered: Sequence[tuple[Any, dict[str, Answer]]]) -> None:
-        done = [prompt for prompt, _answers in answered]
-        finished.update(prompt.pk for prompt in done)
+        done = [begun.pop(prompt.pk) for prompt, _answers in answered]
         tally.prompts += len(done)
         store(version, generator, done, tally)
 
     try:
-        asker.ask(prompts, take)
+        asker.ask(read(), take)
     finally:
-        store(version, generator, [prompt for prompt in prompts if prompt.pk not in finished], tally)
+        store(version, generator, list(begun.values()), tally)
 
 
 def store(version: LabelerVersion, generator: Generator, prompts: Sequence[Prompt], tally: Tally) -> None:

@@ -27,6 +27,7 @@ router    {} for words, or {"base_url", "model"}: a model that says what a promp
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,10 @@ from django.utils.translation import gettext_lazy as _
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise as StrPromise
+
+
+# A model's name on the hub: owner/name, or an old one without owner.
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,95})?")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ safetensors only and runs no code that comes with a model. Nothing of this happe
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,6 @@ from labelers.pointwise import Pointwise
 SHARD = 4096
 # Models are kept in memory between batches when twice their files fit: room for activations and for fp32.
 ROOM = 2.0
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,95})?")
 # What a lead may say of a model.
 PARTS = {part.name for part in model_fields.MODEL_PARTS} | {"backend", "base_url", "api_key_env"}
 # How many engines ask the cache one after the other in one call.
@@ -104,7 +102,7 @@ def _check_name(name: str, revision: str) -> None:
     if name.startswith(("/", "~", ".")):
         return _check_folder(name)
     # A name such as docs/models would be read as a folder where one lies below the working directory.
-    if not _REPOSITORY.fullmatch(name) or ".." in name or Path(name).exists():
+    if not model_fields.REPOSITORY.fullmatch(name) or ".." in name or Path(name).exists():
         raise StepRefused(
             _("“%(name)s” names no model: give a folder from its root on, as in /srv/models/small, or owner/name.")
             % {"name": name}

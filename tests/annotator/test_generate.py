@@ -16,7 +16,7 @@ from annotator.models import (
     Reservation,
     Response,
 )
-from annotator.pipeline import compare, disclosures, generate, ledger, lost, work
+from annotator.pipeline import calls, compare, disclosures, generate, ledger, lost, work
 from annotator.pipeline.work import StepRefused
 from labelers import generator
 from labelers.base import Prices
@@ -157,7 +157,8 @@ def test_a_generator_with_a_price_does_nothing_without_money(project, server):  
 
 
 def test_nothing_leaves_before_a_lead_said_so_nor_after_that_was_withdrawn(project, server, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(generate, "BATCH", 1)
+    monkeypatch.setattr(disclosures, "HEARD", 0.0)
+    monkeypatch.setattr(calls, "HANDFUL", 1)
     labeler = writer(project, server, FREE)
     prompts(project)
     disclosures.withdraw(project, place(server.url))
@@ -174,21 +175,51 @@ def test_nothing_leaves_before_a_lead_said_so_nor_after_that_was_withdrawn(proje
 
 
 def test_cancelling_keeps_what_was_paid_and_gives_the_money_back(project, server, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(generate, "BATCH", 1)
-    monkeypatch.setattr(generate, "BEAT", 0.0)
+    when_stored(monkeypatch, Job.cancel)
     labeler = writer(project, server)
     prompts(project, 3)
-    real = generate.store
-
-    def cancelled(*given):
-        real(*given)
-        Job.objects.get().cancel()
-
-    monkeypatch.setattr(generate, "store", cancelled)
     job = run(labeler)
     assert job.state == Job.State.CANCELLED
     assert Response.objects.count() == len(server.requests) == 1
     assert not Reservation.objects.filter(is_open=True).exists()
+
+
+def when_stored(monkeypatch, stop):
+    """After each response that is stored, its job is told to stop."""
+    monkeypatch.setattr(calls, "HANDFUL", 1)
+    monkeypatch.setattr(generate, "BEAT", 0.0)
+    real = generate.store
+
+    def stopped(*given):
+        real(*given)
+        stop(Job.objects.get())
+
+    monkeypatch.setattr(generate, "store", stopped)
+
+
+def test_a_pause_keeps_the_money_and_going_on_buys_what_is_left(project, server, monkeypatch):  # noqa: F811
+    labeler = writer(project, server)
+    prompts(project, 3)
+    with monkeypatch.context() as meanwhile:
+        when_stored(meanwhile, Job.pause)
+        job = run(labeler)
+    assert job.state == Job.State.PAUSED and Response.objects.count() == len(server.requests) == 1
+    assert Reservation.objects.filter(is_open=True).count() == 1
+    assert job.resume()
+    job = worked(job)
+    assert job.state == Job.State.DONE and Response.objects.count() == len(server.requests) == 3
+    assert not Reservation.objects.filter(is_open=True).exists()
+
+
+def test_prompts_are_asked_in_one_stream_and_failures_are_told_by_kind(project, server, monkeypatch):  # noqa: F811
+    """A call that is asked again later holds nothing up, wherever the prompts were cut to be read."""
+    monkeypatch.setattr(generate, "BATCH", 1)
+    labeler = writer(project, server)
+    made = prompts(project, 3)
+    server.script.extend(["500", "text:Two.", "text:Three.", "text:One."])
+    job = run(labeler)
+    assert [each.responses.get().text for each in made] == ["One.", "Two.", "Three."]
+    assert job.result["run"]["failures"]["calls"] == {"server": 1}
 
 
 def test_what_cannot_be_a_response_is_paid_and_told_and_never_bought_again(project, server):  # noqa: F811
