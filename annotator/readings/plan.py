@@ -108,7 +108,8 @@ class Forecast:
     control: int = 0
     model: dict[str, Any] = field(default_factory=dict)
     gain: Gain | None = None
-
+    # A random mixture at the plan's own cost; None where it was not predicted.
+    random: Baseline | None = None
     # Comparisons for which there is no money.
     left_out: int = 0
 
@@ -165,8 +166,14 @@ def read(plan: Plan) -> Forecast:
         control=int(summary.get("control", 0)),
         left_out=int(summary.get("left_out", 0)),
         model=summary.get("model", {}),
+        random=_random(plan),
         gain=_gain(summary.get("gain")) or next((row.gain for row in curve if row.is_here), None),
     )
+
+
+def _random(plan: Plan) -> Baseline | None:
+    found = plan.summary.get("random")
+    return _baseline({"name": _("random mixture, the same money"), "cost": plan.cost, **found}) if found else None
 
 
 def _reason(row: Mapping[str, Any], samples: Mapping[str, Iterable[int]]) -> Reason:

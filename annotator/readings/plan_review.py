@@ -125,7 +125,8 @@ def sheet(plan: Plan, name: str) -> tuple[list[str], Rows]:
         ]
     if name == "baselines":
         return ["choice", "predicted", "low", "high", "cost"], [
-            [row.name, row.predicted, row.low, row.high, row.cost] for row in forecast.baselines
+            [row.name, row.predicted, row.low, row.high, row.cost]
+            for row in ([forecast.random] if forecast.random else []) + forecast.baselines
         ]
     if name == "reasons":
         return ["shared", "to_people", "examples"], [
