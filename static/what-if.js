@@ -13,7 +13,7 @@
   const show = (index) => {
     list.selectedIndex = index;
     slider.value = index;
-    slider.setAttribute("aria-valuetext", list.options[index].textContent);
+    slider.setAttribute("aria-valuetext", list.options[index].textContent.trim());
     for (const part of parts) part.toggleAttribute("hidden", Number(part.dataset.stop) !== index);
     for (const row of document.querySelectorAll("[data-row]")) {
       row.classList.toggle("here", Number(row.dataset.row) === index);
@@ -28,5 +28,5 @@
   slider.addEventListener("change", () => history.replaceState(null, "", `?budget=${encodeURIComponent(list.value)}`));
   // Some browsers keep what was chosen over a reload: the page shows what its address says.
   slider.value = list.selectedIndex = Number(slider.dataset.at);
-  slider.setAttribute("aria-valuetext", list.options[list.selectedIndex].textContent);
+  slider.setAttribute("aria-valuetext", list.options[list.selectedIndex].textContent.trim());
 })();
