@@ -1,6 +1,7 @@
 """Mixtures: whose judgment is used for each comparison. Drawing candidates, and describing them to a performance model.
 
-A mixture is an integer array (n,) of source indexes, −1 where a comparison is left out.
+Two samplers: `sample`, ours, and `sample_hyper`, the published one. A mixture is an integer array (n,) of source
+indexes, −1 where a comparison is left out.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm, qmc
 
+from routing import hyper
 from routing.features import percentile_ranks
 
 # How strongly a mixture follows its feature direction; 0 = a random subset, which anchors the curve of the budget.
@@ -48,6 +50,26 @@ def sample(
         shares = _shares(sources, people, sobol[number, 0], rng)
         pull = PULLS[int(sobol[number, 1] * len(PULLS))]
         drawn[number] = _assign(ranked, shares, people, pull, rng)
+    return drawn if available is None else _where_available(drawn, available)
+
+
+def sample_hyper(
+    members: np.ndarray,
+    other: int,
+    count: int,
+    *,
+    people: int = 0,
+    available: np.ndarray | None = None,
+    seed: int = 0,
+) -> np.ndarray:
+    """(count, n) mixtures of people and one other source by the paper's Algorithm 1 (`routing.hyper`).
+
+    `members` (n, q) from `Bins.members`, `other` the index of the source of what people are not given. The paper also
+    trains on all-people and all-LM: they come first, as each source alone does in `sample`.
+    """
+    routed = hyper.sample(members, max(0, count - 2), seed)
+    alone = np.array([[True], [False]]).repeat(len(members), axis=1)
+    drawn = np.where(np.vstack([alone, routed])[:count], people, other).astype(np.int16)
     return drawn if available is None else _where_available(drawn, available)
 
 

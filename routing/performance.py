@@ -1,148 +1,95 @@
 """Performance models: predict a reward model's performance from the description of a mixture.
 
-Scikit-learn estimators. `choose` compares them by repeated cross-validation, takes the simplest that is not clearly
-worse than the best, and so falls back to the budget alone, or to the mean, when nothing beats them.
+`choose` compares the kinds by repeated cross-validation, takes the simplest that is not clearly worse than the best,
+and so falls back to the budget alone, or to the mean, when nothing beats them. `y` is whatever was measured for a
+mixture: a proxy's accuracy, or scores brought from outside; nothing here knows the difference.
+
+What a choice costs, in fits of a kind: `repeats` × `folds` for the comparison and one on everything; `nested_score`
+another 5 × (`folds` + 1). A kind that takes long (`COSTLY`) first runs on one fold, and stops there when it is clearly
+worse than the best of those before it on the same mixtures. The stack costs nothing but its last fit: it combines what
+the others predicted out of fold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 from scipy.stats import norm, rankdata
 from sklearn.base import BaseEstimator, RegressorMixin, clone
-from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GroupKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-ALPHAS = np.logspace(-3, 4, 15)
+from routing.estimators import BudgetOnly, LeastSquares, LightGBM, Mean, Quadratic, Ridge
+from routing.gaussian_process import GaussianProcess
+from routing.intervals import calibrate
+from routing.stack import BASE, PRESETS, Blend, Stack, convex_weights
+
+__all__ = [
+    "KINDS",
+    "PRESETS",
+    "BudgetOnly",
+    "Chosen",
+    "GaussianProcess",
+    "LeastSquares",
+    "LightGBM",
+    "Mean",
+    "Quadratic",
+    "Ridge",
+    "Score",
+    "Stack",
+    "as_dict",
+    "choose",
+    "nested_score",
+    "noise_ceiling",
+    "spearman",
+]
+
 Split = list[tuple[np.ndarray, np.ndarray]]
-
-
-class Mean(RegressorMixin, BaseEstimator):
-    """Every mixture performs alike: the score that every other model has to beat."""
-
-    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
-        _, y = validate_data(self, X, y, y_numeric=True)
-        self.mean_ = float(np.mean(y))
-        return self
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        check_is_fitted(self)
-        return np.full(len(validate_data(self, X, reset=False)), self.mean_)
-
-    def __sklearn_tags__(self) -> Any:
-        # It ignores columns on purpose, so a check that wants a good score on all of them does not apply.
-        tags = super().__sklearn_tags__()
-        tags.regressor_tags.poor_score = True
-        return tags
-
-
-class BudgetOnly(RegressorMixin, BaseEstimator):
-    """A quadratic ridge in one column, the log budget: how much is spent counts, on what does not.
-
-    The published performance models were never shown beside it, and lose to it on the one public table of scores.
-    """
-
-    def __init__(self, column: int = 0) -> None:
-        self.column = column
-
-    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
-        X, y = validate_data(self, X, y, y_numeric=True)
-        self.curve_ = make_pipeline(PolynomialFeatures(2, include_bias=False), StandardScaler(), RidgeCV(ALPHAS))
-        self.curve_.fit(X[:, [self.column]], y)
-        return self
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False)
-        return np.asarray(self.curve_.predict(X[:, [self.column]]))
-
-    def __sklearn_tags__(self) -> Any:
-        # It ignores columns on purpose, so a check that wants a good score on all of them does not apply.
-        tags = super().__sklearn_tags__()
-        tags.regressor_tags.poor_score = True
-        return tags
-
-
-class Ridge(RegressorMixin, BaseEstimator):
-    """Linear in all columns, standardised; the penalty by generalised cross-validation."""
-
-    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
-        X, y = validate_data(self, X, y, y_numeric=True)
-        self.line_ = make_pipeline(StandardScaler(), RidgeCV(ALPHAS)).fit(X, y)
-        return self
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        check_is_fitted(self)
-        return np.asarray(self.line_.predict(validate_data(self, X, reset=False)))
-
-
-class LightGBM(RegressorMixin, BaseEstimator):
-    """Boosted trees: 1,000 at rate 0.01, as RegMix uses them; small leaves when mixtures are few. Deterministic.
-
-    One thread by default: on so few rows two spend their time waiting for each other, much of it on a busy machine.
-    """
-
-    def __init__(self, trees: int = 1000, rate: float = 0.01, seed: int = 0, threads: int = 1) -> None:
-        self.trees = trees
-        self.rate = rate
-        self.seed = seed
-        self.threads = threads
-
-    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
-        # Not at the top: it needs libgomp, which the other kinds do not.
-        import lightgbm
-
-        X, y = validate_data(self, X, y, y_numeric=True)
-        settings = {
-            "objective": "regression",
-            "learning_rate": self.rate,
-            "num_leaves": 31,
-            "min_data_in_leaf": int(np.clip(len(X) // 25, 2, 20)),
-            "seed": self.seed,
-            "num_threads": self.threads,
-            "deterministic": True,
-            "force_col_wise": True,
-            "verbosity": -1,
-        }
-        self.booster_ = lightgbm.train(settings, lightgbm.Dataset(X, y, free_raw_data=True), self.trees)
-        return self
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        check_is_fitted(self)
-        return np.asarray(self.booster_.predict(validate_data(self, X, reset=False), num_threads=self.threads))
-
-
+STACK = "stack"
 # Simplest first: a later kind must be clearly better than an earlier one to be chosen.
 KINDS: dict[str, Callable[[int, int], BaseEstimator]] = {
-    "mean": lambda budget_column, seed: Mean(),
-    "budget": lambda budget_column, seed: BudgetOnly(budget_column),
-    "ridge": lambda budget_column, seed: Ridge(),
-    "lightgbm": lambda budget_column, seed: LightGBM(seed=seed),
+    **BASE,
+    STACK: lambda budget_column, seed: Stack(budget_column=budget_column, seed=seed),
 }
+# Tenths of a second to seconds a fit, where the others take hundredths.
+COSTLY = ("gaussian_process", "lightgbm")
+# A costly kind stops after a fold on which it is worse by this many standard errors of the paired difference.
+HOPELESS = 2.0
 
 
 @dataclass(frozen=True)
 class Score:
-    """One kind's cross-validated score: RMSE (target's unit) with its standard error, rank correlation with 95%."""
+    """One kind's cross-validated score: RMSE (target's unit) with its standard error, rank correlation with 95%.
+
+    `mixtures`: on how many it was held out; fewer than all for a kind that stopped after one fold.
+    """
 
     rmse: float
     rmse_error: float
     spearman: float
     spearman_low: float
     spearman_high: float
+    mixtures: int = 0
+
+
+@dataclass
+class _Trial:
+    """One kind's out-of-fold predictions (repeats, m), NaN where it was not run, and the models that made them."""
+
+    predicted: np.ndarray
+    models: list[list[Any]] = field(default_factory=list)
 
 
 class Chosen(RegressorMixin, BaseEstimator):
     """The performance model that cross-validation chose; `fit` chooses and fits.
 
-    After it: `kind_`, `scores_` (kind → Score), `estimator_`, `coverage_` (share of held-out mixtures inside the 90%
-    interval), `skill_` (it tells mixtures apart at all), `beats_budget_` (it tells where to spend, not only how much).
+    After it: `kind_`, `scores_` (kind → Score), `stopped_` (kinds that were clearly worse after a fold), `estimator_`,
+    `coverage_` (share of held-out mixtures inside the 90% interval), `skill_` (it tells mixtures apart at all),
+    `beats_budget_` (it tells where to spend, not only how much). `intervals` False saves their calibration, where only
+    `predict` is wanted; `coverage_` and `predict_interval` are then not there.
     """
 
     def __init__(
@@ -152,41 +99,90 @@ class Chosen(RegressorMixin, BaseEstimator):
         repeats: int = 2,
         folds: int = 5,
         seed: int = 0,
+        intervals: bool = True,
     ) -> None:
         self.budget_column = budget_column
         self.kinds = kinds
         self.repeats = repeats
         self.folds = folds
         self.seed = seed
+        self.intervals = intervals
 
     def fit(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None) -> Self:
         """`groups` (m,) keeps mixtures that must not be separated (repeated seeds of one) in one fold."""
         X, y = validate_data(self, X, y, y_numeric=True, ensure_min_samples=2)
         groups = np.arange(len(X)) if groups is None else np.asarray(groups)
         splits = [_splits(groups, self.folds, self.seed + repeat) for repeat in range(self.repeats)]
-        held_out = {kind: np.stack([self._held_out(kind, X, y, split) for split in splits]) for kind in self.kinds}
-        self.scores_ = {kind: _score(predicted, y) for kind, predicted in held_out.items()}
-        self.kind_ = _simplest(held_out, y)
-        self._keep(X, y, splits[0], held_out[self.kind_][0])
+        trials = self._trials(X, y, splits)
+        self.scores_ = {kind: _score(trial.predicted, y) for kind, trial in trials.items()}
+        whole = {kind: trial for kind, trial in trials.items() if not np.isnan(trial.predicted).any()}
+        self.stopped_ = tuple(kind for kind in trials if kind not in whole)
+        self.kind_ = _simplest({kind: trial.predicted for kind, trial in whole.items()}, y)
+        self._keep(X, y, splits, whole)
         return self
 
-    def _held_out(
-        self, kind: str, X: np.ndarray, y: np.ndarray, split: list[tuple[np.ndarray, np.ndarray]]
-    ) -> np.ndarray:
-        predicted = np.empty(len(y))
-        for train, test in split:
-            predicted[test] = self._new(kind).fit(X[train], y[train]).predict(X[test])  # type: ignore[attr-defined]
-        return predicted
+    def _trials(self, X: np.ndarray, y: np.ndarray, splits: list[Split]) -> dict[str, _Trial]:
+        """In the order of `kinds`, whatever the order in which they are run."""
+        alone = [kind for kind in self.kinds if kind != STACK]
+        if not alone:
+            raise ValueError("The stack combines what other kinds predicted: name at least one beside it.")
+        trials = {kind: self._trial(kind, X, y, splits, {}) for kind in alone if kind not in COSTLY}
+        for kind in (kind for kind in alone if kind in COSTLY):
+            rivals = {name: trial.predicted for name, trial in trials.items()}
+            trials[kind] = self._trial(kind, X, y, splits, rivals)
+        if STACK in self.kinds:
+            members = {kind: trial for kind, trial in trials.items() if not np.isnan(trial.predicted).any()}
+            trials[STACK] = self._stacked(members, y, splits)
+        return {kind: trials[kind] for kind in self.kinds}
 
-    def _keep(self, X: np.ndarray, y: np.ndarray, split: Split, predicted: np.ndarray) -> None:
-        """The model on everything, and each fold's with its residuals: what intervals are made of."""
-        self.estimator_ = self._new(self.kind_).fit(X, y)  # type: ignore[attr-defined]
-        self.fold_models_ = [self._new(self.kind_).fit(X[train], y[train]) for train, _ in split]  # type: ignore[attr-defined]
-        self.fold_ = np.empty(len(y), dtype=np.int64)
-        for number, (_, test) in enumerate(split):
-            self.fold_[test] = number
-        self.residuals_ = np.abs(y - predicted)
-        self.coverage_ = _coverage(self.residuals_, self.fold_, 0.9)
+    def _trial(
+        self, kind: str, X: np.ndarray, y: np.ndarray, splits: list[Split], rivals: dict[str, np.ndarray]
+    ) -> _Trial:
+        trial = _Trial(np.full((len(splits), len(y)), np.nan))
+        for repeat, split in enumerate(splits):
+            trial.models.append([])
+            for train, test in split:
+                model = self._new(kind).fit(X[train], y[train])  # type: ignore[attr-defined]
+                trial.predicted[repeat, test] = model.predict(X[test])
+                trial.models[-1].append(model)
+                first = repeat == 0 and len(trial.models[0]) == 1
+                if first and _hopeless(trial.predicted[0, test], [each[0, test] for each in rivals.values()], y[test]):
+                    return trial
+        return trial
+
+    def _stacked(self, members: dict[str, _Trial], y: np.ndarray, splits: list[Split]) -> _Trial:
+        """Each fold is predicted with weights that the other folds' predictions gave."""
+        trial = _Trial(np.empty((len(splits), len(y))))
+        for repeat, split in enumerate(splits):
+            predicted = np.stack([each.predicted[repeat] for each in members.values()])
+            trial.models.append([])
+            for number, (train, test) in enumerate(split):
+                weights = convex_weights(predicted[:, train], y[train])
+                trial.predicted[repeat, test] = weights @ predicted[:, test]
+                models = tuple(each.models[repeat][number] for each in members.values())
+                trial.models[-1].append(Blend(models, tuple(weights)))
+        return trial
+
+    def _keep(self, X: np.ndarray, y: np.ndarray, splits: list[Split], whole: dict[str, _Trial]) -> None:
+        """The model on everything, each fold's, and their residuals: what intervals are made of."""
+        trial = whole[self.kind_]
+        members = {kind: each.predicted.mean(axis=0) for kind, each in whole.items() if kind != STACK}
+        self.stack_kinds_ = tuple(members)
+        self.stack_weights_ = tuple(convex_weights(np.stack(list(members.values())), y)) if members else ()
+        self.estimator_ = self.combined(X, y) if self.kind_ == STACK else self._new(self.kind_).fit(X, y)  # type: ignore[attr-defined]
+        self.fold_models_ = trial.models
+        fold = np.empty(trial.predicted.shape, dtype=np.int64)
+        for repeat, split in enumerate(splits):
+            for number, (_, test) in enumerate(split):
+                fold[repeat, test] = number
+        if self.intervals:
+            self.intervals_ = calibrate(X, np.abs(y - trial.predicted), fold, self.fold_models_, self.seed)
+            self.coverage_ = self.intervals_.coverage(0.9)
+
+    def combined(self, X: np.ndarray, y: np.ndarray) -> Stack:
+        """The stack with the weights that the comparison's out-of-fold predictions gave, fitted on (X, y)."""
+        check_is_fitted(self, "stack_weights_")
+        return Stack(self.stack_kinds_, self.stack_weights_, self.budget_column, self.folds, self.seed).fit(X, y)
 
     def _new(self, kind: str) -> BaseEstimator:
         return KINDS[kind](self.budget_column, self.seed)
@@ -201,22 +197,15 @@ class Chosen(RegressorMixin, BaseEstimator):
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         check_is_fitted(self)
-        return np.asarray(self.estimator_.predict(validate_data(self, X, reset=False)))  # type: ignore[attr-defined]
+        return np.asarray(self.estimator_.predict(validate_data(self, X, reset=False)))
 
     def predict_interval(self, X: np.ndarray, coverage: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
-        """(low, high), each (m,): CV+ intervals for a mixture's measured performance (Barber et al. 2021, section 4).
-
-        They are wider where the folds' models disagree, which is where mixtures are unlike those seen.
-        """
-        check_is_fitted(self)
+        """(low, high), each (m,): intervals for a mixture's measured performance, see `routing.intervals`."""
+        check_is_fitted(self, "intervals_")
         X = validate_data(self, X, reset=False)
-        by_fold = np.stack([model.predict(X) for model in self.fold_models_])  # type: ignore[attr-defined]
-        centre = by_fold[self.fold_]
-        count = len(self.residuals_)
-        rank = min(count, int(np.ceil((count + 1) * coverage)))
-        low = -np.partition(-(centre - self.residuals_[:, None]), rank - 1, axis=0)[rank - 1]
-        high = np.partition(centre + self.residuals_[:, None], rank - 1, axis=0)[rank - 1]
-        return low, high
+        centre = self.estimator_.predict(X)
+        half = self.intervals_.half_width(X, self.fold_models_, coverage)
+        return centre - half, centre + half
 
 
 def choose(
@@ -247,8 +236,9 @@ def nested_score(
     """The score of *choosing*, for reports: every outer fold chooses anew, without the mixtures it is scored on."""
     groups = np.arange(len(X)) if groups is None else np.asarray(groups)
     predicted = np.empty(len(y))
+    plain = clone(model).set_params(intervals=False)
     for train, test in _splits(groups, folds, model.seed + 1000):
-        predicted[test] = clone(model).fit(X[train], y[train], groups[train]).predict(X[test])
+        predicted[test] = clone(plain).fit(X[train], y[train], groups[train]).predict(X[test])
     return _score(predicted[None, :], y)
 
 
@@ -280,16 +270,27 @@ def _splits(groups: np.ndarray, folds: int, seed: int) -> Split:
 
 
 def _score(predicted: np.ndarray, y: np.ndarray) -> Score:
-    """`predicted` (repeats, m). Spearman's interval by Fisher's z with Bonett and Wright's error (2000)."""
+    """`predicted` (repeats, m), NaN where not run. Spearman: Fisher's z, Bonett and Wright's error (2000)."""
+    ran = ~np.isnan(predicted).all(axis=0)
+    predicted, y = predicted[~np.isnan(predicted).all(axis=1)][:, ran], y[ran]
     squared = np.square(predicted - y).mean(axis=0)
     rmse = float(np.sqrt(squared.mean()))
     error = float(squared.std(ddof=1) / np.sqrt(len(y)) / (2 * rmse)) if rmse > 0 else 0.0
     correlation = float(np.mean([spearman(row, y) for row in predicted]))
     if len(y) <= 4:
-        return Score(rmse, error, correlation, -1.0, 1.0)
+        return Score(rmse, error, correlation, -1.0, 1.0, len(y))
     z = np.arctanh(np.clip(correlation, -0.9999, 0.9999))
     half = norm.ppf(0.975) * np.sqrt((1 + correlation**2 / 2) / (len(y) - 3))
-    return Score(rmse, error, correlation, float(np.tanh(z - half)), float(np.tanh(z + half)))
+    return Score(rmse, error, correlation, float(np.tanh(z - half)), float(np.tanh(z + half)), len(y))
+
+
+def _hopeless(predicted: np.ndarray, rivals: list[np.ndarray], y: np.ndarray) -> bool:
+    """Clearly worse than the best rival on one fold; few mixtures prove nothing."""
+    if not rivals or len(y) < 10:
+        return False
+    best = min((np.square(rival - y) for rival in rivals), key=lambda errors: float(errors.mean()))
+    worse = np.square(predicted - y) - best
+    return bool(worse.mean() > HOPELESS * worse.std(ddof=1) / np.sqrt(len(y)))
 
 
 def _simplest(held_out: dict[str, np.ndarray], y: np.ndarray) -> str:
@@ -302,16 +303,6 @@ def _simplest(held_out: dict[str, np.ndarray], y: np.ndarray) -> str:
     return best
 
 
-def _coverage(residuals: np.ndarray, fold: np.ndarray, wanted: float) -> float:
-    """Share of each fold's residuals under the other folds' quantile: coverage that no interval was fitted on."""
-    inside = 0
-    for number in np.unique(fold):
-        other = np.sort(residuals[fold != number])
-        rank = min(len(other), int(np.ceil((len(other) + 1) * wanted)))
-        inside += int((residuals[fold == number] <= other[rank - 1]).sum())
-    return inside / len(residuals)
-
-
 def as_dict(model: Chosen) -> dict[str, Any]:
     """What is worth storing beside a fitted model, as JSON."""
     return {
@@ -319,5 +310,6 @@ def as_dict(model: Chosen) -> dict[str, Any]:
         "skill": model.skill_,
         "beats_budget": model.beats_budget_,
         "coverage_90": model.coverage_,
+        "stopped": list(model.stopped_),
         "scores": {kind: vars(score) for kind, score in model.scores_.items()},
     }

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from routing import mixtures
+from routing import hyper, mixtures
 
 
 def drawn(n=300, sources=3, count=128, **options):
@@ -67,3 +67,28 @@ def test_descriptions_are_shares_and_do_not_depend_on_size():
 def test_labels_are_those_of_the_chosen_source():
     p_b = np.array([[1.0, 0.2], [np.nan, 0.3], [0.0, 0.4]])
     np.testing.assert_array_equal(mixtures.labels_of(np.array([[0, 0, -1], [1, 1, 1]]), p_b)[0], [1, np.nan, np.nan])
+
+
+def test_the_papers_mixtures_are_of_people_and_one_other_source():
+    members = np.random.default_rng(0).random((50, 6)) < 0.4
+    drawn = mixtures.sample_hyper(members, 2, 30, seed=1)
+    assert set(np.unique(drawn)) == {0, 2}
+    assert [set(row.tolist()) for row in drawn[:2]] == [{0}, {2}]
+    np.testing.assert_array_equal(drawn[2:] == 0, hyper.sample(members, 28, seed=1))
+    available = np.ones((50, 3), dtype=bool)
+    available[:5, 2] = False
+    assert not (mixtures.sample_hyper(members, 2, 30, available=available, seed=1)[:, :5] == 2).any()
+
+
+def test_ours_spread_where_the_papers_are_copies_of_the_budget():
+    """People's share of a bin against the budget: the paper's walk leaves hardly anything else to learn from."""
+    features = np.random.default_rng(0).standard_normal((400, 10))
+    members = mixtures.Bins.fit(features, [f"x{number}" for number in range(10)]).members(features)
+
+    def copies(drawn):
+        shares = hyper.counts(drawn, members) / members.sum(axis=0)
+        return np.mean([np.corrcoef((drawn == 0).mean(axis=1), column)[0, 1] ** 2 for column in shares.T])
+
+    assert copies(mixtures.sample(features, 2, 128, seed=0)[2:]) < copies(
+        mixtures.sample_hyper(members, 1, 128, seed=0)[2:]
+    )
