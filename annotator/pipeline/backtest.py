@@ -44,7 +44,7 @@ def request(project: Project, parameters: Parameters, by: User | None, *, upload
     with transaction.atomic():
         # Two at once would take the same number.
         Project.objects.select_for_update(no_key=True).get(pk=project.pk)
-        newest = project.backtests.aggregate(newest=Max("number"))["newest"] or 0
+        newest = Backtest.objects.filter(project=project).aggregate(newest=Max("number"))["newest"] or 0
         last = project.judgments.order_by("-id").values_list("id", flat=True).first()
         asked = parameters.as_json() | ({"upload": upload, "filename": filename} if upload else {})
         made = Backtest.objects.create(
@@ -66,7 +66,7 @@ def nudge() -> None:
 
 
 def _job(job: Job) -> work.Done:
-    found = job.project.backtests.get(number=job.parameters["backtest"])
+    found = Backtest.objects.get(project=job.project, number=job.parameters["backtest"])
     run(found, job)
     words = _("Backtest %(number)s: %(seeds)s seeds") % {"number": found.number, "seeds": found.seeds.count()}
     return work.Done(words, {"backtest": found.number})

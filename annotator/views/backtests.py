@@ -34,7 +34,7 @@ def backtests(request: HttpRequest, project_id: int) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         asked = backtesting.request(project, form.parameters(), request.user, **_stored(project, form))  # type: ignore[arg-type]
         return redirect("backtest", project.pk, asked.parameters["backtest"])
-    newest = project.backtests.select_related("job", "created_by").order_by("-number")[:SHOWN]
+    newest = Backtest.objects.filter(project=project).select_related("job", "created_by").order_by("-number")[:SHOWN]
     context = {
         "project": project,
         "tab": "plan",
@@ -95,7 +95,9 @@ def backtest(request: HttpRequest, project_id: int, number: int) -> HttpResponse
 
 
 def _found(project: Project, number: int) -> Backtest:
-    return get_object_or_404(project.backtests.select_related("job", "created_by"), number=number)
+    return get_object_or_404(
+        Backtest.objects.filter(project=project).select_related("job", "created_by"), number=number
+    )
 
 
 @login_required
