@@ -17,8 +17,8 @@ from annotator import access
 from annotator.forms.backtests import BacktestForm
 from annotator.models import Backtest, Job, Judgment, Project
 from annotator.pipeline import backtest as backtesting
-from annotator.readings import backtests as reading
 from annotator.readings import backtest_chart, estimates
+from annotator.readings import backtests as reading
 from annotator.views import jobs
 from annotator.views.sheets import sheet
 
