@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.translation import gettext as _
 
 from annotator import protocols
-from annotator.models import Credential, Gold, Labeler, LabelerVersion, Project, User
+from annotator.models import Comparison, Credential, Gold, Judgment, Labeler, LabelerVersion, Project, User
+from annotator.models.judgments import Purpose
 from annotator.pipeline import keys, versions
 from annotator.pipeline.work import StepRefused
 from labelers.base import Prices
@@ -80,14 +82,16 @@ def _parameters(project: Project, kind: str, chosen: Mapping[str, Any]) -> dict[
     return versions.judge_parameters(project, **kept)
 
 
-def exemplars(project: Project, number: int) -> list[dict[str, str]]:
-    """Known answers as a judge is shown them, the oldest first: frozen with the version that is made of them.
+def exemplars(project: Project, number: int) -> list[dict[str, Any]]:
+    """Known answers as a judge is shown them, the oldest first, then what reviewers settled: frozen with the version.
 
     Only those that may be shown (`Gold.objects.examples`). Raises StepRefused when there are none.
     """
-    golds = Gold.objects.filter(project=project).examples()
-    with_texts = golds.select_related("comparison__prompt", "comparison__response_a", "comparison__response_b")
-    shown = [_exemplar(gold) for gold in with_texts.order_by("id")[:number]]
+    texts = ("comparison__prompt", "comparison__response_a", "comparison__response_b")
+    golds = Gold.objects.filter(project=project).examples().select_related(*texts).order_by("id")
+    shown = [_exemplar(gold.comparison, Gold.Better(gold.better[0]), gold.explanation) for gold in golds[:number]]
+    settled = _settled(project).select_related(*texts).order_by("id")[: number - len(shown)]
+    shown += [{**_exemplar(each.comparison, _side(each), ""), "judgment": each.pk} for each in settled]
     if not shown:
         raise StepRefused(
             _(
@@ -98,16 +102,30 @@ def exemplars(project: Project, number: int) -> list[dict[str, str]]:
     return shown
 
 
-def _exemplar(gold: Gold) -> dict[str, str]:
-    comparison = gold.comparison
+def _settled(project: Project) -> QuerySet[Judgment]:
+    """What reviewers settled, but for comparisons with a known answer: those are shown as such, or to nobody.
+
+    Their reasons stay here: they were written to people.
+    """
+    known = Gold.objects.filter(comparison=OuterRef("comparison"))
+    said = Judgment.objects.effective().filter(project=project, purpose=Purpose.REVIEW, level__isnull=False)
+    return said.filter(~Exists(known))
+
+
+def _side(judgment: Judgment) -> Gold.Better:
+    level = judgment.level or 0
+    return Gold.Better.TIE if not level else Gold.Better.B if level > 0 else Gold.Better.A
+
+
+def _exemplar(comparison: Comparison, better: Gold.Better, reason: str) -> dict[str, Any]:
     turns = comparison.prompt.turns
     alone = len(turns) == 1
     return {
         "prompt": turns[0]["content"] if alone else "\n\n".join(f"{each['role']}: {each['content']}" for each in turns),
         "a": comparison.response_a.text,
         "b": comparison.response_b.text,
-        "verdict": _VERDICTS[Gold.Better(gold.better[0])],
-        "reason": gold.explanation,
+        "verdict": _VERDICTS[better],
+        "reason": reason,
     }
 
 

@@ -163,11 +163,15 @@ def answers(version: LabelerVersion, known: Evidence) -> Said:
 
 
 def unseen(said: Said, known: Evidence) -> Said:
-    """Without what the version may have been shown as an example: all known answers, when it was shown any."""
-    if not said.version.parameters.get("exemplars"):
+    """Without what the version may have been shown as an example: all known answers, when it was shown any, and the
+    settled comparisons that it was shown."""
+    exemplars = said.version.parameters.get("exemplars")
+    if not exemplars:
         return said
-    shown = Gold.objects.filter(project=said.version.labeler.project_id).values_list("comparison_id", flat=True)
-    p_b = np.where(np.isin(known.ids, list(shown)), np.nan, said.p_b)
+    golds = Gold.objects.filter(project=said.version.labeler.project_id).values_list("comparison_id", flat=True)
+    settled = [each["judgment"] for each in exemplars if "judgment" in each]
+    shown = [*golds, *Judgment.objects.filter(pk__in=settled).values_list("comparison_id", flat=True)]
+    p_b = np.where(np.isin(known.ids, shown), np.nan, said.p_b)
     return replace(said, p_b=p_b)
 
 

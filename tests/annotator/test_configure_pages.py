@@ -2,11 +2,12 @@
 
 from decimal import Decimal
 
+import numpy as np
 import pytest
 from django.urls import reverse
 
 from annotator.models import Credential, Gold, Job, Judgment, Labeler, LabelerVersion
-from annotator.pipeline import configure, label, versions, work
+from annotator.pipeline import configure, evidence, label, versions, work
 from annotator.pipeline.model_fields import FIELDS
 from tests.builders import (
     make_comparison,
@@ -14,6 +15,7 @@ from tests.builders import (
     make_judgment,
     make_labeler,
     make_member,
+    make_person,
     make_project,
 )
 
@@ -126,6 +128,28 @@ def test_everything_a_judge_can_be_told_reaches_the_judge(lead, project):
     shown = page.context["form"]
     assert (shown["exemplar_pool"].value(), shown["ratings_only"].value()) == (1, True)
     assert shown["attributes"].value() == ["helpfulness", "verbosity"]
+
+
+def test_what_a_reviewer_settled_is_an_example_unless_its_answer_is_known(project):
+    def settled(prompt, level):
+        comparison = make_comparison(project, prompt, a="Blood", b="Grass")
+        return make_judgment(comparison, reviewer, level, purpose="review", justification="Anna is colour-blind.")
+
+    reviewer = make_person(project)
+    red, even, hidden = settled("Which is red?", -1), settled("Which lives?", 0), settled("Which is dead?", 1)
+    Gold.objects.create(project=project, comparison=hidden.comparison, better=["b"])
+    make_judgment(make_comparison(project, "Only a vote"), reviewer, 1)
+    both = {"a": "Blood", "b": "Grass", "reason": ""}
+    assert configure.exemplars(project, 5) == [
+        {"prompt": "Which is red?", **both, "verdict": "A", "judgment": red.pk},
+        {"prompt": "Which lives?", **both, "verdict": "tie", "judgment": even.pk},
+    ]
+    judge = Labeler.objects.create(project=project, name="shown", kind="llm_judge")
+    version = versions.new_version(judge, {"exemplars": configure.exemplars(project, 1)})
+    known = evidence.load(project)
+    said = evidence.Said(version, np.full(len(known), 0.5), None, None, {})
+    unseen = known.ids[~np.isnan(evidence.unseen(said, known).p_b)]
+    assert red.comparison_id not in unseen and even.comparison_id in unseen and hidden.comparison_id not in unseen
 
 
 @pytest.mark.parametrize("preset", ["quick", "critique", "attributes"])
