@@ -47,4 +47,4 @@ def _score(predicted: np.ndarray, y: np.ndarray) -> Score:
     rmse = float(np.sqrt(squared.mean()))
     error = float(squared.std(ddof=1) / np.sqrt(len(y)) / (2 * rmse)) if rmse > 0 else 0.0
     ranks = correlation(predicted, y)
-    return Score(rmse, error, ranks.value, ranks.low, ranks.high)
+    return Score(rmse, error, ranks.value, ranks.low, ranks.high, len(y))

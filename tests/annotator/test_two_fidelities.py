@@ -24,7 +24,8 @@ GOOD, BAD = "Yes , this is right and short", "Well , it depends on many things ,
 def project(monkeypatch):
     """150 comparisons of 50 prompts: people judged 120, a recorded judge all, mostly wrong where code is asked."""
     monkeypatch.setattr(work, "nudge", lambda task: None)
-    made = start.create_project("Walk", lead=make_user("walker"), preset="plain", price_per_judgment=Decimal(1), votes=1)
+    lead = make_user("walker")
+    made = start.create_project("Walk", lead=lead, preset="plain", price_per_judgment=Decimal(1), votes=1)
     person, judge = make_person(made), make_labeler(made, "judge", price_per_call=Decimal("0.01"))
     rng = np.random.default_rng(7)
     for number in range(150):
@@ -47,6 +48,7 @@ def project(monkeypatch):
 def small(monkeypatch):
     monkeypatch.setattr(retrain, "MIXTURES", 40)
     monkeypatch.setattr(retrain, "PUBLISHED", 20)
+    monkeypatch.setitem(performance.KINDS, "gaussian_process", lambda column, seed: performance.Ridge())
     monkeypatch.setitem(performance.KINDS, "lightgbm", lambda column, seed: performance.LightGBM(trees=20, seed=seed))
 
 
