@@ -78,17 +78,3 @@ def test_the_papers_mixtures_are_of_people_and_one_other_source():
     available = np.ones((50, 3), dtype=bool)
     available[:5, 2] = False
     assert not (mixtures.sample_hyper(members, 2, 30, available=available, seed=1)[:, :5] == 2).any()
-
-
-def test_ours_spread_where_the_papers_are_copies_of_the_budget():
-    """People's share of a bin against the budget: the paper's walk leaves hardly anything else to learn from."""
-    features = np.random.default_rng(0).standard_normal((400, 10))
-    members = mixtures.Bins.fit(features, [f"x{number}" for number in range(10)]).members(features)
-
-    def copies(drawn):
-        shares = hyper.counts(drawn, members) / members.sum(axis=0)
-        return np.mean([np.corrcoef((drawn == 0).mean(axis=1), column)[0, 1] ** 2 for column in shares.T])
-
-    assert copies(mixtures.sample(features, 2, 128, seed=0)[2:]) < copies(
-        mixtures.sample_hyper(members, 1, 128, seed=0)[2:]
-    )
