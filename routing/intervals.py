@@ -102,3 +102,13 @@ def jackknife_variance(models: Sequence[Sequence[Any]], X: np.ndarray) -> np.nda
     """
     by_repeat = [np.stack([model.predict(X) for model in repeat]) for repeat in models]
     return np.asarray(np.mean([each.var(axis=0) * (len(each) - 1) for each in by_repeat], axis=0))
+
+
+def difference_error(models: Sequence[Sequence[Any]], X: np.ndarray, reference: int) -> np.ndarray:
+    """(k,) standard error of each prediction's difference to that of row `reference`, by the same jackknife.
+
+    What the folds' models get wrong alike falls out: two plans can be told apart though neither is known well.
+    """
+    by_repeat = [np.stack([model.predict(X) for model in repeat]) for repeat in models]
+    apart = [each - each[:, [reference]] for each in by_repeat]
+    return np.asarray(np.sqrt(np.mean([each.var(axis=0) * (len(each) - 1) for each in apart], axis=0)))

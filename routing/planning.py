@@ -1,8 +1,9 @@
 """From a performance model and a budget to a plan: which strategy, and how much of the money.
 
-The plan with the highest lower bound of predicted performance wins, so that a mixture unlike those the model has seen
-does not win by luck; or, for those who can afford a mistake, the one that improves most on random in expectation.
-Without skill no such choice is pretended.
+The plan with the highest lower bound of predicted performance leads, so that a mixture unlike those the model has seen
+does not win by luck; taken is the cheapest plan that the model cannot tell from it, so that money is not spent on
+noise. Or the leader itself, or the one that improves most on random in expectation. Without skill no such choice is
+pretended.
 """
 
 from __future__ import annotations
@@ -16,13 +17,18 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from routing import mixtures, strategies
+from routing import intervals, mixtures, strategies
 from routing.performance import Chosen
 from routing.strategies import Allocation, BudgetTooSmall, Problem
 
 STEPS = 10
 # What is compared unless told otherwise: `value` contains what other rankings know of labelers.
 COMPARED = ("random", "value")
+WHY = {
+    "cheapest": "The cheapest plan that the model cannot tell from the best one",
+    "lower": "Best lower bound of predicted performance",
+    "improvement": "Highest expected improvement on random",
+}
 
 
 @dataclass(frozen=True)
@@ -54,16 +60,30 @@ def predict(
     coverage: float = 0.9,
 ) -> list[Prediction]:
     """Performance that `model` predicts for each allocation of `problem`."""
+    described = None if model is None or not allocations else _described(problem, bins, allocations)
+    return _predict(model, problem, described, allocations, coverage)
+
+
+def _predict(
+    model: Chosen | None,
+    problem: Problem,
+    described: np.ndarray | None,
+    allocations: Sequence[Allocation],
+    coverage: float,
+) -> list[Prediction]:
     people = [_people_share(problem, allocation) for allocation in allocations]
-    if model is None or not allocations:
+    if model is None or described is None:
         nothing = float("nan")
         return [
             Prediction(allocation, share, nothing, nothing, nothing)
             for allocation, share in zip(allocations, people, strict=True)
         ]
-    described = describe(problem, bins, np.stack([allocation.source for allocation in allocations]))
     low, high = model.predict_interval(described, coverage)
     return [Prediction(*row) for row in zip(allocations, people, model.predict(described), low, high, strict=True)]
+
+
+def _described(problem: Problem, bins: mixtures.Bins, allocations: Sequence[Allocation]) -> np.ndarray:
+    return describe(problem, bins, np.stack([allocation.source for allocation in allocations]))
 
 
 def describe(problem: Problem, bins: mixtures.Bins, drawn: np.ndarray) -> np.ndarray:
@@ -83,21 +103,23 @@ def choose_plan(
     names: Sequence[str] = COMPARED,
     control_share: float = strategies.CONTROL_SHARE,
     coverage: float = 0.9,
-    by: str = "lower",
+    by: str = "cheapest",
     **options: Any,
 ) -> Choice:
     """The strategy and people's share that is best among those within the budget.
 
-    `by` "lower": highest lower bound of predicted performance; "improvement": highest expected improvement on the best
-    random plan. `options` (caps, bound, paper…) are handed to every strategy; the paper's are left out without `paper`.
+    `by` "lower": highest lower bound of predicted performance; "cheapest": of the plans that the model cannot tell from
+    that one (predicted at most one standard error of their difference below it, as Breiman et al. 1984 choose among
+    trees) the one that costs least; "improvement": highest expected improvement on the best random plan. `options`
+    (caps, bound, paper…) are handed to every strategy; the paper's are left out without `paper`.
 
     `model` from `performance.choose` over `mixtures.describe`d mixtures with the same sources and bins. A model that is
     no better than the mean cannot tell plans apart: the labelers are chosen (people, at random, without a labeler) and
     people judge the random control only; a model of the budget alone chooses how much, and people are drawn at random.
     Raises BudgetTooSmall; ValueError for caps that cannot be kept.
     """
-    if by not in CHOICES:
-        raise ValueError(f"Plans are chosen by {' or '.join(CHOICES)}, not {by!r}.")
+    if by not in KEYS:
+        raise ValueError(f"Plans are chosen by {', '.join(KEYS)}, not {by!r}.")
     options["control_share"] = control_share
     if problem.people is None or not problem.labelers:
         name = "all_ai" if problem.people is None else "all_people"
@@ -111,8 +133,14 @@ def choose_plan(
     if paper:
         options.setdefault("tags", bins.members(problem.described))
     wanted = wanted if model.beats_budget_ else ("random",)
-    predictions = predict(model, problem, bins, candidates(problem, budget, wanted, seed=seed, **options), coverage)
-    best = max(predictions, key=CHOICES[by](predictions, coverage))
+    found = candidates(problem, budget, wanted, seed=seed, **options)
+    described = _described(problem, bins, found)
+    predictions = _predict(model, problem, described, found, coverage)
+    key = KEYS[by](predictions, coverage)
+    leader = max(range(len(found)), key=lambda number: key(predictions[number]))
+    best = predictions[leader]
+    if by == "cheapest":
+        best = _cheapest_alike(model, described, predictions, leader)
     return Choice(best, True, _why(model, best, by), tuple(predictions))
 
 
@@ -163,7 +191,15 @@ def _by_improvement(predictions: Sequence[Prediction], coverage: float) -> Key:
     return expected
 
 
-CHOICES: dict[str, Callable[[Sequence[Prediction], float], Key]] = {
+def _cheapest_alike(model: Chosen, described: np.ndarray, predictions: Sequence[Prediction], leader: int) -> Prediction:
+    error = intervals.difference_error(model.fold_models_, described, leader)
+    behind = np.array([predictions[leader].predicted - each.predicted for each in predictions])
+    alike = [each for each, near in zip(predictions, behind <= error, strict=True) if near]
+    return min(alike, key=lambda each: (each.allocation.cost, -each.low))
+
+
+KEYS: dict[str, Callable[[Sequence[Prediction], float], Key]] = {
+    "cheapest": _by_lower,
     "lower": _by_lower,
     "improvement": _by_improvement,
 }
@@ -187,5 +223,4 @@ def _why(model: Chosen, best: Prediction, by: str) -> str:
     share = f"people for {best.people_share:.0%} of the comparisons"
     if not model.beats_budget_:
         return f"The model knows how much to spend, not on what: {share}, drawn at random."
-    what = "Best lower bound of predicted performance" if by == "lower" else "Highest expected improvement on random"
-    return f"{what}: {best.allocation.strategy.replace('_', ' ')}, {share}."
+    return f"{WHY[by]}: {best.allocation.strategy.replace('_', ' ')}, {share}."

@@ -140,11 +140,20 @@ def test_a_plan_needs_skill_to_prefer_anything():
     assert choice.skill and choice.best.allocation.strategy == "value"
     assert choice.best.low <= choice.best.predicted <= choice.best.high
     assert all(candidate.allocation.cost <= 100 for candidate in choice.candidates)
-    assert max(choice.candidates, key=lambda candidate: candidate.low).low == choice.best.low
+    leader = planning.choose_plan(case, Decimal(100), where, bins, by="lower").best
+    assert max(candidate.low for candidate in choice.candidates) == leader.low
+    assert choice.best.allocation.cost <= leader.allocation.cost and choice.best.predicted > leader.predicted - 0.01
+
+    # Money that buys nothing the model could tell: the plans that cost more are not taken.
+    flat = performance.choose(
+        described, 0.6 + 0.1 * (described[:, 0] > 0.15) + noise, budget_column=2, kinds=("lightgbm",)
+    )
+    thrifty = planning.choose_plan(case, Decimal(200), flat, bins).best
+    assert thrifty.allocation.cost < planning.choose_plan(case, Decimal(200), flat, bins, by="lower").best.allocation.cost
 
     bold = planning.choose_plan(case, Decimal(100), where, bins, by="improvement", caps={"people": 0.2})
     assert "expected improvement" in bold.text and (bold.best.allocation.source == 0).sum() <= 60
-    with pytest.raises(ValueError, match="lower or improvement"):
+    with pytest.raises(ValueError, match="cheapest, lower, improvement"):
         planning.choose_plan(case, Decimal(100), where, bins, by="hope")
 
 
