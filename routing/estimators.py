@@ -1,7 +1,9 @@
-"""Performance models as scikit-learn estimators: the simple ones, and the published one. All pass `check_estimator`.
+"""Performance models as scikit-learn estimators: lines, parabolas, trees, and the published one.
 
 They read the description of a mixture (`mixtures.describe`: shares, log budget, lifts) and predict a number measured
-for it, whatever that is: a proxy's accuracy, a benchmark's score, a loss. The curved ones are in `curves`.
+for it, whatever that is: a proxy's accuracy, a benchmark's score brought from outside, a loss. All pass scikit-learn's
+`check_estimator`. The smooth one is in `gaussian_process`, the one made of others in `stack`, the choice between them
+in `performance`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 ALPHAS = np.logspace(-3, 4, 15)
+# More columns than this and trees take three times the step: as good on 100 columns, at a third of the cost.
+WIDE, STEP = 50, 3
 
 
 class Mean(RegressorMixin, BaseEstimator):
@@ -75,6 +79,63 @@ class Ridge(RegressorMixin, BaseEstimator):
     def predict(self, X: np.ndarray) -> np.ndarray:
         check_is_fitted(self)
         return np.asarray(self.line_.predict(validate_data(self, X, reset=False)))
+
+
+class Quadratic(RegressorMixin, BaseEstimator):
+    """All columns, squares and products of two, standardised before and after; one penalty by cross-validation.
+
+    The published quadratic model with what keeps it from collapsing when terms outnumber mixtures.
+    """
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
+        X, y = validate_data(self, X, y, y_numeric=True)
+        self.surface_ = make_pipeline(
+            StandardScaler(), PolynomialFeatures(2, include_bias=False), StandardScaler(), RidgeCV(ALPHAS)
+        ).fit(X, y)
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        check_is_fitted(self)
+        return np.asarray(self.surface_.predict(validate_data(self, X, reset=False)))
+
+
+class LightGBM(RegressorMixin, BaseEstimator):
+    """Boosted trees: 1,000 at rate 0.01, as RegMix uses them; small leaves when mixtures are few. Deterministic.
+
+    Above 50 columns a third of the trees at three times the rate. One thread by default: on so few rows two spend their
+    time waiting for each other, much of it on a busy machine.
+    """
+
+    def __init__(self, trees: int = 1000, rate: float = 0.01, seed: int = 0, threads: int = 1) -> None:
+        self.trees = trees
+        self.rate = rate
+        self.seed = seed
+        self.threads = threads
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
+        # Not at the top: it needs libgomp, which the other kinds do not.
+        import lightgbm
+
+        X, y = validate_data(self, X, y, y_numeric=True)
+        step = STEP if X.shape[1] > WIDE else 1
+        settings = {
+            "objective": "regression",
+            "learning_rate": self.rate * step,
+            "num_leaves": 31,
+            "min_data_in_leaf": int(np.clip(len(X) // 25, 2, 20)),
+            "seed": self.seed,
+            "num_threads": self.threads,
+            "deterministic": True,
+            "force_col_wise": True,
+            "verbosity": -1,
+        }
+        rounds = -(-self.trees // step)
+        self.booster_ = lightgbm.train(settings, lightgbm.Dataset(X, y, free_raw_data=True), rounds)
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        check_is_fitted(self)
+        return np.asarray(self.booster_.predict(validate_data(self, X, reset=False), num_threads=self.threads))
 
 
 class LeastSquares(RegressorMixin, BaseEstimator):
