@@ -220,13 +220,13 @@ def _curve(rows: list[dict[str, Any]], budget: float) -> list[CurveRow]:
 
 
 def _curve_row(row: Mapping[str, Any], *, is_here: bool) -> CurveRow:
-    numbers = (float(row[name]) for name in ("budget", "predicted", "low", "high"))
+    budget, predicted, low, high = (float(row[name]) for name in ("budget", "predicted", "low", "high"))
     random = row.get("random")
     gain = _gain(row.get("gain"))
     if gain is None and random is not None:
         gain = Gain(float(row["predicted"]) - float(random), None, None)
     return CurveRow(
-        CurvePoint(*numbers, random=random),
+        CurvePoint(budget, predicted, low, high, random),
         float(row.get("people_share") or 0),
         is_here,
         {str(name): float(share) for name, share in (row.get("shares") or {}).items()},

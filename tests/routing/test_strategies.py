@@ -149,7 +149,8 @@ def test_a_plan_needs_skill_to_prefer_anything():
         described, 0.6 + 0.1 * (described[:, 0] > 0.15) + noise, budget_column=2, kinds=("lightgbm",)
     )
     thrifty = planning.choose_plan(case, Decimal(200), flat, bins).best
-    assert thrifty.allocation.cost < planning.choose_plan(case, Decimal(200), flat, bins, by="lower").best.allocation.cost
+    lavish = planning.choose_plan(case, Decimal(200), flat, bins, by="lower").best
+    assert thrifty.allocation.cost < lavish.allocation.cost
 
     bold = planning.choose_plan(case, Decimal(100), where, bins, by="improvement", caps={"people": 0.2})
     assert "expected improvement" in bold.text and (bold.best.allocation.source == 0).sum() <= 60
