@@ -60,7 +60,7 @@ def test_a_model_of_sentences_reads_texts_and_tokens_without_its_marks(tmp_path)
     assert vectors.shape == (3, 48) and vectors.dtype == np.float32
     np.testing.assert_allclose(vectors[:, 16:32], model.transform(texts), atol=1e-5)
     assert near.lengths.tolist() == [[6, 6], [5, 6], [6, 0]], "no [CLS], no [SEP]"
-    assert near.cosine[0] == near.alignment[0] == pytest.approx(1, abs=1e-5)
+    assert near.cosine[0] == pytest.approx(1, abs=1e-5) and near.alignment[0] == pytest.approx(1, abs=1e-5)
     assert near.alignment[1] < 1 and math.isnan(near.alignment[2])
     _again, alone = model.triples(["why"], [texts[1]], [texts[0]])
     assert alone.alignment[0] == pytest.approx(near.alignment[1], abs=1e-5), "the others of a batch change nothing"
