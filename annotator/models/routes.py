@@ -101,6 +101,8 @@ class Route(models.Model):
     # The chance with which this source was drawn, for off-policy estimates (1 = certain).
     propensity = models.FloatField(default=1)
     is_control = models.BooleanField(default=False)
+    # Decided by an earlier plan and judged before this one was made: what this plan reaches is not measured on it.
+    is_kept = models.BooleanField(default=False)
     gain = models.FloatField(null=True)
     # Every source that could have judged it: {name: {"right": chance that it says what people's majority says, or null,
     # "error": standard error of that, or null, "price": money as a text}}. Empty in plans of earlier releases.

@@ -216,7 +216,7 @@ def _store_routes(made_from: Basis, plan: Plan, allocation: strategies.Allocatio
 def kept_route(plan: Plan, route: Route) -> Route:
     """The same decision in another plan."""
     same = ("comparison_id", "source", "labeler_id", "votes", "price", "propensity", "is_control", "gain", "values")
-    return Route(plan=plan, reason=route.reason, **{name: getattr(route, name) for name in same})
+    return Route(plan=plan, reason=route.reason, is_kept=True, **{name: getattr(route, name) for name in same})
 
 
 def _route(made_from: Basis, plan: Plan, allocation: strategies.Allocation, reasons: Reasons, row: int) -> Route:
