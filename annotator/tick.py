@@ -10,7 +10,7 @@ from django.db import DatabaseError, close_old_connections
 from django.db.models import Min
 
 from annotator.models import Job, Judgment, LabelerVersion
-from annotator.pipeline import assign, batches, check, ledger, loop, lost, work
+from annotator.pipeline import assign, batch_results, batches, check, ledger, loop, lost, work
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +72,7 @@ def round_of(nudges: Nudges) -> None:
         assign.expire_leases,
         lost.return_money,
         batches.close_abandoned,
+        batch_results.remove_taken,
         ledger.settle,
         check.request_due,
         loop.request_due,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from decimal import Decimal
 from itertools import islice
 from typing import Any
@@ -20,15 +20,13 @@ from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
 from annotator.models import BatchFile, Comparison, Job, Labeler, LabelerCall, User
-from annotator.pipeline import call_books, calls, disclosures, ledger, scope, versions, work
+from annotator.pipeline import batch_results, call_books, calls, disclosures, ledger, scope, versions, work
 from labelers.base import Answer, LabelerError, Prices
 from labelers.offline import Offline
 
 CHUNK = 200
 # OpenAI takes so many requests in a file.
 MOST_REQUESTS = 50_000
-# Faults of a results file that are told; more are counted.
-FAULTS_TOLD = 50
 URL = "/v1/chat/completions"
 
 Finished = list[tuple[Comparison, dict[str, Answer]]]
@@ -64,26 +62,6 @@ class _Desk(calls.Asker):
         self.books.record()
         if self.books.refused:
             raise self.books.refused
-
-
-@dataclass
-class _Faults:
-    """What is wrong with a results file, line by line."""
-
-    told: list[dict[str, Any]] = field(default_factory=list)
-    more: int = 0
-
-    def add(self, line: int, name: str, reason: str) -> None:
-        if len(self.told) < FAULTS_TOLD:
-            self.told.append({"line": line, "field": name, "reason": reason})
-        else:
-            self.more += 1
-
-    def refuse(self) -> None:
-        """Raises StepRefused when there is any: a file is taken in whole or not at all."""
-        if self.told:
-            words = _("The results do not fit this file: nothing was stored. What has to be mended is listed.")
-            raise work.StepRefused(words, errors=self.told, more=self.more)
 
 
 @transaction.atomic
@@ -233,12 +211,12 @@ def take_in(
     """
     if not default_storage.exists(address):
         raise work.StepRefused(_("The uploaded results are gone from storage. Upload them again."))
-    _check(file, address)
+    batch_results.check(file, address)
     desk = _desk(file, file.reservation, failures)
     offline, done, total = Offline(desk.labeler), 0, file.calls.count()
     with default_storage.open(address) as stored:
-        rows = _rows(stored)
-        while chunk := dict(islice(((_number(row), row) for _line, row in rows), CHUNK)):
+        rows = batch_results.rows(stored)
+        while chunk := dict(islice(((batch_results.number(row), row) for _line, row in rows), CHUNK)):
             yield _take_chunk(file, desk, offline, chunk)
             done += len(chunk)
             beat(done, total)
@@ -296,70 +274,6 @@ def _reason(row: Mapping[str, Any]) -> str:
     return f"batch: HTTP {status} ({word})" if isinstance(status, int) else f"batch: {word}"
 
 
-def _check(file: BatchFile, address: str) -> None:
-    """Raises StepRefused with every fault of the file."""
-    known = set(file.calls.values_list("pk", flat=True))
-    faults, seen = _Faults(), {}  # type: ignore[var-annotated]
-    with default_storage.open(address) as stored:
-        for number, row in _rows(stored):
-            if not isinstance(row, dict):
-                faults.add(number, "", _("is not a JSON object"))
-                continue
-            pk = _number(row)
-            if pk not in known:
-                faults.add(number, "custom_id", _("is no call of this file"))
-            elif pk in seen:
-                faults.add(number, "custom_id", _("is also on line %(n)s") % {"n": seen[pk]})
-            else:
-                seen[pk] = number
-                for name, reason in _faults_of(row):
-                    faults.add(number, name, reason)
-    faults.refuse()
-
-
-def _faults_of(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Field and reason for what a result lacks."""
-    said, error = row.get("response"), row.get("error")
-    if error is not None and not isinstance(error, dict):
-        yield "error", _("is neither null nor an object")
-    if said is None and error is None:
-        yield "response", _("is missing, and there is no error")
-    elif said is not None and (not isinstance(said, dict) or not isinstance(said.get("status_code"), int)):
-        yield "response.status_code", _("is no number")
-    elif said is not None and said["status_code"] == 200 and not error:
-        yield from _faults_of_body(said.get("body"))
-
-
-def _faults_of_body(body: Any) -> Iterator[tuple[str, str]]:
-    if not isinstance(body, dict):
-        yield "response.body", _("is not a chat completion")
-        return
-    choices = body.get("choices")
-    if not (isinstance(choices, list) and choices and isinstance(choices[0], dict) and choices[0].get("message")):
-        yield "response.body.choices", _("has no message")
-    usage = body.get("usage")
-    tokens = [usage.get(name) if isinstance(usage, dict) else None for name in ("prompt_tokens", "completion_tokens")]
-    if not all(isinstance(count, int) and count >= 0 for count in tokens):
-        yield "response.body.usage", _("does not tell the tokens, so the cost is not known")
-
-
-def _rows(stored: Any) -> Iterator[tuple[int, Any]]:
-    """Line number and what the line holds; None for what is no JSON. Empty lines are left out."""
-    for number, line in enumerate(stored, 1):
-        if not line.strip():
-            continue
-        try:
-            yield number, json.loads(line)
-        except ValueError:
-            yield number, None
-
-
-def _number(row: Mapping[str, Any]) -> int | None:
-    word = row.get("custom_id")
-    number = word.removeprefix("call-") if isinstance(word, str) and word.startswith("call-") else ""
-    return int(number) if number.isascii() and number.isdecimal() and len(number) < 19 else None
-
-
 @transaction.atomic
 def close(file: BatchFile) -> int:
     """Give up what has not come back (the batch was cancelled, or ran out): its money goes back. Gives how many calls.
@@ -373,7 +287,7 @@ def close(file: BatchFile) -> int:
         ledger.close(file.reservation)
     ended = {"state": BatchFile.State.CLOSED, "closed_at": now()}
     BatchFile.objects.filter(pk=file.pk).exclude(state=BatchFile.State.CLOSED).update(**ended)
-    transaction.on_commit(lambda: _remove_left_results(file))
+    transaction.on_commit(batch_results.remove_taken)
     return over
 
 
@@ -390,11 +304,3 @@ def close_abandoned() -> int:
     for pk in sorted(over):
         close(files[pk])
     return len(over)
-
-
-def _remove_left_results(file: BatchFile) -> None:
-    """Results whose job was cancelled before it began; a job that runs removes its own."""
-    brought = Job.objects.filter(kind=Job.Kind.LABEL, parameters__batch_file=file.pk, parameters__has_key="results")
-    over = brought.exclude(pk__in=Job.objects.unfinished().values("pk"))
-    for address in over.values_list("parameters__results", flat=True):
-        default_storage.delete(address)

@@ -15,7 +15,6 @@ from itertools import chain
 from typing import Any
 
 from celery import shared_task
-from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
@@ -32,6 +31,7 @@ from annotator.models import (
     User,
 )
 from annotator.pipeline import (
+    batch_results,
     batches,
     calls,
     check,
@@ -54,7 +54,9 @@ BATCH = 200
 
 @shared_task(name=work.TASKS[Job.Kind.LABEL])
 def run_labels() -> int:
-    return work.work(Job.Kind.LABEL, label_job)
+    done = work.work(Job.Kind.LABEL, label_job)
+    batch_results.remove_taken()
+    return done
 
 
 @shared_task(name=work.GPU_TASKS[Job.Kind.LABEL])
@@ -208,37 +210,29 @@ def label_job(job: Job) -> work.Done:
 
 
 def _file_job(job: Job, file: BatchFile) -> work.Done:
-    """Write a batch file, or take in what came back of one, which is removed whatever came of it."""
-    results = job.parameters.get("results")
+    """Write a batch file, or take in what came back of one. A file that will not be written holds no money."""
+    if results := job.parameters.get("results"):
+        return _results(job, file, results)
     try:
-        return _results(job, file, results) if results else work.Done(batches.fill(file, job.beat))
+        return work.Done(batches.fill(file, job.beat))
     except JobCancelled:
         # Else it is for the worker that has taken the job over, or for when it goes on.
         if Job.objects.filter(pk=job.pk, cancel_requested=True).exists():
-            _drop(file, results)
+            batches.close(file)
         raise
     except Exception:
-        _drop(file, results)
-        raise
-
-
-def _drop(file: BatchFile, results: str | None) -> None:
-    """A file that will not be written holds no money; results that were not taken in are not kept."""
-    if results:
-        default_storage.delete(results)
-    else:
         batches.close(file)
+        raise
 
 
 def _results(job: Job, file: BatchFile, results: str) -> work.Done:
-    """Take the stored results in, and remove them when all is stored: they hold texts and verdicts."""
+    """Take the stored results in; they are removed when the job has ended (`batch_results.remove_taken`)."""
     version, tally = file.labeler_version, verdicts.Tally()
     about = Comparison.objects.filter(calls__batch_file=file).distinct()
     progress = verdicts.Progress(None, tally, about, version)
     judge = versions.unconnected(version)
     for answered in batches.take_in(file, results, job.beat, tally.failures):
         progress.store(verdicts.said(judge, answered), file.reservation)
-    default_storage.delete(results)
     return work.Done(tally.words(), {"run": tally.stored()})
 
 

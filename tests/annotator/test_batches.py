@@ -1,5 +1,6 @@
 """Batch files: what goes out is reserved and asked once, what comes back is checked line by line and paid at cost."""
 
+import contextlib
 import json
 from collections import Counter
 from decimal import Decimal
@@ -11,7 +12,7 @@ from django.db.models import Sum
 from django.urls import reverse
 
 from annotator.models import BatchFile, Job, JobCancelled, Judgment, Labeler, LabelerCall, LedgerEntry
-from annotator.pipeline import batches, label, ledger, lost, scope, versions, work
+from annotator.pipeline import batch_results, batches, label, ledger, lost, scope, versions, work
 from annotator.pipeline.work import StepRefused
 from tests.builders import make_comparison, make_disclosure, make_member, make_project
 
@@ -71,9 +72,13 @@ def result(request, said="A", **changes):
     return {**line, **changes}
 
 
-def take_in(file, *rows):
+def uploaded(*rows):
     content = b"".join((row if isinstance(row, bytes) else json.dumps(row).encode()) + b"\n" for row in rows)
-    batches.request_results(file, default_storage.save("results.jsonl", ContentFile(content)), by=None)
+    return default_storage.save("results.jsonl", ContentFile(content))
+
+
+def take_in(file, *rows):
+    batches.request_results(file, uploaded(*rows), by=None)
     job = run()
     file.refresh_from_db()
     return job
@@ -254,19 +259,28 @@ def test_a_lead_does_it_all_in_the_browser(client, judge, project):
     assert client.post(page, {"on": "everything", "number": "0"}).status_code == 422
 
 
-def test_results_are_removed_when_they_are_taken_in_and_when_they_are_refused(judge, tmp_path):
+@pytest.mark.django_db(transaction=True)
+def test_results_are_removed_when_their_job_has_ended_and_not_before(judge, tmp_path):
+    """A worker that dies after it stored the last verdict leaves its job to another, which has to find the upload."""
     file, _job = file_of(judge)
-    assert take_in(file, b"no json").state == Job.State.FAILED
-    assert not list(tmp_path.rglob("*.jsonl"))
-    assert take_in(file, *(result(each) for each in requests(file))).state == Job.State.DONE
-    assert not list(tmp_path.rglob("*.jsonl"))
+    for rows, ended in (([b"no json"], Job.State.FAILED), ([result(each) for each in requests(file)], Job.State.DONE)):
+        batches.request_results(file, uploaded(*rows), by=None)
+        job = Job.objects.claim(Job.Kind.LABEL)
+        with contextlib.suppress(StepRefused):
+            label.label_job(job)
+        batch_results.remove_taken()
+        assert list(tmp_path.rglob("*.jsonl")), "its worker died here"
+        Job.objects.filter(pk=job.pk).update(lease_until="2020-01-01T00:00Z")
+        label.run_labels()
+        job.refresh_from_db()
+        assert (job.state, list(tmp_path.rglob("*.jsonl"))) == (ended, [])
 
 
 def test_results_that_no_job_took_in_are_removed_when_the_file_is_given_up(
     judge, tmp_path, django_capture_on_commit_callbacks
 ):
     file, _job = file_of(judge)
-    job = batches.request_results(file, default_storage.save("results.jsonl", ContentFile(b"{}")), by=None)
+    job = batches.request_results(file, uploaded(b"{}"), by=None)
     job.cancel()
     with django_capture_on_commit_callbacks(execute=True):
         batches.close(file)
