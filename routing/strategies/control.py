@@ -11,7 +11,7 @@ import numpy as np
 
 from routing.strategies.accounting import cost_of, draw, extra_units, upgradable
 from routing.strategies.money import to_money
-from routing.strategies.problem import Allocation, Problem
+from routing.strategies.problem import Allocation, Problem, patterns
 
 CONTROL_SHARE = 0.05
 
@@ -69,9 +69,8 @@ def _strata(usable: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
         return []
     if usable[rows].all():
         return [rows]
-    # One whole number a row of flags; more than 62 sources would need another key.
-    key = usable[rows] @ (1 << np.arange(usable.shape[1], dtype=np.int64))
-    return [rows[key == pattern] for pattern in np.unique(key)]
+    known, key = patterns(usable[rows])
+    return [rows[key == number] for number in range(len(known))]
 
 
 def _chance(own: np.ndarray, got: np.ndarray, size: int) -> np.ndarray:

@@ -67,11 +67,9 @@ def threshold(
     """
     rng = np.random.default_rng(seed)
     base = base_sources(problem, budget, source, caps)
-    limit = _limit(problem, base, target)
+    limit, notes = _limit(problem, base, target)
     below = _own_doubt(problem, base) > limit
     worth = np.where(below, 1.0, -1.0)
-    never = f"However sure the labeler is, it does not agree with people in {target:.0%} of the comparisons."
-    notes = () if np.isfinite(limit) else (never,)
     return by_rank(
         problem,
         base,
@@ -128,20 +126,30 @@ def _own_doubt(problem: Problem, base: np.ndarray) -> np.ndarray:
     return np.asarray(np.nan_to_num(1 - np.abs(2 * said - 1), nan=1.0))
 
 
-def _limit(problem: Problem, base: np.ndarray, target: float) -> float:
-    """The doubt above which people are asked: the largest up to which agreement is at least `target`; −inf if none."""
+def _limit(problem: Problem, base: np.ndarray, target: float) -> tuple[float, tuple[str, ...]]:
+    """(the doubt above which people are asked, notes): the largest doubt up to which agreement is at least `target`.
+
+    −inf, and a note that says why, when none is known: too little is judged to tell, or the labeler never agrees so
+    often.
+    """
     known = problem.lessons
     everywhere = np.concatenate([base, _past_base(problem, base)])
     taught = np.flatnonzero(_taught(known, everywhere))
     if len(taught) < ENOUGH:
-        return float("-inf")
+        return float("-inf"), (
+            f"Only {len(taught)} comparisons have both people's judgment and the labeler's, and a threshold needs "
+            f"{ENOUGH}: people are drawn at random among all.",
+        )
     doubt = _own_doubt(known, everywhere)[taught]
     order = np.argsort(doubt, kind="stable")
     right = 1 - wrong_of(known, everywhere)[taught][order]
     agreement = np.cumsum(right) / np.arange(1, len(order) + 1)
     ends = np.append(np.diff(doubt[order]) > 0, True)  # equal doubts are on one side of the threshold
     reached = np.flatnonzero((agreement >= target) & ends & (np.arange(1, len(order) + 1) >= ENOUGH // 3))
-    return float(doubt[order][reached[-1]]) if len(reached) else float("-inf")
+    if len(reached):
+        return float(doubt[order][reached[-1]]), ()
+    never = f"However sure the labeler is, it does not agree with people in {target:.0%} of the comparisons."
+    return float("-inf"), (never,)
 
 
 def wrong_of(problem: Problem, base: np.ndarray) -> np.ndarray:

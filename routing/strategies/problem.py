@@ -37,7 +37,8 @@ class Problem:
     prompt's number; `votes` (n,) people's votes behind their mean, default one each; `available` (n, s) where a source
     can be used, default everywhere; `prices` (n, s) Decimals where they differ between comparisons, default each
     source's own; `history` comparisons of the same sources that are no part of the plan, to learn from;
-    `traits` (n, t) what a performance model reads of each comparison, default the features.
+    `traits` (n, t) what a performance model reads of each comparison, default the features; `by_chance` (n,) where
+    people were asked without a ranking, default everywhere: accuracies and plain averages are of these alone.
     """
 
     features: np.ndarray
@@ -50,6 +51,7 @@ class Problem:
     prices: np.ndarray | None = None
     history: Problem | None = None
     traits: np.ndarray | None = None
+    by_chance: np.ndarray | None = None
     # What was learnt from these comparisons: plans at twenty budgets learn it once. A changed copy starts empty.
     memory: dict[Hashable, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
@@ -100,6 +102,10 @@ class Problem:
         return np.ones(len(self)) if self.votes is None else self.votes.astype(np.float64)
 
     @cached_property
+    def measured(self) -> np.ndarray:
+        return np.ones(len(self), dtype=bool) if self.by_chance is None else self.by_chance
+
+    @cached_property
     def lessons(self) -> Problem:
         """This problem followed by its history: everything there is to learn from."""
         if self.history is None:
@@ -113,12 +119,13 @@ class Problem:
             groups=np.concatenate([self.groups, past.groups]),
             votes=np.concatenate([self.weights, past.weights]),
             available=np.vstack([self.usable, past.usable]),
+            by_chance=np.concatenate([self.measured, past.measured]),
         )
 
     def accuracy(self, source: int) -> float:
-        """Agreement with people's majorities where both are known, weighted by votes; ties of people do not count and a
-        labeler's tie is half; NaN when nothing is known."""
-        counts = ~np.isnan(self.p_b[:, source]) & ~np.isnan(self.human) & (self.human != 0.5)
+        """Agreement with people's majorities where both are known and chance asked people, weighted by votes; ties of
+        people do not count and a labeler's tie is half; NaN when nothing is known."""
+        counts = self.measured & ~np.isnan(self.p_b[:, source]) & ~np.isnan(self.human) & (self.human != 0.5)
         if not counts.any():
             return float("nan")
         agreement = np.sign(self.p_b[counts, source] - 0.5) * np.sign(self.human[counts] - 0.5)
@@ -144,3 +151,14 @@ class Allocation:
     notes: tuple[str, ...] = field(default=())
     value: np.ndarray | None = None
     value_error: np.ndarray | None = None
+
+
+def patterns(flags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(k, q) the different rows of `flags` (n, q) bool, and (n,) which of them each row is; for any number of columns.
+
+    In the order of whole numbers whose lowest bit is the first column.
+    """
+    packed = np.packbits(flags[:, ::-1], axis=1)
+    keys = np.ascontiguousarray(packed).view(np.dtype((np.void, max(1, packed.shape[1])))).ravel()
+    _, first, of_row = np.unique(keys, return_index=True, return_inverse=True)
+    return flags[first], np.asarray(of_row).ravel()

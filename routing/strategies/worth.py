@@ -15,7 +15,7 @@ from scipy.stats import hypergeom
 from routing import calibration
 from routing.calibration import Chances
 from routing.strategies.doubt import ENOUGH, standard, wrong_of
-from routing.strategies.problem import Problem
+from routing.strategies.problem import Problem, patterns
 
 PROMPTS = 5
 # Comparisons with the same labelers answered share a model; rarer combinations are judged by their features alone.
@@ -79,11 +79,13 @@ def _labeler(
 def _combinations(known: Problem, n: int) -> list[tuple[list[int], np.ndarray]]:
     """[(the labelers that answered, rows of the plan)], rare combinations together as if nobody had."""
     labelers = np.asarray(known.labelers, dtype=np.int64)
-    key = (~np.isnan(known.p_b[:n, labelers])) @ (1 << np.arange(len(labelers), dtype=np.int64))
-    keys, counts = np.unique(key, return_counts=True)
-    common = keys[np.argsort(-counts)][:COMBINATIONS]
-    common = common[np.isin(common, keys[counts >= RARE * n]) & (common > 0)]
-    found = [(labelers[(int(each) >> np.arange(len(labelers))) & 1 == 1].tolist(), key == each) for each in common]
+    if not len(labelers):
+        return [([], np.arange(n))]
+    answered, key = patterns(~np.isnan(known.p_b[:n, labelers]))
+    counts = np.bincount(key, minlength=len(answered))
+    common = np.argsort(-counts)[:COMBINATIONS]
+    common = common[(counts[common] >= RARE * n) & answered[common].any(axis=1)]
+    found = [(labelers[answered[each]].tolist(), key == each) for each in common]
     rest = ~np.isin(key, common)
     return [(who, np.flatnonzero(rows)) for who, rows in [*found, ([], rest)] if rows.any()]
 
@@ -95,11 +97,15 @@ def _teaches(known: Problem, taught: np.ndarray) -> bool:
 def _learn(
     known: Problem, X: np.ndarray, needed: np.ndarray, target: np.ndarray, taught: np.ndarray, seed: int
 ) -> Chances:
-    """Chances of the rows `needed`; every comparison counts as one, however many votes its majority has."""
+    """Chances of the rows `needed`; every comparison counts as one, however many votes its majority has.
+
+    What a ranking sent to people teaches where a source errs, but not how often: without skill it counts for nothing.
+    """
+    fair = taught & known.measured
     if not _teaches(known, taught):
-        return calibration.average(target[taught], np.ones(int(taught.sum())), len(needed))
-    here = taught[needed]
-    return calibration.chances(X, target[needed], np.ones(len(needed)), known.groups[needed], here, seed)
+        return calibration.average(target[fair], np.ones(int(fair.sum())), len(needed))
+    one, groups = np.ones(len(needed)), known.groups[needed]
+    return calibration.chances(X, target[needed], one, groups, taught[needed], seed, fair[needed])
 
 
 def _signals(known: Problem, column: int, labelers: list[int], rows: np.ndarray, taught: np.ndarray) -> np.ndarray:

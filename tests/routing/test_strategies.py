@@ -7,6 +7,7 @@ import pytest
 
 from routing import mixtures, performance, planning, strategies
 from routing.strategies import BudgetTooSmall, Problem, Source, doubt
+from routing.strategies.problem import patterns
 
 
 def problem(n=40, each=("1", "0.01"), seed=0, known=0.3, slices=False, **options):
@@ -165,3 +166,31 @@ def test_without_a_performance_model_or_labelers_the_plan_says_so():
     assert "no performance model yet" in choice.text and np.isnan(choice.best.predicted)
     alone = Problem(case.features, case.names, case.sources[:1], case.p_b[:, :1], case.groups)
     assert planning.choose_plan(alone, Decimal(10), None, bins).best.allocation.strategy == "all_people"
+
+
+def test_a_threshold_that_cannot_be_learnt_is_no_labeler_that_is_never_right():
+    few, _ = problem(known=0.3)
+    (note,) = strategies.threshold(few, Decimal(20)).notes
+    assert "and a threshold needs 30" in note and "does not agree" not in note
+    case, truth = problem(n=200, known=1.0)
+    case.p_b[:, 1] = np.where(np.arange(200) % 2, truth, 1 - truth)
+    (note,) = strategies.threshold(case, Decimal(100)).notes
+    assert note.startswith("However sure the labeler is")
+
+
+def test_any_number_of_sources_has_patterns_of_its_own():
+    rng = np.random.default_rng(0)
+    narrow = rng.random((60, 5)) < 0.5
+    known, of_row = patterns(narrow)
+    keys = narrow @ (1 << np.arange(5))
+    np.testing.assert_array_equal(known @ (1 << np.arange(5)), np.unique(keys))
+    np.testing.assert_array_equal(known[of_row], narrow)
+    wide = np.zeros((3, 70), dtype=bool)
+    wide[1, 69], wide[2, 5] = True, True  # 1 << 69 is 1 << 5 in 64 bits
+    assert patterns(wide)[1].tolist() == [0, 2, 1]
+
+
+def test_a_plan_over_seventy_labelers_keeps_its_budget():
+    case, _ = problem(n=60, each=("1", *["0.01"] * 70))
+    found = strategies.STRATEGIES["value"](case, Decimal(10), control_share=0.2)
+    assert found.cost <= 10 and (found.source >= 0).all()
