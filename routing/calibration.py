@@ -51,12 +51,22 @@ def out_of_fold(
 
 
 def chances(
-    X: np.ndarray, target: np.ndarray, weight: np.ndarray, groups: np.ndarray, taught: np.ndarray, seed: int
+    X: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray,
+    groups: np.ndarray,
+    taught: np.ndarray,
+    seed: int,
+    fair: np.ndarray | None = None,
 ) -> Chances:
-    """As `out_of_fold`, with errors; without skill the average for every row, so that nobody ranks by noise."""
+    """As `out_of_fold`, with errors; without skill the average for every row, so that nobody ranks by noise.
+
+    `fair` (n,) the rows that the average is of, default those taught: the ones that nobody picked for being hard.
+    """
     rows = np.flatnonzero(taught)
     fitted = _fit(np.asarray(X[rows]), target[rows], weight[rows], groups[rows], seed)
     if not _skill(fitted, target[rows], weight[rows], groups[rows]):
+        rows = rows if fair is None else np.flatnonzero(fair)
         return average(target[rows], weight[rows], len(X))
     value, error = _predict(X, fitted)
     value[rows] = expit(fitted.held_out)

@@ -1,4 +1,8 @@
-"""What routing stands on: the project's comparisons as a problem, and those that people judged as evidence."""
+"""What routing stands on: the project's comparisons as a problem, and those that people judged by chance as evidence.
+
+What a ranking sent to people teaches where labelers err (`routing.strategies`), and nothing else: a mixture of it, or
+an accuracy on it, is one of the hard comparisons.
+"""
 
 from __future__ import annotations
 
@@ -19,45 +23,57 @@ ENOUGH_JUDGED, ENOUGH_PROMPTS = 100, 8
 
 
 def gather(project: Project, known: signals.Signals) -> Evidence:
-    """The judged comparisons of `known`. Raises StepRefused when they are too few or no labeler answered them."""
-    judged = known.judged
-    prompts = len(np.unique(known.groups[judged]))
-    if judged.sum() < ENOUGH_JUDGED or prompts < ENOUGH_PROMPTS:
-        raise work.StepRefused(
-            _(
-                "People have judged %(judged)s comparisons of %(prompts)s prompts. A performance model needs at least "
-                "%(enough)s of %(several)s prompts: make a plan by “random mixture” first."
-            )
-            % {
-                "judged": int(judged.sum()),
-                "prompts": prompts,
-                "enough": ENOUGH_JUDGED,
-                "several": ENOUGH_PROMPTS,
-            }
-        )
+    """The comparisons of `known` that people judged by chance.
+
+    Raises StepRefused when they are too few or no labeler answered them.
+    """
+    _refuse_too_few(known)
     columns = signals.usable(known)
     if not columns:
         raise work.StepRefused(
             _("No AI labeler has answered what people judged. On the labelers page, run one on people's comparisons.")
         )
     labelers = [known.labelers[column] for column in columns]
-    problem = problem_of(project, known, labelers, signals.fewer_votes(project, known))
+    return _evidence(known, problem_of(project, known, labelers, signals.fewer_votes(project, known)))
+
+
+def _refuse_too_few(known: signals.Signals) -> None:
+    drawn = known.drawn
+    prompts = len(np.unique(known.groups[drawn]))
+    if drawn.sum() >= ENOUGH_JUDGED and prompts >= ENOUGH_PROMPTS:
+        return
+    counts = {"judged": int(drawn.sum()), "prompts": prompts, "enough": ENOUGH_JUDGED, "several": ENOUGH_PROMPTS}
+    if ranked := int(known.judged.sum() - drawn.sum()):
+        words = _(
+            "People have judged %(judged)s comparisons of %(prompts)s prompts by chance, and %(ranked)s because a plan "
+            "ranked them, which tell nothing about the others. A performance model needs at least %(enough)s by "
+            "chance, of %(several)s prompts: raise the control share, or make a plan by “random mixture” first."
+        )
+        raise work.StepRefused(words % {**counts, "ranked": ranked})
+    words = _(
+        "People have judged %(judged)s comparisons of %(prompts)s prompts. A performance model needs at least "
+        "%(enough)s of %(several)s prompts: make a plan by “random mixture” first."
+    )
+    raise work.StepRefused(words % counts)
+
+
+def _evidence(known: signals.Signals, problem: strategies.Problem) -> Evidence:
+    """What the problem knows of the comparisons that people judged by chance; bins and scales are the project's."""
     bins = mixtures.Bins.fit(problem.described, traits.names_of(problem.names))
     signed = known.features[:, features.signed(known.names)]
+    drawn, scales = known.drawn, reward_proxy.scales(signed)
     return Evidence(
         names=[source.name for source in problem.sources],
         is_people=[source.is_people for source in problem.sources],
-        prices=problem.units[judged] / float(strategies.UNIT),
-        design=reward_proxy.design(
-            known.prompt[judged], known.a[judged], known.b[judged], signed[judged], reward_proxy.scales(signed)
-        ),
-        traits=problem.described[judged],
-        members=bins.members(problem.described[judged]),
+        prices=problem.units[drawn] / float(strategies.UNIT),
+        design=reward_proxy.design(known.prompt[drawn], known.a[drawn], known.b[drawn], signed[drawn], scales),
+        traits=problem.described[drawn],
+        members=bins.members(problem.described[drawn]),
         bins=bins,
-        p_b=problem.p_b[judged],
-        votes=known.votes[judged],
-        groups=known.groups[judged],
-        comparisons=known.ids[judged],
+        p_b=problem.p_b[drawn],
+        votes=known.votes[drawn],
+        groups=known.groups[drawn],
+        comparisons=known.ids[drawn],
     )
 
 
@@ -90,6 +106,7 @@ def problem_of(
         ),
         groups=known.groups,
         votes=known.votes,
+        by_chance=known.by_chance,
         prices=_price_matrix(project, prices, votes) if any(len(set(price)) > 1 for price in prices) else None,
         available=np.column_stack([everywhere, answered | can_judge, *[everywhere] * len(votes)]),
     )

@@ -11,7 +11,7 @@ from decimal import ROUND_UP, Decimal
 from typing import Any
 
 import numpy as np
-from django.db.models import F, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from annotator.models import Features, FeatureSet, Judgment, Labeler, Loop, Project, Route
 from annotator.pipeline import versions
@@ -20,6 +20,8 @@ from routing.strategies import Source
 
 # A labeler must have answered this share of the comparisons with people's votes before a plan may use it.
 COVERAGE = 0.9
+# Plans whose people were not ranked.
+UNRANKED = ("random", "all_people")
 
 
 @dataclass
@@ -27,7 +29,8 @@ class Signals:
     """n comparisons in the order of their ids; k features, embeddings of width d, L labelers.
 
     `people` is the mean vote for B in [0, 1] (ties count half; NaN without votes), `votes` their number,
-    `p_b` (n, L) each labeler's probability for B (NaN where it has not answered).
+    `by_chance` where they were asked without a ranking, `p_b` (n, L) each labeler's probability for B (NaN where it has
+    not answered).
     """
 
     feature_set: FeatureSet
@@ -39,6 +42,7 @@ class Signals:
     b: np.ndarray
     people: np.ndarray
     votes: np.ndarray
+    by_chance: np.ndarray
     labelers: list[Labeler]
     p_b: np.ndarray
 
@@ -51,6 +55,14 @@ class Signals:
     def judged(self) -> np.ndarray:
         """(n,) where people have voted."""
         return self.votes > 0
+
+    @property
+    def drawn(self) -> np.ndarray:
+        """(n,) where people have voted and chance had sent it to them: what every measurement rests on.
+
+        What a ranking sent to people is harder for labelers than the rest, and would make them look worse everywhere.
+        """
+        return self.judged & self.by_chance
 
 
 def load(project: Project) -> Signals:
@@ -78,14 +90,15 @@ def load(project: Project) -> Signals:
         embeddings[:, 2 * width :],
         people,
         votes,
+        _by_chance(project, ids),
         labelers,
         p_b,
     )
 
 
 def usable(signals: Signals) -> list[int]:
-    """Columns of labelers that have answered nearly all comparisons which people judged."""
-    seen = ~np.isnan(signals.p_b[signals.judged])
+    """Columns of labelers that have answered nearly all comparisons which people judged by chance."""
+    seen = ~np.isnan(signals.p_b[signals.drawn])
     return [column for column in range(len(signals.labelers)) if seen.size and seen[:, column].mean() >= COVERAGE]
 
 
@@ -101,10 +114,10 @@ def people_sources(project: Project, votes: Sequence[int]) -> list[Source]:
 
 
 def fewer_votes(project: Project, signals: Signals) -> list[int]:
-    """The numbers of votes the lead lets a plan choose from (`Loop.votes`) that nearly all judged comparisons have."""
+    """Numbers of votes the lead lets a plan choose from (`Loop.votes`), had by nearly all comparisons of chance."""
     loop = Loop.objects.filter(project=project).first()
     wanted = sorted({each for each in (loop.votes if loop else []) if 0 < each < project.votes})
-    have = signals.votes[signals.judged]
+    have = signals.votes[signals.drawn]
     return [each for each in wanted if have.size and (have >= each).mean() >= COVERAGE]
 
 
@@ -146,6 +159,34 @@ def _people(project: Project, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for position, (mean, count) in placed(rows, ids):
         people[position], votes[position] = mean, count
     return people, votes
+
+
+def _by_chance(project: Project, ids: np.ndarray) -> np.ndarray:
+    """(n,) True but where every judgment of people is one that a plan's ranking asked for.
+
+    A comparison that chance had sent to people first stays one of chance when a ranking asks for more votes: to leave
+    it out would take the hard ones from the sample.
+    """
+    said = Judgment.objects.effective().levels_of_people().filter(project=project)
+    by_rank = said.filter(plan__isnull=False).filter(_ranked())
+    other = said.exclude(pk__in=by_rank.values("pk")).values_list("comparison_id")
+    found = np.ones(len(ids), dtype=bool)
+    for position, _rest in placed(by_rank.order_by().values_list("comparison_id").distinct(), ids):
+        found[position] = False
+    for position, _rest in placed(other.order_by().distinct(), ids):
+        found[position] = True
+    return found
+
+
+def _ranked() -> Q:
+    """Of judgments under a plan: whether its ranking asked for them, or that of a plan whose decision it kept."""
+    sent = Route.objects.filter(comparison=OuterRef("comparison"), labeler=None, is_control=False)
+    own = sent.filter(plan=OuterRef("plan"))
+    ranked = sent.filter(is_kept=False, plan__is_seed_set=False).exclude(plan__strategy__in=UNRANKED)
+    before = ranked.filter(
+        plan__project=OuterRef("project"), plan__number__lt=OuterRef("plan__number"), plan__approved_at__isnull=False
+    )
+    return Q(Exists(ranked.filter(plan=OuterRef("plan")))) | Q(Exists(own.filter(is_kept=True)), Exists(before))
 
 
 def first_votes(project: Project, ids: np.ndarray, count: int) -> np.ndarray:
