@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,9 @@ from annotator.pipeline import grounds, retrain, signals, versions, work
 from routing import mixtures, strategies, traits
 from routing.performance import Chosen
 
+# What costs too much when a budget does not even pay for what is kept.
+KEPT = "what is judged already, together with the rest,"
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -46,6 +50,10 @@ class Kept:
     source: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     routes: tuple[Route, ...] = ()
     lost: Decimal = Decimal(0)
+
+    @property
+    def cost(self) -> Decimal:
+        return sum((route.price for route in self.routes), Decimal(0))
 
     def at(self) -> dict[int, Route]:
         """The route by the comparison's position."""
@@ -74,6 +82,22 @@ class Basis:
     @property
     def sampling_error(self) -> float:
         return float(self.stored.metrics["sampling_error"]) if self.stored else 0.0
+
+    @property
+    def caps(self) -> dict[str, float]:
+        """The lead's caps of sources that this plan can use (see `uncapped`)."""
+        names = {source.name for source in self.problem.sources}
+        return {name: share for name, share in self.loop.caps.items() if name in names}
+
+    @property
+    def uncapped(self) -> list[str]:
+        """Sources with a cap that this plan cannot use at all: disabled, gone, or not known to the model."""
+        return sorted(set(self.loop.caps) - set(self.caps))
+
+    @cached_property
+    def tags(self) -> np.ndarray:
+        """(n, q) bool: the bins of each comparison, as performance models were fitted with them."""
+        return self.bins.members(self.problem.described)
 
     def labeler(self, column: int) -> Labeler | None:
         """The labeler of a source; None for people."""
@@ -249,8 +273,11 @@ def _pinned(problem: strategies.Problem, kept: Kept) -> strategies.Problem:
     return replace(problem, available=available, prices=matrix)
 
 
-def whole(basis: Basis, allocation: strategies.Allocation) -> strategies.Allocation:
-    """`allocation` with what is kept as it was decided: its source, its chance, whether it was control."""
+def whole(basis: Basis, allocation: strategies.Allocation, budget: Decimal) -> strategies.Allocation:
+    """`allocation` with what is kept as it was decided: its source, its chance, whether it was control.
+
+    Raises BudgetTooSmall when it then costs more than `budget`: no plan is stored that does.
+    """
     kept = basis.kept
     if not len(kept.rows):
         return allocation
@@ -261,4 +288,6 @@ def whole(basis: Basis, allocation: strategies.Allocation) -> strategies.Allocat
     is_control[kept.rows] = [route.is_control for route in kept.routes]
     gain[kept.rows] = [np.nan if route.gain is None else route.gain for route in kept.routes]
     cost = strategies.to_money(strategies.cost_of(basis.problem, source))
+    if cost > budget:
+        raise strategies.BudgetTooSmall(budget, cost, KEPT)
     return replace(allocation, source=source, propensity=propensity, is_control=is_control, gain=gain, cost=cost)

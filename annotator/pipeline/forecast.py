@@ -8,17 +8,19 @@ baselines   [{"name": in words, "strategy": "all_ai" or "all_people", "cost", "p
             labeler for everything, then people for everything, whatever they cost
 random      {"predicted", "low", "high"} of a random mixture at the plan's own budget
 gain        {"value", "low", "high"}: what the plan is predicted to gain over that mixture. The interval takes both
-            predictions for independent, so it is too wide rather than too narrow
+            predictions for independent, and leaves out that every mixture was measured on the same judged comparisons:
+            it can be too wide as well as too narrow
 curve       [{"budget", "spent" (what of it is used), "people_share", "predicted", "low", "high",
               "random": predicted for a random mixture at this budget,
               "all_people": the same for people drawn at random for all that the budget pays, the rest left out,
               "all_ai": the same for the best labeler that the budget pays for everything, null where it pays none,
               "gain": as above, "shares": {source: share of the comparisons}, "cost": {source: money}}, …],
-            CURVE rows from the cheapest source for all to the dearest for all, rising
-strategy    the strategy of the curve, a key of `routing.strategies.STRATEGIES`
+            rising from the cheapest source for all to the dearest for all (see `budget_curve`)
+strategy    the strategy of the curve, one of `allocations.NAMES`
 reasons     [{"text", "count"}, …]; samples: {text of a reason: up to 5 ids of comparisons that people get for it}
 promised    [{"source", "accuracy", "comparisons"}, …]: how often each labeler agreed with people when the plan was made
 asked       the strategy that was asked for, "auto" included
+because     of a plan that the loop made: what it was made for, by kind and source (see `loop.reasons_for`)
 skill, skill_text, control (number), left_out (number), model ({words: value})
 kept        {"comparisons", "cost", "lost"}: of a revised plan what keeps its source, and money that bought none of it
 seed_set    only of a seed set's plan, which has none of the above but "shares" (see pipeline/loop.py)
@@ -26,27 +28,24 @@ seed_set    only of a seed set's plan, which has none of the above but "shares" 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
 from django.utils.translation import gettext as _
 
-from annotator.pipeline.basis import Basis, whole
+from annotator.models import Job
+from annotator.pipeline import budget_curve
+from annotator.pipeline.allocations import allocate, enough
+from annotator.pipeline.basis import Basis
+from annotator.pipeline.budget_curve import interval
 from annotator.pipeline.explain import Reasons
 from routing import planning, strategies
 
-# Points of the curve of accuracy against budget: enough for a slider to move along.
-CURVE = 14
 SAMPLES = 5
-# z of the 90% interval that predictions carry.
-Z = 1.645
-Interval = dict[str, float | None]
 
 
-def summary(basis: Basis, choice: planning.Choice, seed: int) -> dict[str, Any]:
-    """See the module's docstring."""
+def summary(basis: Basis, choice: planning.Choice, seed: int, job: Job | None = None) -> dict[str, Any]:
+    """See the module's docstring. Raises JobCancelled between the budgets of the curve when `job` was cancelled."""
     allocation = choice.best.allocation
     told: dict[str, Any] = {
         "shares": _shares(basis, allocation),
@@ -54,7 +53,7 @@ def summary(basis: Basis, choice: planning.Choice, seed: int) -> dict[str, Any]:
         "curve": [],
         "promised": _promised(basis),
         "skill": choice.skill,
-        "skill_text": " ".join([basis.outdated or choice.text, *allocation.notes]),
+        "skill_text": " ".join([basis.outdated or choice.text, *_uncapped(basis), *allocation.notes]),
         "model": _model_words(basis),
         "control": int(allocation.is_control.sum()),
         "left_out": int((allocation.source < 0).sum()),
@@ -64,55 +63,29 @@ def summary(basis: Basis, choice: planning.Choice, seed: int) -> dict[str, Any]:
         told["kept"] = _kept(basis)
     if choice.skill:
         strategy = _of_curve(allocation.strategy)
-        told |= {"strategy": strategy, "curve": _curve(basis, strategy, seed)}
+        told |= {"strategy": strategy, "curve": budget_curve.curve(basis, strategy, seed, _beat(job))}
         told |= _against_random(basis, choice.best, seed)
     return told
 
 
-def allocate(
-    basis: Basis, strategy: str, budget: Decimal, seed: int, *, source: int | None = None
-) -> strategies.Allocation:
-    """What a strategy does with `budget`, kept comparisons included. Raises BudgetTooSmall, and ValueError in words."""
-    money = budget
-    if strategy == "all_people":  # it leaves out what only a labeler may judge, and that is paid all the same
-        money = max(Decimal(0), budget - _kept_by_labelers(basis))
-    made = strategies.STRATEGIES[strategy](
-        basis.problem,
-        money,
-        seed=seed,
-        control_share=basis.project.control_share,
-        source=source,
-        caps=basis.loop.caps or None,
-        paper=basis.paper,
-    )
-    return whole(basis, made)
+def _beat(job: Job | None) -> budget_curve.Beat:
+    def beat(done: int, total: int) -> None:
+        if job:
+            job.beat(done, total, _("trying budgets"))
+
+    return beat
 
 
-def interval(basis: Basis, prediction: planning.Prediction) -> Interval:
-    """The prediction with its interval, widened by what all mixtures share: accuracy was measured on a sample."""
-    if np.isnan(prediction.predicted):
-        return {"predicted": None, "low": None, "high": None}
-    shared = Z * basis.sampling_error
-    below = float(np.hypot(max(0.0, prediction.predicted - prediction.low), shared))
-    above = float(np.hypot(max(0.0, prediction.high - prediction.predicted), shared))
-    return {
-        "predicted": float(prediction.predicted),
-        "low": max(0.0, float(prediction.predicted) - below),
-        "high": min(1.0, float(prediction.predicted) + above),
-    }
-
-
-def _predictions(basis: Basis, allocations: Sequence[strategies.Allocation]) -> list[planning.Prediction]:
-    return planning.predict(basis.model, basis.problem, basis.bins, allocations)
-
-
-def _kept_by_labelers(basis: Basis) -> Decimal:
-    return sum((route.price for route in basis.kept.routes if route.labeler_id), Decimal(0))
+def _uncapped(basis: Basis) -> list[str]:
+    """A cap of what this plan cannot use is passed over, and said."""
+    if not basis.uncapped:
+        return []
+    words = _("Not used here, so their caps do not count: %(names)s.")
+    return [words % {"names": ", ".join(basis.uncapped)}]
 
 
 def _kept(basis: Basis) -> dict[str, Any]:
-    cost = sum((route.price for route in basis.kept.routes), Decimal(0))
-    return {"comparisons": len(basis.kept.routes), "cost": str(cost), "lost": str(basis.kept.lost)}
+    return {"comparisons": len(basis.kept.routes), "cost": str(basis.kept.cost), "lost": str(basis.kept.lost)}
 
 
 def _shares(basis: Basis, allocation: strategies.Allocation) -> list[dict[str, Any]]:
@@ -140,24 +113,13 @@ def _baselines(basis: Basis, seed: int) -> list[dict[str, Any]]:
     ]
     if basis.problem.people is not None:
         named.append((_("all people"), "all_people", None))
-    made = [allocate(basis, strategy, _enough(basis), seed, source=column) for _name, strategy, column in named]
-    return [
-        {"name": name, "strategy": strategy, "cost": str(prediction.allocation.cost), **interval(basis, prediction)}
-        for (name, strategy, _column), prediction in zip(named, _predictions(basis, made), strict=True)
-    ]
-
-
-def _enough(basis: Basis) -> Decimal:
-    """Money for the dearest source everywhere."""
-    usable = np.where(basis.problem.usable, basis.problem.units, 0)
-    return strategies.to_money(int(usable.max(axis=1).sum()))
-
-
-def _least(basis: Basis) -> Decimal:
-    """Money for the cheapest source everywhere."""
-    usable = np.where(basis.problem.usable, basis.problem.units, np.iinfo(np.int64).max)
-    cheapest = np.where(basis.problem.usable.any(axis=1), usable.min(axis=1), 0)
-    return strategies.to_money(int(cheapest.sum()))
+    money, rows = enough(basis), []
+    for name, strategy, column in named:
+        made = allocate(basis, strategy, money, seed, source=column)
+        told = budget_curve.Told(budget_curve.describe(basis, made), {})
+        (predicted,) = budget_curve.predict(basis, [told])
+        rows.append({"name": name, "strategy": strategy, "cost": str(made.cost), **interval(basis, predicted)})
+    return rows
 
 
 def _of_curve(strategy: str) -> str:
@@ -165,84 +127,12 @@ def _of_curve(strategy: str) -> str:
     return strategy if strategy not in ("all_people", "all_ai") else "value"
 
 
-def _curve(basis: Basis, strategy: str, seed: int) -> list[dict[str, Any]]:
-    budgets = _budgets(_least(basis), _enough(basis))
-    drawn: dict[str, list[strategies.Allocation | None]] = {
-        name: [_tried(basis, name, budget, seed) for budget in budgets]
-        for name in (strategy, "random", "all_people", "all_ai")
-    }
-    predicted = {name: _where_made(basis, made) for name, made in drawn.items()}
-    rows = []
-    for number, budget in enumerate(budgets):
-        here = predicted[strategy][number]
-        if here is None:
-            continue
-        beside: dict[str, Any] = {
-            name: _level(basis, predicted[name][number]) for name in ("random", "all_people", "all_ai")
-        }
-        beside["gain"] = _gain(here, predicted["random"][number])
-        rows.append({"budget": str(budget), **_composition(basis, here.allocation), **beside, **interval(basis, here)})
-    return rows
-
-
-def _budgets(least: Decimal, enough: Decimal) -> list[Decimal]:
-    """CURVE amounts in whole cents: evenly spaced, but for a third of them near the cheap end, where most happens."""
-    low, high = float(least), float(enough)
-    near = max(1, CURVE // 3)
-    steps = [*np.linspace(0, 0.15, near, endpoint=False), *np.linspace(0.15, 1, CURVE - near)]
-    amounts = [min(enough, max(least, Decimal(f"{low + step * (high - low):.2f}"))) for step in steps[:-1]]
-    return sorted({*amounts, enough})
-
-
-def _tried(basis: Basis, strategy: str, budget: Decimal, seed: int) -> strategies.Allocation | None:
-    try:
-        return allocate(basis, strategy, budget, seed)
-    except (strategies.BudgetTooSmall, ValueError):
-        return None
-
-
-def _where_made(basis: Basis, made: Sequence[strategies.Allocation | None]) -> list[planning.Prediction | None]:
-    found = iter(_predictions(basis, [each for each in made if each is not None]))
-    return [None if each is None else next(found) for each in made]
-
-
-def _level(basis: Basis, prediction: planning.Prediction | None) -> float | None:
-    return None if prediction is None else interval(basis, prediction)["predicted"]
-
-
-def _composition(basis: Basis, allocation: strategies.Allocation) -> dict[str, Any]:
-    """Who judges which share of the comparisons, and of the money."""
-    shares, money = {}, {}
-    for column, source in enumerate(basis.problem.sources):
-        got = allocation.source == column
-        if got.any():
-            shares[source.name] = round(float(got.mean()), 4)
-            money[source.name] = str(strategies.to_money(int(basis.problem.units[got, column].sum())))
-    people = np.isin(allocation.source, basis.problem.people_sources)
-    return {
-        "spent": str(allocation.cost),
-        "people_share": float(people.mean()),
-        "shares": shares,
-        "cost": money,
-    }
-
-
 def _against_random(basis: Basis, best: planning.Prediction, seed: int) -> dict[str, Any]:
-    made = _tried(basis, "random", best.allocation.cost, seed)
-    if made is None:
-        return {}
-    chance = _predictions(basis, [made])[0]
-    return {"random": interval(basis, chance), "gain": _gain(best, chance)}
-
-
-def _gain(here: planning.Prediction, chance: planning.Prediction | None) -> dict[str, float] | None:
-    """What sampling adds to one of the two it adds to the other, so only the model's own intervals count."""
+    made = budget_curve.tried(basis, "random", best.allocation.cost, seed)
+    (chance,) = budget_curve.predict(basis, [made])
     if chance is None:
-        return None
-    gain = here.predicted - chance.predicted
-    below = np.hypot(here.predicted - here.low, chance.high - chance.predicted)
-    above = np.hypot(here.high - here.predicted, chance.predicted - chance.low)
-    return {"value": float(gain), "low": float(gain - below), "high": float(gain + above)}
+        return {}
+    return {"random": interval(basis, chance), "gain": budget_curve.gain(best, chance)}
 
 
 def _reasons(basis: Basis, allocation: strategies.Allocation) -> tuple[list[dict[str, Any]], dict[str, list[int]]]:
@@ -257,7 +147,7 @@ def _reasons(basis: Basis, allocation: strategies.Allocation) -> tuple[list[dict
 
 
 def _promised(basis: Basis) -> list[dict[str, Any]]:
-    known = ~np.isnan(basis.problem.human) & (basis.problem.human != 0.5)
+    known = basis.problem.measured & ~np.isnan(basis.problem.human) & (basis.problem.human != 0.5)
     rows = []
     for column in basis.problem.labelers:
         both = int((known & ~np.isnan(basis.problem.p_b[:, column])).sum())

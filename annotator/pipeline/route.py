@@ -5,6 +5,7 @@ What a plan is made from is in `basis`, what its page shows (`Plan.summary`) in 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -17,7 +18,18 @@ from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
 from annotator.models import Job, Plan, Project, Route, User
-from annotator.pipeline import aggregate, basis, forecast, handout, label, ledger, seed_set, work
+from annotator.pipeline import (
+    aggregate,
+    allocations,
+    basis,
+    budget_curve,
+    forecast,
+    handout,
+    label,
+    ledger,
+    seed_set,
+    work,
+)
 from annotator.pipeline.basis import Basis
 from annotator.pipeline.explain import Reasons
 from routing import planning, strategies
@@ -68,18 +80,20 @@ def make_plan(
     job: Job | None = None,
     revises: Plan | None = None,
     occasion: str = "",
+    because: Sequence[str] = (),
 ) -> Plan:
     """A draft plan that costs at most `budget`, with its routes, forecast and reasons.
 
-    `strategy`: a key of `routing.strategies.STRATEGIES`, or "auto": the best lower bound of predicted performance.
-    `revises`: the plan whose judged comparisons keep their source; what was spent under it counts against `budget`.
-    Without one, what people judged of the seed set is kept. `occasion`: what made the plan by itself, in words.
+    `strategy`: one of `allocations.NAMES`, or "auto": the cheapest plan that the performance model cannot tell from the
+    best. `revises`: the plan whose judged comparisons keep their source; what was spent under it counts against
+    `budget`. Without one, what people judged of the seed set is kept. `occasion`, `because`: what made the plan by
+    itself, in words and by the keys of `loop.reasons_for`.
 
     Raises StepRefused when the strategy is unknown, the budget too small, or there is nothing to route; JobCancelled,
     and nothing is stored, when `job` was cancelled or taken over meanwhile.
     """
-    if strategy != "auto" and strategy not in strategies.STRATEGIES:
-        known = ", ".join(("auto", *strategies.STRATEGIES))
+    if strategy != "auto" and strategy not in allocations.NAMES:
+        known = ", ".join(("auto", *allocations.NAMES))
         raise work.StepRefused(
             _("There is no strategy “%(name)s”; there are: %(known)s.") % {"name": strategy, "known": known}
         )
@@ -88,7 +102,7 @@ def make_plan(
         choice = _choose(made_from, budget, strategy, seed)
     except (strategies.BudgetTooSmall, ValueError) as refusal:
         raise work.StepRefused(str(refusal)) from refusal
-    summary = forecast.summary(made_from, choice, seed) | {"asked": strategy}
+    summary = forecast.summary(made_from, choice, seed, job) | {"asked": strategy, "because": list(because)}
     fields = {"budget": budget, "summary": summary, "seed": seed, "created_by": by, "occasion": occasion}
     return _store(made_from, choice, job, fields)
 
@@ -150,7 +164,7 @@ def _choose(made_from: Basis, budget: Decimal, strategy: str, seed: int) -> plan
     left = budget - made_from.kept.lost
     if left < 0:
         raise strategies.BudgetTooSmall(budget, made_from.kept.lost, _("what was spent already"))
-    if strategy == "auto":
+    if strategy == "auto" and made_from.problem.labelers:
         choice = planning.choose_plan(
             made_from.problem,
             left,
@@ -158,11 +172,15 @@ def _choose(made_from: Basis, budget: Decimal, strategy: str, seed: int) -> plan
             made_from.bins,
             seed=seed,
             control_share=made_from.project.control_share,
-            caps=made_from.loop.caps or None,
+            caps=made_from.caps or None,
         )
-        return replace(choice, best=replace(choice.best, allocation=basis.whole(made_from, choice.best.allocation)))
-    allocation = forecast.allocate(made_from, strategy, left, seed)
+        allocation = basis.whole(made_from, choice.best.allocation, left)
+        return replace(choice, best=replace(choice.best, allocation=allocation))
+    by_itself = strategy == "auto"
+    allocation = allocations.allocate(made_from, "all_people" if by_itself else strategy, left, seed)
     prediction = planning.predict(made_from.model, made_from.problem, made_from.bins, [allocation])[0]
+    if by_itself:
+        return planning.Choice(prediction, False, _("There is only one kind of source."))
     skill = bool(made_from.model and made_from.model.skill_)
     return planning.Choice(prediction, skill, _("The strategy was chosen by hand."))
 
@@ -181,7 +199,7 @@ def _store(made_from: Basis, choice: planning.Choice, job: Job | None, fields: d
             cost=allocation.cost,
             performance_model=made_from.stored,
             revises=made_from.revises,
-            **forecast.interval(made_from, choice.best),
+            **budget_curve.interval(made_from, choice.best),
             **fields,
         )
         _store_routes(made_from, plan, allocation)
@@ -213,10 +231,10 @@ def _store_routes(made_from: Basis, plan: Plan, allocation: strategies.Allocatio
         )
 
 
-def kept_route(plan: Plan, route: Route) -> Route:
-    """The same decision in another plan."""
+def kept_route(plan: Plan, route: Route, *, is_kept: bool = True) -> Route:
+    """The same decision in another plan, which keeps what somebody judged before it was made."""
     same = ("comparison_id", "source", "labeler_id", "votes", "price", "propensity", "is_control", "gain", "values")
-    return Route(plan=plan, reason=route.reason, is_kept=True, **{name: getattr(route, name) for name in same})
+    return Route(plan=plan, reason=route.reason, is_kept=is_kept, **{name: getattr(route, name) for name in same})
 
 
 def _route(made_from: Basis, plan: Plan, allocation: strategies.Allocation, reasons: Reasons, row: int) -> Route:
