@@ -9,7 +9,10 @@ A ROUTE job with {"measure": plan id} goes one round; with "only" it measures an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from decimal import ROUND_UP, Decimal
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Sum
@@ -23,8 +26,9 @@ from annotator.pipeline import work
 ENOUGH_JUDGED = 100
 # A plan at work is measured again after so many judgments that people gave under it.
 MEASURE_AFTER = 100
-# Money of what is judged above or below what the plan counted for it that is told as leaving the plan.
-DEARER, CHEAPER = 1.1, 0.5
+# Money of what is judged above what the plan counted for it that is told as leaving the plan. Below is as it should be:
+# plans count the highest price of a call.
+DEARER = Decimal("1.1")
 
 
 def of(project: Project) -> Loop:
@@ -114,11 +118,11 @@ def go_round(job: Job) -> work.Done:
     found = realised.measure(plan, job=job)
     words = _("Plan %(number)s is measured") % {"number": plan.number}
     loop = of(job.project)
-    occasion = occasion_of(plan, loop, found.detail.get("departs", []))
-    if job.parameters.get("only") or loop.replan == Loop.Replan.OFF or not occasion:
+    reasons = reasons_for(plan, loop, found.detail)
+    if job.parameters.get("only") or loop.replan == Loop.Replan.OFF or not reasons:
         return work.Done(words, {"realised": found.pk})
     try:
-        made = replan(plan, occasion, job=job)
+        made = replan(plan, "; ".join(reasons.values())[:200], because=list(reasons), job=job)
     except work.StepRefused as refusal:
         return work.Done(f"{words}. {refusal}", {"realised": found.pk})
     told = _("%(words)s; plan %(new)s is made for what is not yet judged") % {"words": words, "new": made.number}
@@ -127,19 +131,50 @@ def go_round(job: Job) -> work.Done:
     return work.Done(told, {"realised": found.pk, "plan": made.number})
 
 
-def occasion_of(plan: Plan, loop: Loop, departs: list[str]) -> str:
-    """Why the plan should be revised, in words; empty when nothing speaks for it or it was for the same reason."""
+def reasons_for(plan: Plan, loop: Loop, detail: dict[str, Any]) -> dict[str, str]:
+    """Why the plan should be revised, in words, by kind and source; what it was revised for before is left out.
+
+    "model:3": version 3 was trained since. "labeler:name" and "money": see `departures`.
+    """
     from annotator.pipeline import basis
 
-    parts = []
+    found = {}
     model = basis.model_in_use(plan.project, loop)
-    if model and (plan.performance_model is None or model.version > plan.performance_model.version):
-        parts.append(_("performance model %(version)s was trained") % {"version": model.version})
-    occasion = "; ".join([*parts, *departs])[:200]
-    return "" if not occasion or plan.revisions.filter(occasion=occasion).exists() else occasion
+    if model and _is_news(model, plan):
+        found[f"model:{model.version}"] = _("performance model %(version)s was trained") % {"version": model.version}
+    found |= departures(detail)
+    known = {key for told in plan.revisions.values_list("summary", flat=True) for key in told.get("because", [])}
+    return {key: words for key, words in found.items() if key not in known}
 
 
-def replan(plan: Plan, occasion: str, *, by: User | None = None, job: Job | None = None) -> Plan:
+def _is_news(model: PerformanceModel, plan: Plan) -> bool:
+    """A plan made without a model, because what there was could not be used, knew of it all the same."""
+    if plan.performance_model is None:
+        return model.created_at > plan.created_at
+    return model.version > plan.performance_model.version
+
+
+def departures(detail: dict[str, Any]) -> dict[str, str]:
+    """What is not as the plan said, in words, by kind and source: labelers worse than promised, calls that cost more.
+
+    `detail`: "labelers" and "spending" of `Realised.detail`.
+    """
+    found = {
+        f"labeler:{row['source']}": _("%(name)s is right in %(now)s of cases, not in %(promised)s")
+        % {"name": row["source"], "now": f"{row['value']:.0%}", "promised": f"{row['promised']:.0%}"}
+        for row in detail["labelers"]
+        if row["promised"] is not None and row["high"] is not None and row["high"] < row["promised"]
+    }
+    planned, paid = (Decimal(detail["spending"][name]) for name in ("planned", "paid"))
+    if paid > DEARER * planned > 0:
+        share = f"{float(paid / planned):.0%}"
+        found["money"] = _("labelers cost %(share)s of what the plan counted for them") % {"share": share}
+    return found
+
+
+def replan(
+    plan: Plan, occasion: str, *, because: Sequence[str] = (), by: User | None = None, job: Job | None = None
+) -> Plan:
     """A draft for what is not yet judged, under the plan's own budget, of which what was spent is gone.
 
     Raises StepRefused when all is judged, or as `route.make_plan`.
@@ -157,6 +192,7 @@ def replan(plan: Plan, occasion: str, *, by: User | None = None, job: Job | None
         job=job,
         revises=plan,
         occasion=occasion,
+        because=because,
     )
 
 
@@ -179,9 +215,9 @@ def _approve(made: Plan, former: Plan) -> str:
 def restore(plan: Plan, by: User | None = None) -> Plan:
     """A draft that decides as `plan` did. What was judged since under the plan at work keeps its source.
 
-    Its budget is what it costs now, where that is more than `plan` had.
+    Its budget is what was spent with what is still to be paid, where that is more than `plan` had.
     """
-    from annotator.pipeline import basis, route
+    from annotator.pipeline import basis, handout, route
 
     with transaction.atomic():
         project = Project.objects.select_for_update(no_key=True).get(pk=plan.project_id)
@@ -204,11 +240,14 @@ def restore(plan: Plan, by: User | None = None) -> Plan:
             occasion=_("plan %(number)s restored") % {"number": plan.number},
             created_by=by,
         )
-        for each in (kept, plan.routes.exclude(comparison__in=held)):
-            again.routes.bulk_create((route.kept_route(again, found) for found in each), batch_size=route.BATCH)
-        again.cost = again.routes.aggregate(total=Sum("price"))["total"] or 0
-        spent = basis.spent(at_work) if at_work else 0
-        again.budget = max(plan.budget, again.cost + spent)
-        again.save(update_fields=["cost", "budget"])
-    route.count_due(again)
+        route.store_routes(route.kept_route(again, each) for each in kept)
+        others = plan.routes.exclude(comparison__in=held)
+        route.store_routes(route.kept_route(again, each, is_kept=each.is_kept) for each in others)
+        again.cost = again.routes.aggregate(total=Sum("price"))["total"] or Decimal(0)
+        again.cost_to_pay = sum((amount for _source, amount in handout.to_pay(again)), Decimal(0))
+        spent = basis.spent(at_work) if at_work else Decimal(0)
+        # Never less than it costs in full: what was there before anything was paid counts too.
+        needed = max(again.cost, spent + again.cost_to_pay)
+        again.budget = max(plan.budget, needed.quantize(Decimal("0.000001"), ROUND_UP))
+        again.save(update_fields=["cost", "cost_to_pay", "budget"])
     return again

@@ -24,7 +24,7 @@ from django.utils.translation import gettext as _
 
 from annotator.models import Job, Judgment, Label, LedgerEntry, Plan, Realised, Route
 from annotator.pipeline import basis, signals
-from annotator.pipeline.loop import CHEAPER, DEARER
+from annotator.pipeline.loop import departures
 from routing import features, reward_proxy
 from routing.strategies import off_policy
 
@@ -55,7 +55,7 @@ def measure(plan: Plan, *, seed: int = 0, job: Job | None = None) -> Realised:
         "labelers": labelers_now(plan, known),
         "spending": _spending(plan),
     }
-    detail["departs"] = _departs(detail)
+    detail["departs"] = list(departures(detail).values())
     return Realised.objects.create(
         plan=plan,
         judgments=Judgment.objects.effective().levels_of_people().filter(project=plan.project).count(),
@@ -209,22 +209,6 @@ def _spending(plan: Plan) -> dict[str, str]:
     calls = LedgerEntry.objects.filter(reservation__plan=plan, call__isnull=False)
     paid = calls.aggregate(total=Sum("amount"))["total"] or Decimal(0)
     return {"planned": str(planned), "paid": str(paid)}
-
-
-def _departs(detail: dict[str, Any]) -> list[str]:
-    """In words, what is not as the plan said: labelers worse than promised, or money that goes another way."""
-    words = [
-        _("%(name)s is right in %(now)s of cases, not in %(promised)s")
-        % {"name": row["source"], "now": f"{row['value']:.0%}", "promised": f"{row['promised']:.0%}"}
-        for row in detail["labelers"]
-        if row["promised"] is not None and row["high"] is not None and row["high"] < row["promised"]
-    ]
-    planned, paid = (Decimal(detail["spending"][name]) for name in ("planned", "paid"))
-    if planned and not Decimal(str(CHEAPER)) <= paid / planned <= Decimal(str(DEARER)):
-        words.append(
-            _("labelers cost %(share)s of what the plan counted for them") % {"share": f"{float(paid / planned):.0%}"}
-        )
-    return words
 
 
 def labelers_now(plan: Plan, known: signals.Signals) -> list[dict[str, Any]]:

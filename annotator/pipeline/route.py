@@ -5,7 +5,7 @@ What a plan is made from is in `basis`, what its page shows (`Plan.summary`) in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -229,6 +229,10 @@ def _store_routes(made_from: Basis, plan: Plan, allocation: strategies.Allocatio
             kept_route(plan, kept[row]) if row in kept else _route(made_from, plan, allocation, reasons, row)
             for row in rows[start : start + BATCH].tolist()
         )
+
+
+def store_routes(routes: Iterable[Route]) -> None:
+    Route.objects.bulk_create(routes, batch_size=BATCH)
 
 
 def kept_route(plan: Plan, route: Route, *, is_kept: bool = True) -> Route:
