@@ -214,7 +214,7 @@ def generate_job(job: Job) -> work.Done:
     if labeler is None or not labeler.enabled:
         raise work.StepRefused(_("The generator was removed or switched off before its run began."))
     tally = Tally()
-    with operations.paid(job, labeler, tally.words) as reservation:
+    with operations.paid(job, labeler, tally.words, tally.stored) as reservation:
         _run(labeler, job, reservation, tally)
     return work.Done(tally.words(), tally.stored())
 

@@ -66,10 +66,12 @@ def version_with(labeler: Labeler, parameters: Mapping[str, Any], code: int) -> 
 
 
 @contextmanager
-def paid(job: Job, labeler: Labeler, words: Callable[[], str]) -> Iterator[Reservation | None]:
+def paid(
+    job: Job, labeler: Labeler, words: Callable[[], str], stored: Callable[[], dict[str, Any]] = dict
+) -> Iterator[Reservation | None]:
     """The run's own money, set aside under the job's key; what is left of it goes back when the run is over.
 
-    A paused run keeps it. A refusal is told with what was done so far (`words`).
+    A paused run keeps it. A refusal is told with what was done so far (`words`, and `stored` in its result).
     """
     reservation = _set_aside(job, labeler)
     try:
@@ -82,7 +84,7 @@ def paid(job: Job, labeler: Labeler, words: Callable[[], str]) -> Iterator[Reser
     except StepRefused as refusal:
         if reservation:
             ledger.close(reservation)
-        raise StepRefused(f"{refusal} ({words()})", **refusal.result) from None
+        raise StepRefused(f"{refusal} ({words()})", **{**stored(), **refusal.result}) from None
     if reservation:
         ledger.close(reservation)
 

@@ -36,9 +36,18 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Whole:
+    """What all runs of a plan have done with the labeler's share of its money."""
+
+    judged: int
+    spent: Decimal
+
+
+@dataclass(frozen=True)
 class Run:
     """`rate` is comparisons a minute over the last two minutes, `left` the minutes to the end at that rate; None
     while unknown. `spent` is what its calls did cost, `held` what those under way can cost, `set_aside` all its money.
+    A run of a plan shares that with the plan's other runs: `plan` is what they did together.
     """
 
     job: Job
@@ -52,6 +61,8 @@ class Run:
     spent: Decimal
     held: Decimal
     set_aside: Decimal | None
+    plan: Whole | None
+    is_of_checks: bool
     failures: list[Failed]
 
     @property
@@ -62,8 +73,6 @@ class Run:
 def of_job(job: Job) -> Run:
     told = job.result.get("run") or {}
     failures = told.get("failures") or {}
-    examples = failures.get("examples", {})
-    failed = [Failed(KINDS.get(kind, kind), n, examples.get(kind, "")) for kind, n in failures.get("calls", {}).items()]
     rate = _rate(told.get("marks") or []) if job.state == Job.State.RUNNING else None
     reservation = _reservation(job)
     spent, held = _money(job, reservation)
@@ -79,8 +88,19 @@ def of_job(job: Job) -> Run:
         spent=spent,
         held=held,
         set_aside=reservation.amount - reservation.refunded if reservation else None,
-        failures=sorted(failed, key=lambda each: -each.calls),
+        plan=_of_plan(job, reservation),
+        # `pipeline.probes.SCOPE`
+        is_of_checks=job.parameters.get("scope") == "checks",
+        failures=failed(job),
     )
+
+
+def failed(job: Job) -> list[Failed]:
+    """Of a run of any labeler, judge or generator: its calls that failed, by kind, the most frequent first."""
+    failures = (job.result.get("run") or {}).get("failures") or {}
+    examples = failures.get("examples", {})
+    kinds = [Failed(KINDS.get(kind, kind), n, examples.get(kind, "")) for kind, n in failures.get("calls", {}).items()]
+    return sorted(kinds, key=lambda each: -each.calls)
 
 
 def _rate(marks: list[tuple[float, int]]) -> float | None:
@@ -110,7 +130,20 @@ def _money(job: Job, reservation: Reservation | None) -> tuple[Decimal, Decimal]
     held = _sum(calls.filter(status=LabelerCall.Status.IN_FLIGHT), "cost")
     if reservation.plan_id:
         return _sum(calls.exclude(status=LabelerCall.Status.IN_FLIGHT), "cost"), held
-    return reservation.committed + _sum(reservation.entries.filter(settled=False), "amount"), held
+    return _committed(reservation), held
+
+
+def _committed(reservation: Reservation) -> Decimal:
+    return reservation.committed + _sum(reservation.entries.filter(settled=False), "amount")
+
+
+def _of_plan(job: Job, reservation: Reservation | None) -> Whole | None:
+    """Each run has told how much it judged, so no judgment is counted."""
+    if reservation is None or not reservation.plan_id:
+        return None
+    about = {"parameters__plan": reservation.plan_id, "parameters__labeler": job.parameters["labeler"]}
+    told = job.project.jobs.filter(kind=Job.Kind.LABEL, **about).values_list("result__run__judged", flat=True)
+    return Whole(sum(judged or 0 for judged in told), _committed(reservation))
 
 
 def _sum(rows: QuerySet[Any], column: str) -> Decimal:

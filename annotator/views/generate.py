@@ -20,6 +20,7 @@ from annotator.models import Labeler, Project
 from annotator.pipeline import compare, disclosures, generate, keys, ledger
 from annotator.pipeline.work import StepRefused
 from annotator.readings import generate as reading
+from annotator.readings.runs import failed
 
 PAGE = 50
 
@@ -126,6 +127,7 @@ def _generator(request: HttpRequest, project: Project, chosen: Labeler, status: 
     version = chosen.version
     parts = disclosures.parts_of(version)
     first = project.prompts.order_by("pk").first()
+    runs = reading.jobs(project, chosen)
     whole = {
         "project": project,
         "tab": "labelers",
@@ -137,7 +139,8 @@ def _generator(request: HttpRequest, project: Project, chosen: Labeler, status: 
         "missing": disclosures.missing(chosen, version),
         "sample": generate.sample_request(version, first) if first else "",
         "row": next(row for row in reading.generators(project) if row.generator.pk == chosen.pk),
-        "jobs": reading.jobs(project, chosen),
+        "jobs": runs,
+        "failures": failed(runs[0]) if runs else [],
         "calls": reading.calls(chosen),
         "form": WriteForm(initial={"scope": "trial", "number": 2}),
         "prices": PricesForm(instance=chosen),

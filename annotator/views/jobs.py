@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
-from annotator import access
+from annotator import access, readings
 from annotator.models import Job, Project
 from annotator.pipeline import probes, work
 
@@ -80,6 +80,7 @@ def job(request: HttpRequest, project_id: int, job_id: int) -> HttpResponse:
     if found.kind == Job.Kind.LABEL:
         return redirect("run", project.pk, found.pk)
     context = {"project": project, "tab": "board", "job": found, "result_url": result_url(found)}
+    context["failures"] = readings.runs.failed(found)
     return render(request, "jobs/job.html", context)
 
 

@@ -79,6 +79,17 @@ def test_a_lead_adds_a_generator_confirms_what_leaves_and_lets_it_write(lead, pr
     assert "12 answers" in words(lead.get(reverse("generator", args=here)))
 
 
+def test_what_failed_in_a_run_is_shown_by_kind_beside_the_run_and_the_generator(lead, project, server):  # noqa: F811
+    prompts(project, 2)
+    labeler = make_generator(project, server.url)
+    Disclosure.objects.create(project=project, place=place(server.url), parts=["prompt", "documents"])
+    server.script.append("404")
+    job = generate.request_run(labeler, "waiting", 1, reserve=None if labeler.is_free else Decimal(9), by=None)
+    work.work(Job.Kind.GENERATE, generate.generate_job)
+    for page in (reverse("job", args=[project.pk, job.pk]), reverse("generator", args=[project.pk, labeler.pk])):
+        assert "refused (4xx)" in words(lead.get(page)) and "HTTP 404 Not Found" in words(lead.get(page))
+
+
 def test_more_than_the_budget_has_is_not_begun(lead, project, server):  # noqa: F811
     prompts(project, 2)
     labeler = make_generator(project, server.url, price_per_call=6)

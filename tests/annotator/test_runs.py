@@ -9,7 +9,15 @@ from django.urls import reverse
 from annotator import readings
 from annotator.models import Disclosure, Job, Judgment, Labeler, LabelerCall
 from annotator.pipeline import disclosures, featurise, label, ledger, scope, verdicts, versions, work
-from tests.builders import make_comparison, make_disclosure, make_judgment, make_member, make_person, make_project
+from tests.builders import (
+    make_comparison,
+    make_disclosure,
+    make_judgment,
+    make_member,
+    make_person,
+    make_plan,
+    make_project,
+)
 from tests.labelers.conftest import one_server, server  # noqa: F401
 
 pytestmark = pytest.mark.django_db
@@ -207,6 +215,24 @@ def test_a_run_that_goes_on_tells_its_rate_and_how_long_it_will_take(lead, proje
     assert (run.rate, run.left) == (pytest.approx(30), 2)
     page = lead.get(reverse("run_progress", args=[project.pk, job.pk])).content.decode()
     assert "30 a minute" in page and "About 2 minutes to go" in page and "too many requests" in page
+
+
+def test_a_run_of_a_plan_shows_what_all_its_runs_did_and_cost(lead, project, judge, server):  # noqa: F811
+    chosen = [make_comparison(project) for _ in range(2)]
+    plan = make_plan(project, dict.fromkeys(chosen, judge.version.rater))
+    ledger.reserve(project, ledger.plan_key(plan.pk, judge.name), Decimal(5), source=judge.name, plan=plan)
+    server.script.extend(["404", "ok", "ok"])
+    first = label.request_run(judge, plan_id=plan.pk)
+    work_off()
+    second = label.request_run(judge, plan_id=plan.pk)
+    work_off()
+    first.refresh_from_db()
+    second.refresh_from_db()
+    runs = [readings.runs.of_job(job) for job in (first, second)]
+    assert [run.judged for run in runs] == [1, 1] and runs[0].plan == runs[1].plan
+    paid = LabelerCall.objects.filter(status="ok").count() * Decimal("0.01")
+    assert (runs[1].plan.judged, runs[1].plan.spent) == (2, paid) and runs[1].spent < paid
+    assert "2 comparisons judged for" in lead.get(page_of(second)).content.decode()
 
 
 def test_the_books_of_a_run_do_not_grow_with_its_failures():
