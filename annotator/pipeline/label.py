@@ -287,7 +287,7 @@ def _run(
     tally.lost += lost.count_lost(labeler)
     if is_check:
         try:
-            probes.run(version, judge, reservation, progress.beat, tally.failures)
+            probes.run(version, judge, reservation, progress.count, tally.failures)
         finally:
             _free(judge)
         return

@@ -40,6 +40,8 @@ PREFIX = "check:"
 SCOPE = "checks"
 # The step of a labeler that is not asked call by call.
 VERDICT = "verdict"
+# Of a probe: its comparison's number and its prefix.
+Key = tuple[int, str]
 # What stands for the check's name in steps of the attack set.
 ATTACK = "attack"
 
@@ -167,18 +169,26 @@ def run(
     version: LabelerVersion,
     judge: base.Labeler | base.Asking,
     reservation: Reservation | None,
-    beat: Callable[[], None],
+    beat: Callable[[int, int], None],
     failures: call_books.Failures,
 ) -> int:
-    """Have all pairs judged that are not yet; gives how many were left. Raises StepRefused as `calls.Asker` does."""
-    left = unanswered(version)
+    """Have all pairs judged that are not yet; gives how many were left. Raises StepRefused as `calls.Asker` does.
+
+    `beat` is told how many of all pairs are judged.
+    """
+    probes = _all(version)
+    left = [probe for probe, verdict in zip(probes, verdicts(version, probes), strict=True) if verdict is None]
+    before = len(probes) - len(left)
     if isinstance(judge, base.Asking):
-        probing = Probing(judge, left)
-        calls.Asker(probing, version, reservation, beat, failures).ask(probing.comparisons)
+        probing = Probing(judge, left, _stored(version))
+        asker = calls.Asker(
+            probing, version, reservation, lambda: beat(before + len(probing.whole), len(probes)), failures
+        )
+        asker.ask(probing.comparisons)
         return len(left)
     for start in range(0, len(left), BATCH):
+        beat(before + start, len(probes))
         _judge(version, judge, left[start : start + BATCH])
-        beat()
     return len(left)
 
 
@@ -204,8 +214,13 @@ class Probing:
     Satisfies `labelers.base.Asking`.
     """
 
-    def __init__(self, judge: base.Asking, probes: Sequence[Probe]) -> None:
+    def __init__(
+        self, judge: base.Asking, probes: Sequence[Probe], stored: Mapping[Key, Mapping[str, base.Answer]] | None = None
+    ) -> None:
+        """`stored`: what earlier runs were answered, so that it is known when a pair has all it needs (`whole`)."""
         self.judge_itself = judge
+        self.whole: set[Key] = set()
+        self._given = {_key(probe): dict((stored or {}).get(_key(probe), {})) for probe in probes}
         self.of: dict[int, dict[str, Probe]] = defaultdict(dict)
         for probe in probes:
             self.of[probe.comparison.pk][probe.prefix] = probe
@@ -229,7 +244,15 @@ class Probing:
 
     def ask(self, comparison: Any, step: str, earlier: Mapping[str, base.Answer]) -> base.Answer:
         probe, own = self._own(comparison, step)
-        return self.judge_itself.ask(probe.pair, own, _bare(earlier))
+        answer = self.judge_itself.ask(probe.pair, own, _bare(earlier))
+        self._count(probe, own, answer)
+        return answer
+
+    def _count(self, probe: Probe, own: str, answer: base.Answer) -> None:
+        given = self._given[_key(probe)]
+        given[own] = answer
+        if _is_whole(self.judge_itself, probe.pair, given):
+            self.whole.add(_key(probe))
 
     def delay(self, error: base.LabelerError, failures: int) -> float | None:
         return self.judge_itself.delay(error, failures)
@@ -336,9 +359,9 @@ def _is_whole(judge: base.Asking, pair: base.Pair, given: Mapping[str, base.Answ
     return all(step in given or not judge.is_needed(pair, step, earlier(step)) for step in judge.steps(pair))
 
 
-def _stored(version: LabelerVersion) -> dict[tuple[int, str], dict[str, base.Answer]]:
+def _stored(version: LabelerVersion) -> dict[Key, dict[str, base.Answer]]:
     """By comparison and prefix: the answers to a pair, by what the labeler itself calls the step."""
-    found: dict[tuple[int, str], dict[str, base.Answer]] = defaultdict(dict)
+    found: dict[Key, dict[str, base.Answer]] = defaultdict(dict)
     done = _calls(version).filter(status__in=(LabelerCall.Status.OK, LabelerCall.Status.UNPARSED))
     for pk, step, answer in done.order_by("id").values_list("comparison_id", "step", "answer"):
         prefix, own = _split(step)
@@ -350,5 +373,5 @@ def _calls(version: LabelerVersion) -> QuerySet[LabelerCall]:
     return LabelerCall.objects.filter(labeler_version=version, step__startswith=PREFIX)
 
 
-def _key(probe: Probe) -> tuple[int, str]:
+def _key(probe: Probe) -> Key:
     return probe.comparison.pk, probe.prefix

@@ -103,6 +103,11 @@ class Progress:
         self.tally.mark(done)
         self.job.beat(done, self.total, self.tally.words(), {"run": self.tally.stored()})
 
+    def count(self, done: int, total: int) -> None:
+        """The beat of a run that is not about comparisons but about the pairs of the checks."""
+        self.done, self.total = done, total
+        self.beat()
+
     def store(self, verdicts: Iterable[tuple[Comparison, base.Verdict]], reservation: Reservation | None) -> None:
         """Verdicts become judgments of the version's rater; one that is there already stays as it is."""
         rows, mapped = [], {}

@@ -8,7 +8,7 @@ from django.db.models import Sum
 from django.urls import reverse
 
 from annotator.models import Job, Judgment, Labeler, LabelerCall, LedgerEntry, Reservation
-from annotator.pipeline import appraise, calls, disclosures, label, ledger, probes, scope, versions, work
+from annotator.pipeline import appraise, calls, disclosures, label, ledger, probes, scope, verdicts, versions, work
 from annotator.readings import report_tables
 from labelers import attacks, base, checks
 from labelers.endpoint import place
@@ -83,6 +83,28 @@ def test_the_checks_of_a_judge_are_paid_call_by_call_and_never_bought_again(judg
         make_comparison(judge.project)
     new = probes.unanswered(judge.version)
     assert not [probe for probe in new if probe.prefix.startswith("check:attack")], "of no project, so asked for good"
+
+
+def test_a_run_of_the_checks_tells_how_many_pairs_are_judged(client, judge, server, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(probes, "names", lambda version: ["duplicate", "padding"])
+    monkeypatch.setattr(probes, "attacked", lambda version: [])
+    monkeypatch.setattr(verdicts, "BEAT", 0.0)
+    told = []
+    beat = Job.beat
+    monkeypatch.setattr(Job, "beat", lambda job, *said: told.append(said[:2]) or beat(job, *said))
+    make_comparison(judge.project, "Why is the sky blue?")
+    number, _most = probes.estimate(judge.version)
+    server.script.append("404")
+    checked(judge)
+    done = told[-1][0]
+    assert told == sorted(told) and 0 < done < number == told[-1][1], "one failed"
+    told.clear()
+    job = checked(judge)
+    assert told[0][0] >= done and (job.progress, job.total) == (number, number), "it goes on from there"
+    Job.objects.filter(pk=job.pk).update(state="running", progress=1)
+    client.force_login(make_member(judge.project, "lead"))
+    page = client.get(reverse("run", args=[judge.project_id, job.pk])).content.decode()
+    assert "Pairs of the checks" in page and f"1 of {number}" in page
 
 
 @pytest.mark.slow
