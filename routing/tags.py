@@ -193,7 +193,7 @@ _OPTION: dict[str, Option] = {
     f"tag_{dimension.key}_{option.key}": option for dimension in DIMENSIONS for option in dimension.options
 }
 _LABEL: dict[str, str] = {name: dimension.label for dimension in DIMENSIONS for name in dimension.columns}
-_FENCED = re.compile(r"\s*```(?:json)?\s*(.*?)\s*```\s*", re.DOTALL)
+_FENCE = "```"
 
 
 def instructions() -> str:
@@ -231,9 +231,12 @@ def parse(text: str) -> Tags | None:
     Case, spaces and hyphens are forgiven, other words are not. In a list one stray value makes the dimension null, and
     so do more values than were asked for.
     """
-    fenced = _FENCED.fullmatch(text)
+    # No regular expression: endless spaces, which models in JSON mode are known for, would hold the worker for minutes.
+    inside = text.strip()
+    if len(inside) > 2 * len(_FENCE) and inside.startswith(_FENCE) and inside.endswith(_FENCE):
+        inside = inside.removeprefix(_FENCE).removesuffix(_FENCE).removeprefix("json")
     try:
-        whole = json.loads(fenced[1] if fenced else text, object_pairs_hook=_once)
+        whole = json.loads(inside, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         return None
     if not isinstance(whole, dict):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from routing.backtest_parameters import Parameters
 
 MOST_SEEDS, MOST_BUDGETS, MOST_VOTES = 200, 12, 20
+# Per cent: a smaller share of the money buys nothing.
+SMALLEST = Decimal("0.0001")
 # Bytes of an uploaded file.
 LARGEST = 200 * 2**20
 
@@ -77,11 +79,12 @@ class BacktestForm(forms.Form):
 
     def clean_budgets(self) -> tuple[float, ...]:
         shares = [_number(word) for word in _words(self.cleaned_data["budgets"])]
-        if not shares or not all(share is not None and 0 < share <= 100 for share in shares):
+        if not shares or not all(share is not None and SMALLEST <= share <= 100 for share in shares):
             raise forms.ValidationError(_("Give percentages over 0 and up to 100, such as 10 25 50."))
-        if len(set(shares)) < len(shares) or len(shares) > MOST_BUDGETS:
+        kept = {float(share / 100) for share in shares if share is not None}
+        if len(kept) < len(shares) or len(shares) > MOST_BUDGETS:
             raise forms.ValidationError(_("At most %(most)s budgets, each once."), params={"most": MOST_BUDGETS})
-        return tuple(sorted(float(share / 100) for share in shares if share is not None))
+        return tuple(sorted(kept))
 
     def clean_votes(self) -> tuple[int, ...]:
         words = _words(self.cleaned_data["votes"])

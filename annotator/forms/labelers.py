@@ -129,7 +129,8 @@ class LabelerForm(forms.Form):
 
     def clean_name(self) -> str:
         name = self.cleaned_data["name"]
-        if name.lower() == Route.PEOPLE:
+        # Plans call people with so many votes "people:1".
+        if name.lower().partition(":")[0].strip() == Route.PEOPLE:
             raise forms.ValidationError(_("“people” is the name of people in plans; choose another."))
         if self.project.labelers.filter(name=name).exists():
             raise forms.ValidationError(_("This project already has a labeler of that name."))

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from annotator import money
 from annotator.models import Loop, Project
+from annotator.readings.plan import words
 
 
 class SeedSetForm(forms.Form):
@@ -39,6 +40,7 @@ class LoopForm(forms.ModelForm):  # type: ignore[type-arg]
     votes_offered = forms.CharField(
         label=_("Votes a plan may choose from"),
         required=False,
+        max_length=60,
         help_text=_("Numbers below the project's own votes, e.g. 1: people then also judge with fewer votes each."),
     )
 
@@ -73,7 +75,7 @@ class LoopForm(forms.ModelForm):  # type: ignore[type-arg]
         for name, source in self.sources.items():
             cap = instance.caps.get(source)
             self.fields[name] = forms.DecimalField(
-                label=_("%(source)s: at most % of the comparisons").replace("%(source)s", source),
+                label=_("%(source)s: at most % of the comparisons").replace("%(source)s", words(source)),
                 required=False,
                 max_digits=4,
                 decimal_places=1,

@@ -62,7 +62,11 @@ class Labeler(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["project", "name"], name="labeler_name_once"),
             # A route's source is a labeler's name or Route.PEOPLE.
-            models.CheckConstraint(condition=~models.Q(name__iexact="people"), name="labeler_not_people"),
+            # Plans call people with so many votes "people:1".
+            models.CheckConstraint(
+                condition=~models.Q(name__iexact="people") & ~models.Q(name__istartswith="people:"),
+                name="labeler_not_people",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,6 +20,8 @@ KEY = re.compile(r"M([1-9]\d{0,8})-([1-9]\d{0,8})")
 NAME = re.compile(r"[\w][\w .+-]{0,48}")
 LARGEST = 5 * 2**20
 ROWS = 100_000
+# A score is smaller than this: sums of squares of what is stored stay finite.
+LARGEST = 1e9
 # Errors that are told; more are counted.
 TOLD = 50
 
@@ -88,7 +89,11 @@ def _rows(content: bytes, name: str) -> tuple[list[_Row], list[dict[str, Any]]]:
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    missing = [column for column in REQUIRED if column not in (reader.fieldnames or [])]
+    try:
+        named = reader.fieldnames or []
+    except csv.Error as error:
+        return [], [_error(1, "", _("cannot be read: %(reason)s") % {"reason": error})]
+    missing = [column for column in REQUIRED if column not in named]
     if missing:
         return [], [_error(1, column, _("the first line names no such column")) for column in missing]
     return _read(reader, name)
@@ -131,8 +136,9 @@ def _wrong(line: int, cells: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _is_finite(text: str) -> bool:
+    """Small enough to be squared and summed, too."""
     try:
-        return math.isfinite(float(text))
+        return abs(float(text)) < LARGEST
     except ValueError:
         return False
 
