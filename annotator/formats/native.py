@@ -215,8 +215,9 @@ def rater_name(value: Any, name: str, is_ai: bool) -> str:
     if value is None and not is_ai:
         return ""
     checked = rows.identifier(value, name, width=100 if is_ai else rows.ID_WIDTH)
-    # Routes and ledger call the project's people that: a labeler of the name would be taken for them.
-    if is_ai and checked.strip().casefold() == "people":
+    # Routes and ledger call the project's people that, "people:1" with one vote: a labeler of the name would be taken
+    # for them.
+    if is_ai and checked.strip().casefold().partition(":")[0].strip() == "people":
         raise RowInvalid(name, f"an AI labeler cannot be called {checked!r}, which stands for the project's people")
     return checked
 

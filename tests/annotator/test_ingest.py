@@ -410,6 +410,7 @@ def test_published_preference_data_comes_in_whole(name, preset, expected):
     [
         ({**ROW, "judgments": [{"kind": "ai", "rater": "People", "p_b": 0.5}]}, "judgments[0].rater"),
         ({**ROW, "ai_labels": [{"judge": " people", "preference": 0.5}]}, "ai_labels[0].judge"),
+        ({**ROW, "ai_labels": [{"judge": "People:1", "preference": 0.5}]}, "ai_labels[0].judge"),
         (
             {**ROW, "judgments": [{"kind": "person", "level": 1, "created_at": "2026-01-01T00:00:00+23:59"}]},
             "judgments[0].created_at",

@@ -123,3 +123,9 @@ def test_tags_by_words_fit_the_columns():
     assert dict(zip(tags.NAMES, found[0], strict=True))["tag_subject_law"] == 1
     assert not np.isnan(found).any()
     assert set(tag_keywords._WORDS_OF) == set(tags.SUBJECTS)
+
+
+def test_an_answer_of_endless_spaces_is_none_at_once():
+    """A regular expression took minutes for a thousandth of it."""
+    assert tags.parse("```json" + " " * 3_000_000) is None
+    assert tags.parse('```json\n{"safety": "safe"}\n```\n') == tags.parse('{"safety": "safe"}') is not None
