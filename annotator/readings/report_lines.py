@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.functional import Promise
+from django.utils.translation import get_language_info, gettext_lazy, pgettext_lazy
+from django.utils.translation import gettext as _
+
 Value = Mapping[str, Any]
+# By `labelers.domains.DOMAINS`.
+DOMAINS: dict[str, str | Promise] = {
+    "safety": gettext_lazy("safety"),
+    "reasoning": gettext_lazy("reasoning"),
+    "chat": gettext_lazy("chat"),
+}
+# What stands between the parts of a list, and between the parts of a sentence that rank below its first.
+COMMA = pgettext_lazy("between the parts of a list", ", ")
+SEMICOLON = pgettext_lazy("between the parts of a sentence", "; ")
 
 
 @dataclass(frozen=True)
@@ -28,3 +41,24 @@ def line(words: str, value: Value, kind: str = "share") -> Line:
 
 def difference(words: str, found: Value, kind: str = "points") -> Line:
     return Line(words, found["difference"], found["low"], found["high"], found["n"], kind)
+
+
+def domain(key: str) -> str:
+    """A domain in words; one that the site does not know is shown by its key."""
+    return str(DOMAINS.get(key, key)) if key else "–"
+
+
+def language(code: str) -> str:
+    """A language by its name in the reader's language; `code` is ISO 639-1, "other" (rare ones together) or ""."""
+    # Django knows Chinese by its scripts alone.
+    known = {"": "–", "other": _("other languages"), "zh": _("Chinese")}
+    if code in known:
+        return known[code]
+    try:
+        return str(get_language_info(code)["name_translated"])
+    except KeyError:
+        return code
+
+
+def listed(parts: Iterable[str]) -> str:
+    return str(COMMA).join(parts)

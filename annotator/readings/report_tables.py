@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from annotator.models import Comparison, LabelerVersion, Project
 from annotator.readings.comparison import excerpt
-from annotator.readings.report_lines import Line, difference, line
+from annotator.readings.report_lines import Line, difference, domain, language, line, listed
 
 SUSPECTS_SHOWN = 25
 
@@ -88,8 +88,8 @@ def slices(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Domain × language: as it says, calibrated, and how far its sureness then is off."""
     return [
         {
-            "domain": cell["domain"],
-            "language": cell["language"],
+            "domain": domain(cell["domain"]),
+            "language": language(cell["language"]),
             "lines": [
                 line("", cell["raw"]["accuracy"]),
                 line("", cell["calibrated"]["accuracy"]),
@@ -103,7 +103,10 @@ def slices(data: Mapping[str, Any]) -> list[dict[str, Any]]:
 def members(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What an ensemble is made of; empty for any other labeler."""
     made = data["ensemble"] or {"members": []}
-    return [{**each, "line": line(each["label"], each["alone"])} for each in made["members"]]
+    return [
+        {**each, "domains": listed(map(domain, each["domains"])), "line": line(each["label"], each["alone"])}
+        for each in made["members"]
+    ]
 
 
 def together(data: Mapping[str, Any]) -> list[Line]:

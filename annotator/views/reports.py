@@ -18,7 +18,7 @@ from annotator.forms.reports import DecisionForm, MeasureForm
 from annotator.models import Comparison, Job, Labeler, LabelerVersion, Project
 from annotator.pipeline import check, keys, label, ledger, probes, scope, versions
 from annotator.pipeline.work import StepRefused
-from annotator.readings import report_diagrams, report_tables, reports
+from annotator.readings import report_diagrams, report_lines, report_tables, reports
 from annotator.views.sheets import sheet
 
 
@@ -69,6 +69,7 @@ def _page(
         context |= {
             "data": data,
             "sentence": reports.sentence(data),
+            "semicolon": report_lines.SEMICOLON,
             "notes": reports.notes(data),
             "charts": report_diagrams.charts(data, labeler.name),
             "measures": report_diagrams.measures(data),

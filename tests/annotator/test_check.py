@@ -443,6 +443,7 @@ def test_the_page_opens_from_what_is_stored(client, django_assert_max_num_querie
     appraise.store(rater.labeler_version, appraise.Panel.of(project))
     with django_assert_max_num_queries(30):
         page = client.get(address).content.decode()
+    assert "<td>English</td>" in page and "<td>en</td>" not in page
     assert "beats “the" in page and page.count("<svg") >= 4 and "As sure as it should be?" in page
     csv = client.get(address + ".csv").content.decode().splitlines()
     assert csv[0] == "table,row,value,low,high,comparisons" and any(
