@@ -19,9 +19,9 @@ from django.db.models import BigIntegerField, F, Q, QuerySet, Value
 from django.db.models.functions import Length, Mod
 from numpy.typing import NDArray
 
-from annotator.models import Comparison, Gold, Judgment, LabelerCall, LabelerVersion, Project
+from annotator.models import Comparison, Gold, Judgment, Labeler, LabelerCall, LabelerVersion, Project
 from annotator.models.judgments import JudgmentQuerySet
-from labelers.calibration import Judged, judged
+from labelers.calibration import LEAST, Calibration, Judged, judged, read
 from labelers.domains import Keywords
 from routing.text import Reading
 
@@ -191,6 +191,49 @@ def elsewhere(version: LabelerVersion, ids: Sequence[int]) -> NDArray[np.float64
         )
         p_b.update((pk, p) for pk, p in rows.values_list("comparison_id", "p_b") if p is not None)
     return np.array([p_b[pk] for pk in ids], dtype=np.float64)
+
+
+def calibrated(
+    labeler: Labeler,
+    p_b: NDArray[np.float64],
+    *,
+    domains: Sequence[str] | NDArray[np.str_] | None = None,
+    languages: Sequence[str] | NDArray[np.str_] | None = None,
+    lengths: NDArray[np.float64] | None = None,
+    scores: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """(n,) what stored probabilities for B of the version in use mean, by the calibration of its newest report.
+
+    `domains`, `languages` (n,) as in `Evidence`: with coefficients of their own where the report has them, else with
+    those of the whole. `lengths` (n, 2): characters of A and B; without them length is left out. `scores` (n, 2) of
+    what scores responses; where they are needed and missing, and without a report on enough comparisons, `p_b` comes
+    back as it is. NaN stays NaN. Exchanging A and B gives 1 − p.
+
+    The calibration has seen what people judged: of those comparisons this measures nothing (`cross_fitted` does).
+    """
+    learnt = _calibration(labeler)
+    if learnt is None or (learnt.margin == "scores" and scores is None):
+        return np.asarray(p_b, dtype=np.float64)
+    n = len(p_b)
+    told = {language for _domain, language in learnt.cells}
+    said = judged(
+        p_b,
+        lengths=np.zeros((n, 2)) if lengths is None else lengths,
+        prompts=np.zeros(n),
+        domains=domains,
+        languages=None if languages is None else [each if each in {*told, ""} else "other" for each in languages],
+        scores=scores if learnt.margin == "scores" else None,
+    )
+    meant = learnt.p_b(said, length=lengths is not None)
+    return np.where(np.isnan(meant), said.p_b, meant)
+
+
+def _calibration(labeler: Labeler) -> Calibration | None:
+    """Of the newest report on the version in use; None where that rests on too few comparisons to mean anything."""
+    version = labeler.versions.accepted().order_by("accepted_at", "id").last()
+    report = version.reports.order_by("-id").first() if version else None
+    learnt = read(report.data["calibration"]) if report else None
+    return learnt if learnt and learnt.whole.n >= LEAST else None
 
 
 def _sample(project: Project, levels: JudgmentQuerySet, most: int) -> list[int]:
