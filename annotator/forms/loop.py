@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from annotator import money
 from annotator.models import Loop, Project
-from annotator.readings.plan import words
+from annotator.readings import plan
 
 
 class SeedSetForm(forms.Form):
@@ -75,7 +75,7 @@ class LoopForm(forms.ModelForm):  # type: ignore[type-arg]
         for name, source in self.sources.items():
             cap = instance.caps.get(source)
             self.fields[name] = forms.DecimalField(
-                label=_("%(source)s: at most % of the comparisons").replace("%(source)s", words(source)),
+                label=_("%(source)s: at most % of the comparisons").replace("%(source)s", plan.words(source)),
                 required=False,
                 max_digits=4,
                 decimal_places=1,

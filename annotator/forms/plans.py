@@ -7,11 +7,12 @@ from django.utils.translation import gettext_lazy as _
 
 from annotator import money
 from annotator.models import Account, Plan, Project
+from annotator.readings import performance
 
 CENT = Decimal("0.01")
 
 WORDS = {
-    "auto": _("whatever is predicted best"),
+    "auto": _("the cheapest that is predicted as good as the best"),
     "all_people": _("people for everything"),
     "all_ai": _("AI for everything"),
     "random": _("random mixture"),
@@ -19,6 +20,7 @@ WORDS = {
     "uncertainty": _("people where a labeler is unsure"),
     "threshold": _("people below a threshold of the labeler's sureness"),
     "value": _("what each judgment is worth for its money"),
+    "value_lower": _("what each judgment is surely worth for its money"),
     "hyper_simulated": _("the paper's search among simulated mixtures"),
     "hyper_top_k": _("the paper's gain of each comparison"),
 }
@@ -59,14 +61,25 @@ class PlanForm(forms.Form):
             },
         )
         self.account = account
-        self.fields["strategy"].choices = self.strategies()  # type: ignore[attr-defined]
+        offered = self.strategies(project)
+        self.fields["strategy"].choices = offered  # type: ignore[attr-defined]
+        if self.initial["strategy"] not in dict(offered):
+            self.initial["strategy"] = "auto"
+        if project.plans.filter(status=Plan.Status.APPROVED, is_seed_set=False).exists():
+            self.fields["budget"].help_text = _(
+                "For all of it together: what the plan at work has spent is part of it."
+            )
 
     @staticmethod
-    def strategies() -> list[tuple[str, object]]:
+    def strategies(project: Project | None = None) -> list[tuple[str, object]]:
+        """(name, words) of what makes plans; of a project, the paper's only where its model has the paper's."""
         # Not at the top: NumPy and scikit-learn would be loaded by every web process, for the annotators' pages too.
-        from routing.strategies import STRATEGIES
+        from routing.backtest_parameters import VARIANTS
+        from routing.strategies import OF_THE_PAPER, STRATEGIES
 
-        return [(name, WORDS.get(name, name.replace("_", " "))) for name in ("auto", *STRATEGIES)]
+        hidden = OF_THE_PAPER if project and not _knows_the_paper(project) else ()
+        names = [name for name in ("auto", *STRATEGIES, *VARIANTS) if name not in hidden]
+        return [(name, WORDS.get(name, name.replace("_", " "))) for name in names]
 
     def clean_cap(self) -> Decimal:
         cap = Decimal(self.cleaned_data["cap"])
@@ -77,6 +90,12 @@ class PlanForm(forms.Form):
                 params={"bound": f"{bound:.2f}"},
             )
         return cap
+
+
+def _knows_the_paper(project: Project) -> bool:
+    """Whether the performance model in use was fitted with the published one beside it."""
+    model = performance.pinned(project) or project.performance_models.order_by("-version").first()
+    return bool(model and model.metrics.get("paper"))
 
 
 class CompareForm(forms.Form):

@@ -140,18 +140,12 @@ def reasons_for(plan: Plan, loop: Loop, detail: dict[str, Any]) -> dict[str, str
 
     found = {}
     model = basis.model_in_use(plan.project, loop)
-    if model and _is_news(model, plan):
+    # One that was there already was used, could not be, or was left aside by the lead.
+    if model and model.created_at > plan.created_at:
         found[f"model:{model.version}"] = _("performance model %(version)s was trained") % {"version": model.version}
     found |= departures(detail)
     known = {key for told in plan.revisions.values_list("summary", flat=True) for key in told.get("because", [])}
     return {key: words for key, words in found.items() if key not in known}
-
-
-def _is_news(model: PerformanceModel, plan: Plan) -> bool:
-    """A plan made without a model, because what there was could not be used, knew of it all the same."""
-    if plan.performance_model is None:
-        return model.created_at > plan.created_at
-    return model.version > plan.performance_model.version
 
 
 def departures(detail: dict[str, Any]) -> dict[str, str]:
@@ -217,13 +211,11 @@ def restore(plan: Plan, by: User | None = None) -> Plan:
 
     Its budget is what was spent with what is still to be paid, where that is more than `plan` had.
     """
-    from annotator.pipeline import basis, handout, route
+    from annotator.pipeline import route
 
     with transaction.atomic():
         project = Project.objects.select_for_update(no_key=True).get(pk=plan.project_id)
         at_work = project.plans.filter(status=Plan.Status.APPROVED).first()
-        kept = list(basis.judged(at_work)) if at_work else []
-        held = {each.comparison_id for each in kept}
         again = Plan.objects.create(
             project=project,
             number=route.next_number(project),
@@ -233,21 +225,29 @@ def restore(plan: Plan, by: User | None = None) -> Plan:
             predicted=plan.predicted,
             low=plan.low,
             high=plan.high,
-            summary=plan.summary | {"restores": plan.number},
+            summary=plan.summary | {"restores": plan.number, "because": []},
             seed=plan.seed,
             is_seed_set=plan.is_seed_set,
             revises=at_work,
             occasion=_("plan %(number)s restored") % {"number": plan.number},
             created_by=by,
         )
-        route.store_routes(route.kept_route(again, each) for each in kept)
-        others = plan.routes.exclude(comparison__in=held)
-        route.store_routes(route.kept_route(again, each, is_kept=each.is_kept) for each in others)
-        again.cost = again.routes.aggregate(total=Sum("price"))["total"] or Decimal(0)
-        again.cost_to_pay = sum((amount for _source, amount in handout.to_pay(again)), Decimal(0))
-        spent = basis.spent(at_work) if at_work else Decimal(0)
-        # Never less than it costs in full: what was there before anything was paid counts too.
-        needed = max(again.cost, spent + again.cost_to_pay)
-        again.budget = max(plan.budget, needed.quantize(Decimal("0.000001"), ROUND_UP))
-        again.save(update_fields=["cost", "cost_to_pay", "budget"])
+        _copy(again, plan, at_work)
     return again
+
+
+def _copy(again: Plan, plan: Plan, at_work: Plan | None) -> None:
+    """The routes of `again`, what they cost, and a budget that holds."""
+    from annotator.pipeline import basis, handout, route
+
+    kept = list(basis.judged(at_work)) if at_work else []
+    others = plan.routes.exclude(comparison__in={each.comparison_id for each in kept})
+    route.store_routes(route.kept_route(again, each) for each in kept)
+    route.store_routes(route.kept_route(again, each, is_kept=each.is_kept) for each in others)
+    again.cost = again.routes.aggregate(total=Sum("price"))["total"] or Decimal(0)
+    again.cost_to_pay = sum((amount for _source, amount in handout.to_pay(again)), Decimal(0))
+    spent = basis.spent(at_work) if at_work else Decimal(0)
+    # Never less than it costs in full: what was there before anything was paid counts too.
+    needed = max(again.cost, spent + again.cost_to_pay)
+    again.budget = max(plan.budget, needed.quantize(Decimal("0.000001"), ROUND_UP))
+    again.save(update_fields=["cost", "cost_to_pay", "budget"])

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -22,7 +21,6 @@ from annotator.models import Job, Labeler, Plan, Project, Route, User
 from annotator.pipeline import disclosures, label, scope, versions, work
 from annotator.readings import power
 
-BATCH = 2000
 # Whole prompts are drawn where at least so many of usual size fit: fewer say little about prompts not seen.
 ENOUGH_PROMPTS = 30
 
@@ -33,8 +31,8 @@ def draw(project: Project, size: int, *, seed: int = 0, by: User | None = None, 
     What an earlier seed set has had judged is part of it and not drawn again. Raises StepRefused when there is nothing
     to draw from; JobCancelled, and nothing is stored, when `job` was cancelled meanwhile.
     """
-    # Not at the top: they load scikit-learn, and who asks for a seed set needs none.
-    from annotator.pipeline import basis, route
+    # Not at the top: it loads scikit-learn, and who asks for a seed set needs none.
+    from annotator.pipeline import basis
 
     earlier = basis.seed_set_of(project)
     kept = list(basis.judged(earlier)) if earlier else []
@@ -43,8 +41,6 @@ def draw(project: Project, size: int, *, seed: int = 0, by: User | None = None, 
     if not there or size < 1:
         raise work.StepRefused(_("There is no comparison left to draw a seed set from. Import some first."))
     drawn, whole = _drawn(prompts, size, random.Random(f"seed set {seed}"))
-    price = project.price_per_judgment * project.votes
-    cost = price * len(drawn) + sum((each.price for each in kept), Decimal(0))
     number = len(drawn) + len(kept)
     told: dict[str, Any] = {
         "comparisons": number,
@@ -53,6 +49,21 @@ def draw(project: Project, size: int, *, seed: int = 0, by: User | None = None, 
         "whole_prompts": whole,
         "detectable": power.detectable(number),
     }
+    fields = {"seed": seed, "revises": earlier, "created_by": by}
+    plan = _plan(project, kept, {pk: len(drawn) / there for pk in sorted(drawn)}, job, fields)
+    plan.summary["seed_set"] = told | {"labelers": _labelers(plan)}
+    plan.save(update_fields=["summary"])
+    return plan
+
+
+def _plan(
+    project: Project, kept: list[Route], drawn: dict[int, float], job: Job | None, fields: dict[str, Any]
+) -> Plan:
+    """The draft with its routes: what is kept, and {comparison: the chance with which it was drawn}."""
+    from annotator.pipeline import route
+
+    price = project.price_per_judgment * project.votes
+    cost = price * len(drawn) + sum((each.price for each in kept), Decimal(0))
     with transaction.atomic():
         Project.objects.select_for_update(no_key=True).get(pk=project.pk)
         plan = Plan.objects.create(
@@ -61,18 +72,14 @@ def draw(project: Project, size: int, *, seed: int = 0, by: User | None = None, 
             strategy="random",
             budget=cost.quantize(Decimal("0.000001"), "ROUND_UP"),
             cost=cost,
-            summary={"shares": [_share(project, number, cost)]},
-            seed=seed,
+            summary={"shares": [_share(project, len(drawn) + len(kept), cost)]},
             is_seed_set=True,
-            revises=earlier,
-            created_by=by,
+            **fields,
         )
-        _store(plan, [route.kept_route(plan, each) for each in kept])
-        _store(plan, (_route(plan, pk, price, len(drawn) / there) for pk in sorted(drawn)))
+        route.store_routes(route.kept_route(plan, each) for each in kept)
+        route.store_routes(_route(plan, pk, price, chance) for pk, chance in drawn.items())
         if job:
             job.still_mine()
-    plan.summary["seed_set"] = told | {"labelers": _labelers(plan)}
-    plan.save(update_fields=["summary"])
     route.count_due(plan)
     return plan
 
@@ -152,10 +159,6 @@ def _route(plan: Plan, comparison: int, price: Decimal, chance: float) -> Route:
         propensity=chance,
         reason=_("Drawn at random for the seed set."),
     )
-
-
-def _store(plan: Plan, routes: Iterable[Route]) -> None:
-    Route.objects.bulk_create(routes, batch_size=BATCH)
 
 
 def _share(project: Project, count: int, cost: Decimal) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from annotator import access
 from annotator.forms.loop import LoopForm, SeedSetForm
 from annotator.models import Job, Loop, Project, Route
-from annotator.pipeline import ledger, work
+from annotator.pipeline import ledger, versions, work
 from annotator.pipeline import loop as steps
 from annotator.readings import loop as readings
 from annotator.readings import performance_diagrams, power
@@ -76,8 +76,15 @@ def _seed_form(project: Project, stored: Loop, data: Any) -> SeedSetForm:
 
 
 def _loop_form(stored: Loop, data: Any) -> LoopForm:
-    labelers = stored.project.labelers.judging().filter(enabled=True).exclude(kind__startswith="null")
-    return LoopForm(data, instance=stored, sources=[Route.PEOPLE, *labelers.values_list("name", flat=True)])
+    return LoopForm(data, instance=stored, sources=_sources(stored))
+
+
+def _sources(stored: Loop) -> list[str]:
+    """What a plan can send comparisons to, and so what can be capped; no cap that is stored is lost unseen."""
+    labelers = stored.project.labelers.judging().filter(enabled=True, versions__accepted_at__isnull=False)
+    asked = labelers.exclude(kind__in=versions.OWN).order_by("id").values_list("name", flat=True)
+    fewer = [f"{Route.PEOPLE}:{each}" for each in stored.votes if each < stored.project.votes]
+    return list(dict.fromkeys([Route.PEOPLE, *fewer, *asked, *stored.caps]))
 
 
 @login_required

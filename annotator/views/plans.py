@@ -159,16 +159,12 @@ def _ask(request: HttpRequest, project: Project, asked: dict[str, Any]) -> Job:
     with transaction.atomic():
         ledger.set_cap(project, asked["cap"])
         Project.objects.filter(pk=project.pk).update(control_share=float(asked["control"]) / 100)
-        budget, strategy, seed = str(asked["budget"]), asked["strategy"], asked["seed"]
-        return jobs.ask_for(
-            project,
-            Job.Kind.ROUTE,
-            request.user,
-            key=f"{budget}:{strategy}:{seed}",
-            budget=budget,
-            strategy=strategy,
-            seed=seed,
-        )
+        wanted: dict[str, Any] = {name: asked[name] for name in ("strategy", "seed")} | {"budget": str(asked["budget"])}
+        at_work = project.plans.filter(status=Plan.Status.APPROVED, is_seed_set=False).first()
+        if at_work:  # what was judged and paid under it stays, and counts against the budget
+            wanted["revises"] = at_work.number
+        key = ":".join(str(wanted.get(name, "")) for name in ("budget", "strategy", "seed", "revises"))
+        return jobs.ask_for(project, Job.Kind.ROUTE, request.user, key=key, **wanted)
 
 
 def _former(project: Project) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from annotator.models import Loop, Project, Route
-from annotator.pipeline import basis, route
+from annotator.pipeline import basis, budget_curve, route
 from annotator.pipeline.allocations import allocate
 from routing import features, mixtures, strategies
 
@@ -81,3 +81,47 @@ def test_people_for_everything_pays_for_what_is_kept_first(strategy):
     assert made.cost == held + Decimal(3) and (made.source >= 0).sum() == 22
     with pytest.raises(strategies.BudgetTooSmall):
         allocate(source, "all_people", held - Decimal("0.01"), 0)
+
+
+class Flat:
+    """A performance model that says the same of every mixture."""
+
+    def predict(self, described):
+        return np.full(len(described), 0.7)
+
+    def predict_interval(self, described, coverage):
+        return np.full(len(described), 0.6), np.full(len(described), 0.8)
+
+
+def with_model(n=30, kept=5):
+    source = made_from(n, kept, 3)
+    source.model = Flat()
+    return source
+
+
+def test_a_job_beats_at_every_budget_of_the_curve_and_can_be_stopped_there():
+    beats: list[tuple[int, int]] = []
+    rows = budget_curve.curve(with_model(), "value", 0, lambda done, of: beats.append((done, of)))
+    assert beats == [(number, len(beats)) for number in range(len(beats))] and len(rows) == len(beats) > 10
+    assert {row["predicted"] for row in rows} == {0.7}
+
+    def stopped(done: int, of: int) -> None:
+        if done == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        budget_curve.curve(with_model(), "value", 0, stopped)
+
+
+def test_the_papers_search_is_tried_at_few_budgets_with_the_tags_of_its_model(monkeypatch):
+    asked: list[dict[str, object]] = []
+
+    def search(problem, budget, **named):
+        asked.append(named)
+        return strategies.value(problem, budget, **named)
+
+    monkeypatch.setitem(strategies.STRATEGIES, "hyper_simulated", search)
+    source = with_model()
+    rows = budget_curve.curve(source, "hyper_simulated", 0, lambda done, of: None)
+    assert len(rows) == len(asked) == budget_curve.POINTS_OF_SEARCH
+    assert all(named["tags"] is source.tags for named in asked), "not bins fitted anew"
