@@ -131,19 +131,16 @@ def mixture_rows(request: HttpRequest, project_id: int, number: int, mixture: in
     found = get_object_or_404(
         Mixture.objects.select_related("mixture_set"), mixture_set=_set(project, number), number=mixture
     )
-    from annotator.pipeline import grounds, mixture_sets, signals
+    # Not at the top: NumPy and pyarrow, which other pages do not need.
+    from annotator.pipeline import mixture_rows as stored
 
     try:
-        evidence = grounds.gather(project, signals.load(project))
-    except work.StepRefused as refusal:
-        messages.error(request, str(refusal))
+        rows = stored.rows(project, found)
+    except stored.SourceGone as gone:
+        words = _("This mixture uses the labeler “%(name)s”, which is not there any more.")
+        messages.error(request, words % {"name": gone})
         return redirect("mixtures", project.pk)
-    assignment = mixture_sets.on(evidence, found)
-    if assignment is None:
-        messages.error(request, _("This mixture uses a labeler that is not there any more."))
-        return redirect("mixtures", project.pk)
-    lines = _lines(mixture_sets.training_rows(project, evidence, assignment))
-    response = StreamingHttpResponse(lines, content_type="application/jsonl; charset=utf-8")
+    response = StreamingHttpResponse(_lines(rows), content_type="application/jsonl; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="mixture-{found.key}.jsonl"'
     return response
 

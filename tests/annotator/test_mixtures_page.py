@@ -258,3 +258,27 @@ def test_the_rows_of_a_mixture_are_what_a_trainer_reads(lead, project, judged):
     assert len(rows) == 24 and {row["meta_source"] for row in rows} == {"people", "judge"}
     assert set(rows[0]) >= {"chosen", "rejected", "margin", "meta_comparison_id"}
     assert rows[0]["chosen"][-1]["content"] == "It is 0." and rows[0]["margin"] == 1.0
+
+
+def test_the_rows_of_a_mixture_need_no_features_and_no_labeler_that_it_does_not_use(lead, project, judged, monkeypatch):
+    monkeypatch.setattr(signals, "load", lambda project: pytest.fail("reads the whole project"))
+    address = reverse("mixture_rows", args=[project.pk, judged[0].mixture_set.number, 3])
+    assert len(b"".join(lead.get(address).streaming_content).splitlines()) == 24
+    project.labelers.filter(name="judge").update(name="other")
+    reply = lead.get(address, follow=True)
+    assert "“judge”, which is not there any more" in reply.content.decode()
+    people = reverse("mixture_rows", args=[project.pk, judged[0].mixture_set.number, 5])
+    assert len(b"".join(lead.get(people).streaming_content).splitlines()) == 24
+
+
+def test_rows_of_fewer_votes_are_the_first_that_were_given(project, judged):
+    from annotator.pipeline import mixture_rows
+
+    mixture = judged[4]
+    mixture.mixture_set.sources = ["people:2", "judge"]
+    assert list(mixture_rows.rows(project, mixture)) == []  # one person judged each
+    other, (first, second) = make_person(project), project.comparisons.order_by("pk")[:2]
+    make_judgment(first, other, level=-1, effective_at=now() - timedelta(minutes=4))
+    make_judgment(second, other, level=1, effective_at=now() - timedelta(minutes=4))
+    (row,) = mixture_rows.rows(project, mixture)  # the second is a tie
+    assert row["meta_comparison_id"] == first.external_id and row["margin"] == 1.0
