@@ -127,7 +127,7 @@ class Reasons:
             known = _("%(chance)s chance that the labeler is wrong") % {"chance": f"{gain:.0%}"}
             return "" if math.isnan(gain) else known
         if self.people[row]:
-            known = _("people are right %(gain)s more often than AI here") % {"gain": f"{gain:.0%}"}
+            known = _("people are right %(gain)s points more often than AI here") % {"gain": f"{100 * gain:.0f}"}
             return known if gain >= 0.005 else ""
         right = float(worth[row, self.allocation.source[row]])
         known = _("%(chance)s chance that it is right") % {"chance": f"{right:.0%}"}

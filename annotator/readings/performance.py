@@ -5,6 +5,7 @@ Keys that an older model did not have are empty here, never an error.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,10 +53,16 @@ class Effect:
     effect: float
     low: float
     high: float
+    # What the feature is, in words.
+    words: str = ""
+    # The edges of its bins, where the model kept them: a feature that is only yes or no has one.
+    edges: tuple[float, ...] = ()
 
     @property
     def where(self) -> str:
         """The bin in words."""
+        if self.edges == (1.0,) and 0 <= self.bin < 2:
+            return (_("no"), _("yes"))[self.bin]
         known = {
             2: (_("low"), _("high")),
             3: (_("low"), _("middle"), _("high")),
@@ -143,7 +150,7 @@ def skill(model: PerformanceModel) -> Skill:
         mixtures=metrics.get("mixtures", 0),
         sources=metrics.get("sources", []),
         observed=[Observed(*row) for row in metrics.get("observed") or []],
-        effects=[_effect(row) for row in metrics.get("effects") or []],
+        effects=_effects(metrics),
         fidelities=[_fidelity(name, row) for name, row in fidelities.items() if isinstance(row, Mapping)],
         target=str(fidelities.get("target", "")),
         target_text=str(fidelities.get("text", "")),
@@ -160,8 +167,51 @@ def _score(row: Mapping[str, Any]) -> Score:
     return Score(row["rmse"], row["rmse_error"], row["spearman"], row["spearman_low"], row["spearman_high"])
 
 
-def _effect(row: Mapping[str, Any]) -> Effect:
-    return Effect(row["name"], int(row["bin"]), int(row["bins"]), row["effect"], row["low"], row["high"])
+def _effects(metrics: Mapping[str, Any]) -> list[Effect]:
+    bins = metrics.get("bins") or {}
+    edges = {name: tuple(found) for name, found in zip(bins.get("names", ()), bins.get("edges", ()), strict=True)}
+    return [_effect(row, edges.get(row["name"], ())) for row in metrics.get("effects") or []]
+
+
+def _effect(row: Mapping[str, Any], edges: tuple[float, ...]) -> Effect:
+    numbers = (row["effect"], row["low"], row["high"])
+    return Effect(row["name"], int(row["bin"]), int(row["bins"]), *numbers, trait_words(row["name"]), edges)
+
+
+def trait_words(name: str) -> str:
+    """A feature or trait in words, as the page of the features tells it; the name itself where nothing is known."""
+    # Not at the top: the extractors load NumPy and a language model, which annotators' pages do not need.
+    from routing import tags
+    from routing.features import FEATURES
+
+    if name == "labeler_wrong":
+        return _("chance that the best labeler is wrong")
+    if name == "labelers_disagree":
+        return _("labelers who contradict the majority of labelers")
+    if name in tags.NAMES:
+        return tags.describe(name, 1)
+    if name not in FEATURES:
+        return name.replace("_", " ")
+    # Of the whole description what it is, without its unit and how it is computed.
+    said = re.split(r"[.;,:]( |$)", FEATURES[name].meaning.removeprefix("1 when "))[0]
+    # Models read differences without their side: A and B can be exchanged.
+    what = re.split(r" (?:in B )?minus | of B minus ", said)[0].removeprefix("B ")
+    return _("%(feature)s: difference") % {"feature": what} if FEATURES[name].signed else said
+
+
+def kind_words(name: str) -> str:
+    """A kind of performance model (`routing.performance.KINDS`), in words."""
+    known = {
+        "mean": _("the mean of all mixtures"),
+        "budget": _("cost alone"),
+        "linear": _("linear"),
+        "ridge": _("linear (ridge)"),
+        "quadratic": _("quadratic (ridge)"),
+        "lightgbm": _("trees (LightGBM)"),
+        "gaussian_process": _("Gaussian process"),
+        "stack": _("several together"),
+    }
+    return known.get(name, name.replace("_", " "))
 
 
 def _fidelity(name: str, row: Mapping[str, Any]) -> Fidelity:

@@ -16,6 +16,8 @@ Scale = Callable[[float], float]
 SIDE, LEFT, RIGHT, TOP, BOTTOM = 420, 52, 12, 14, 44
 # A row an effect: words stand left of this.
 WIDTH, WORDS, ROW, MOST = 620, 300, 26, 16
+# Letters of those words.
+FITS = 48
 
 
 def scatter(rows: Sequence[Observed], *, title: str, x_words: str, y_words: str) -> SafeString:
@@ -115,6 +117,11 @@ def _points(value: float) -> str:
     return words.replace("-", "−")
 
 
+def _short(words: str) -> str:
+    """As much as fits left of the drawing; the table has all of it."""
+    return words if len(words) <= FITS else words[: FITS - 1].rstrip() + "…"
+
+
 def _effect(row: Effect, x: Scale, y: float) -> SafeString:
     return format_html(
         '<text x="{}" y="{}" text-anchor="end">{}</text>'
@@ -122,7 +129,7 @@ def _effect(row: Effect, x: Scale, y: float) -> SafeString:
         '<circle class="mixture{}" cx="{}" cy="{y}" r="4" />',
         WORDS - 12,
         y + 4,
-        f"{row.name}, {row.where}",
+        f"{_short(row.words or row.name)} · {row.where}",
         x(row.low),
         x(row.high),
         "" if row.is_clear else " outside",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django import template
 
-from annotator.readings import plan
+from annotator.forms.plans import WORDS
+from annotator.readings import performance, plan
 from annotator.templatetags.switchyard import share
 
 register = template.Library()
@@ -14,6 +15,18 @@ register = template.Library()
 def source(name: str) -> str:
     """A source as a sentence names it."""
     return plan.words(name)
+
+
+@register.filter
+def strategy(name: str) -> str:
+    """How a plan chose, in the words of the form that asks for one."""
+    return str(WORDS.get(name, name.replace("_", " ")))
+
+
+@register.filter
+def kind(name: str) -> str:
+    """A kind of performance model, in words."""
+    return performance.kind_words(name)
 
 
 @register.filter

@@ -88,8 +88,11 @@ def _tables(skill: Skill) -> dict[str, tuple[list[str], Rows]]:
             [[row.predicted, row.observed, row.low, row.high] for row in skill.observed],
         ),
         "effects": (
-            ["feature", "bin", "bins", "points", "low", "high"],
-            [[row.name, row.bin, row.bins, row.effect, row.low, row.high] for row in skill.effects],
+            ["feature", "bin", "bins", "points", "low", "high", "words", "part"],
+            [
+                [row.name, row.bin, row.bins, row.effect, row.low, row.high, row.words, row.where]
+                for row in skill.effects
+            ],
         ),
         "kinds": (
             ["kind", "rmse", "rmse_error", "spearman", "spearman_low", "spearman_high"],

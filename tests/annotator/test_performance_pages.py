@@ -42,7 +42,7 @@ def test_the_history_says_which_version_plans_use(project, lead, client):
     trained(project, 2)
     said = text(client.get(reverse("performance_models", args=[project.pk])))
     assert "Plans use performance model 2 , the newest" in said
-    assert "Version 2 in use ridge says how much and where 0.51 [0.40, 0.60] 91% 200 500" in said
+    assert "Version 2 in use linear (ridge) says how much and where 0.51 [0.40, 0.60] 91% 200 500" in said
     assert said.index("Version 2") < said.index("Version 1")
 
 
@@ -72,9 +72,9 @@ def test_the_report_shows_what_was_measured(project, lead, client):
     said = text(response)
     assert "with a rank correlation of 0.51 [0.40, 0.60] ; noise allows 0.80 at most" in said
     assert "1 0.660 [0.630, 0.690] 0.650 2 0.700 [0.670, 0.730] 0.760" in said
-    assert "length high +0.94 [+0.61, +1.27]" in said
-    assert "trained 20 0.72 [0.44, 0.87]" in said
-    assert "quadratic as published 0.0200 0.31" in said
+    assert "length length high +0.94 [+0.61, +1.27]" in said
+    assert "reward models trained here 20 0.72 [0.44, 0.87]" in said
+    assert "quadratic (ridge) as published 0.0200 0.31" in said
     assert response.content.count(b'<svg class="chart big"') == 2 and b" style=" not in response.content
 
 
@@ -97,7 +97,7 @@ def test_only_a_lead_is_offered_another_version(project, client):
     ("name", "line"),
     [
         ("observed", "0.66,0.65,0.63,0.69"),
-        ("effects", "length,2,3,0.94,0.61,1.27"),
+        ("effects", "length,2,3,0.94,0.61,1.27,length,high"),
         ("kinds", "mean,0.01,0.001,0.0,0.46,0.68"),
         ("fidelities", "proxy,200,,,,"),
     ],
@@ -147,3 +147,36 @@ def test_an_effect_that_may_be_none_is_hollow_and_names_are_escaped():
 )
 def test_a_bin_is_told_in_words(bin, bins, words):
     assert performance.Effect("x", bin, bins, 0, 0, 0).where == words
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("labeler_wrong", "chance that the best labeler is wrong"),
+        ("labelers_disagree", "labelers who contradict the majority of labelers"),
+        ("tag_subject_law", "about law"),
+        ("prompt_words", "Words of all turns but the system turn"),
+        ("prompt_code", "the prompt has fenced or inline code"),
+        ("words_difference", "Words: difference"),
+        ("code_difference", "Fenced blocks and inline code: difference"),
+        ("of_another_release", "of another release"),
+    ],
+)
+def test_a_feature_is_told_in_words(name, words):
+    assert performance.trait_words(name) == words
+
+
+def test_every_feature_and_every_kind_has_words_of_its_own():
+    from routing import performance as science
+    from routing import traits
+
+    words = [performance.trait_words(name) for name in traits.NAMES]
+    assert len(set(words)) == len(words) and not any("_" in each for each in words)
+    assert not {performance.kind_words(kind) for kind in science.KINDS} & (set(science.KINDS) - {"linear"})
+
+
+def test_a_part_of_what_only_holds_or_not_is_yes_or_no(project):
+    effect = {"name": "tag_subject_law", "bin": 1, "bins": 2, "effect": 1, "low": 0, "high": 2}
+    model = trained(project, 1, effects=[effect], bins={"names": ["tag_subject_law"], "edges": [[1.0]]})
+    (told,) = performance.skill(model).effects
+    assert (told.words, told.where) == ("about law", "yes")
