@@ -97,6 +97,7 @@ urlpatterns = [
     path("projects/<int:project_id>/plans/", plans.plans, name="plans"),
     path("projects/<int:project_id>/plans/train", plans.train, name="train"),
     path("projects/<int:project_id>/plans/compare", plan_review.plans_compare, name="plans_compare"),
+    path("projects/<int:project_id>/plans/compare.csv", plan_review.plans_compare_sheet, name="plans_compare_sheet"),
     path("projects/<int:project_id>/plans/<int:number>/", plan_review.plan, name="plan"),
     path("projects/<int:project_id>/plans/<int:number>/<slug:name>.csv", plan_review.plan_sheet, name="plan_sheet"),
     path("projects/<int:project_id>/plans/<int:number>/approve", plans.plan_approve, name="plan_approve"),

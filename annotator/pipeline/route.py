@@ -27,6 +27,7 @@ from annotator.pipeline import (
     handout,
     label,
     ledger,
+    moved,
     seed_set,
     work,
 )
@@ -203,6 +204,7 @@ def _store(made_from: Basis, choice: planning.Choice, job: Job | None, fields: d
             **fields,
         )
         _store_routes(made_from, plan, allocation)
+        moved.keep(plan)
         if job:
             job.still_mine()
     count_due(plan)

@@ -65,7 +65,18 @@ def former(plan: Plan) -> Plan | None:
 
 
 def moved(before: Plan, after: Plan) -> list[Moved]:
-    """Comparisons by their source in both plans, the largest group first; those only one of them routes count too."""
+    """Comparisons by their source in both plans, the largest group first; those only one of them routes count too.
+
+    Routes do not change once a plan is made: what was counted then is read from its summary (`keep_moved`).
+    """
+    kept = after.summary.get("moved", {})
+    if kept.get("since") == before.number:
+        return [Moved(*row) for row in kept["rows"]]
+    return counted(before, after)
+
+
+def counted(before: Plan, after: Plan) -> list[Moved]:
+    """As `moved`, from the routes: three joins over all of both plans."""
     both = (
         Route.objects.filter(plan=after, comparison__routes__plan=before)
         .values_list("comparison__routes__source", "source")
@@ -107,6 +118,38 @@ def sources(*sides: Side) -> list[str]:
     """Every source of any of them, people first."""
     names = dict.fromkeys(name for each in sides for name in each.shares)
     return sorted(names, key=lambda name: not plans.is_people(name))
+
+
+def side_by_side(before: Side, after: Side) -> list[tuple[str, plans.Share | None, plans.Share | None]]:
+    """(source, its share before, its share after), people first."""
+    return [(name, before.shares.get(name), after.shares.get(name)) for name in sources(before, after)]
+
+
+def compare_sheet(before: Side, after: Side) -> Rows:
+    """Rows of (about, source, measure, before, after): what the page of two plans shows, its numbers in full."""
+    facts = zip(_facts(before), _facts(after), strict=True)
+    rows: Rows = [["plan", "", name, one, other] for (name, one), (_name, other) in facts]
+    for source, one, other in side_by_side(before, after):
+        for measure in ("count", "of_count", "price_each", "cost", "of_cost"):
+            rows.append(["share", source, measure, getattr(one, measure, None), getattr(other, measure, None)])
+    for row in moved(before.plan, after.plan):
+        rows.append(["moved", f"{row.before} → {row.after}", "comparisons", None, row.count])
+    return rows
+
+
+def _facts(side: Side) -> list[tuple[str, Any]]:
+    plan, gain, reached = side.plan, side.forecast.gain, side.realised
+    return [
+        ("number", plan.number),
+        ("status", plan.status),
+        ("made", plan.created_at.isoformat()),
+        ("strategy", plan.strategy),
+        ("performance_model", plan.performance_model.version if plan.performance_model else None),
+        *((name, getattr(plan, name)) for name in ("budget", "cost", "predicted", "low", "high")),
+        *((f"over_random_{name}", getattr(gain, name, None)) for name in ("value", "low", "high")),
+        *((f"reached_{name}", getattr(reached, name, None)) for name in ("accuracy", "low", "high", "judgments")),
+        ("spent", getattr(reached, "spent", None)),
+    ]
 
 
 SHEETS = ("curve", "sources", "baselines", "reasons", "moved", "control")

@@ -110,24 +110,37 @@ def plan_sheet(request: HttpRequest, project_id: int, number: int, name: str) ->
 def plans_compare(request: HttpRequest, project_id: int) -> HttpResponse:
     """Two plans side by side; without a choice, the newest and what it is held against."""
     project = access.project_or_404(request, project_id, access.READERS)
-    numbers = list(project.plans.order_by("-number").values_list("number", flat=True))
-    form = CompareForm(request.GET or _newest_two(project), numbers)
-    sides = []
+    form = _compare_form(request, project)
+    context: dict[str, Any] = {"project": project, "tab": "plan", "form": form, "count": project.plans.count()}
     if form.is_valid():
-        sides = [_plan_or_404(project, form.cleaned_data[name]) for name in ("before", "after")]
-    context: dict[str, Any] = {"project": project, "tab": "plan", "form": form, "count": len(numbers)}
-    if sides:
-        before, after = (readings.plan_review.side(each) for each in sides)
+        before, after = _sides(project, form)
         context |= {
             "before": before,
             "after": after,
-            "rows": [
-                (source, before.shares.get(source), after.shares.get(source))
-                for source in readings.plan_review.sources(before, after)
-            ],
+            "rows": readings.plan_review.side_by_side(before, after),
             "moved": readings.plan_review.moved(before.plan, after.plan),
         }
     return render(request, "plans/compare.html", context)
+
+
+@login_required
+@require_safe
+def plans_compare_sheet(request: HttpRequest, project_id: int) -> HttpResponse:
+    """The figures of the comparison as CSV, one fact a row; only its header without two plans."""
+    project = access.project_or_404(request, project_id, access.READERS)
+    form = _compare_form(request, project)
+    rows = readings.plan_review.compare_sheet(*_sides(project, form)) if form.is_valid() else []
+    return sheet("plans", ["about", "source", "measure", "before", "after"], rows)
+
+
+def _compare_form(request: HttpRequest, project: Project) -> CompareForm:
+    numbers = list(project.plans.order_by("-number").values_list("number", flat=True))
+    return CompareForm(request.GET or _newest_two(project), numbers)
+
+
+def _sides(project: Project, form: CompareForm) -> tuple[readings.plan_review.Side, readings.plan_review.Side]:
+    before, after = (_plan_or_404(project, form.cleaned_data[name]) for name in ("before", "after"))
+    return readings.plan_review.side(before), readings.plan_review.side(after)
 
 
 def _newest_two(project: Project) -> dict[str, int]:

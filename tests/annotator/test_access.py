@@ -223,6 +223,7 @@ MATRIX: dict[str, Url] = {
     "plan": Url(own("plan.number"), get=READERS),
     "plan_sheet": Url(lambda world: [*own("plan.number")(world), "curve"], get=READERS),
     "plans_compare": Url(own(), get=READERS),
+    "plans_compare_sheet": Url(own(), get=READERS),
     "plan_approve": Url(own("plan.number"), post={LEAD}),
     **{f"plan_{act}": Url(own("plan.number"), post={LEAD}) for act in ("measure", "revise", "restore")},
     "loop": Url(own(), get=READERS),

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from annotator import readings
 from annotator.models import Account, FeatureSet, Job, PerformanceModel, Plan
-from annotator.pipeline import ledger
+from annotator.pipeline import ledger, moved
 from tests.builders import make_comparison, make_labeler, make_member, make_plan, make_project
 from tests.plan_samples import METRICS, SUMMARY
 
@@ -37,6 +37,15 @@ def drafted(project, **changes: Any) -> Plan:
     )
     plan.refresh_from_db()
     return plan
+
+
+def two(project) -> tuple[Plan, Plan]:
+    """Two drafts over the same comparisons: the later one sends both to people."""
+    first = drafted(project)
+    second = make_plan(project, {route.comparison: None for route in first.routes.order_by("pk")}, status="draft")
+    Plan.objects.filter(pk=second.pk).update(summary=SUMMARY, predicted=0.71, low=0.69, high=0.73)
+    second.refresh_from_db()
+    return first, second
 
 
 def text(response) -> str:
@@ -137,12 +146,49 @@ def test_the_plans_are_compared_and_the_model_named(project, lead, client):
     )
     plan = drafted(project)
     said = text(client.get(reverse("plans", args=[project.pk])))
-    assert f"Plan {plan.number} Draft random 15.00 13.34 0.71 [0.69, 0.73] 22% people, 78% judge-large" in said
-    assert "Version 3 (ridge)" in said
+    assert f"Plan {plan.number} Draft random mixture 15.00 13.34 0.71 [0.69, 0.73] 22% people, 78% judge-large" in said
+    assert "Version 3 (linear (ridge))" in said
     assert "It has skill" in said
     assert "200 mixtures of 500 comparisons (90 prompts) that people judged; sources: people, judge-large." in said
     assert "Rank correlation on unseen mixtures: 0.51 [0.40, 0.60]. Noise between seeds allows 0.80 at most." in said
-    assert "ridge chosen 0.0100 ± 0.0010 0.58" in said
+    assert "linear (ridge) chosen 0.0100 ± 0.0010 0.58" in said
+
+
+def test_how_a_plan_chose_is_told_in_words_everywhere(project, lead, client):
+    one, other = two(project)
+    Plan.objects.update(strategy="hyper_top_k")
+    compare = f"{reverse('plans_compare', args=[project.pk])}?before={one.number}&after={other.number}"
+    routed = one.routes.first().comparison_id
+    for page in (
+        reverse("plan", args=[project.pk, one.number]),
+        reverse("plans", args=[project.pk]),
+        compare,
+        reverse("comparison", args=[project.pk, routed]),
+    ):
+        said = client.get(page).content.decode()
+        shown = re.sub(r"<[^>]*>", "", re.sub(r"<option.*?</option>", "", said))
+        assert "the paper&#x27;s gain of each comparison" in shown and "hyper_top_k" not in shown
+
+
+def test_two_plans_as_a_file_say_what_the_page_says(project, lead, client):
+    one, other = two(project)
+    page = reverse("plans_compare_sheet", args=[project.pk])
+    lines = client.get(page, {"before": one.number, "after": other.number}).content.decode().splitlines()
+    assert lines[0] == "about,source,measure,before,after"
+    assert "plan,,predicted,0.71,0.71" in lines and "share,people,count,22,22" in lines
+    assert "moved,judge-large → people,comparisons,,1" in lines
+    assert client.get(page, {"before": 98, "after": 99}).content.decode().splitlines() == lines[:1]
+
+
+def test_what_moved_is_counted_once_and_read_afterwards(project, lead, client, django_assert_num_queries):
+    one, other = two(project)
+    counted = readings.plan_review.moved(one, other)
+    moved.keep(other)
+    other.refresh_from_db()
+    with django_assert_num_queries(0):
+        assert readings.plan_review.moved(one, other) == counted and counted
+    third = make_plan(project, {make_comparison(project): None})
+    assert readings.plan_review.moved(third, other) != counted  # nothing was kept of these two
 
 
 # Charts and the reading of a plan, without a database
