@@ -196,14 +196,6 @@ def request_run(
     return job
 
 
-def set_enabled(labeler: Labeler, enabled: bool) -> None:
-    """Switch a generator on or off; switching it off also cancels its unfinished run. What it has written stays."""
-    Labeler.objects.filter(pk=labeler.pk).update(enabled=enabled)
-    if not enabled:
-        for job in Job.objects.unfinished().filter(kind=Job.Kind.GENERATE, parameters__labeler=labeler.pk):
-            job.cancel()
-
-
 def generate_job(job: Job) -> work.Done:
     """Run one GENERATE job; gives its closing message."""
     if "rule" in job.parameters:

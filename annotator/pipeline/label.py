@@ -168,14 +168,6 @@ def nudge(job: Job) -> None:
     transaction.on_commit(lambda: work.nudge(work.task(job.kind, job.queue)))
 
 
-def set_enabled(labeler: Labeler, enabled: bool) -> None:
-    """Switch a labeler on or off; switching it off also cancels its unfinished runs. What it has judged stays."""
-    Labeler.objects.filter(pk=labeler.pk).update(enabled=enabled)
-    if not enabled:
-        for job in Job.objects.unfinished().filter(kind=Job.Kind.LABEL, parameters__labeler=labeler.pk):
-            job.cancel()
-
-
 def label_job(job: Job) -> work.Done:
     """Run one LABEL job; gives its closing message. A run that stops for money or a broken endpoint is refused."""
     labeler = job.project.labelers.judging().select_related("project").filter(pk=job.parameters["labeler"]).first()

@@ -20,6 +20,9 @@ from annotator.pipeline import keys, ledger, versions
 from annotator.pipeline.work import StepRefused
 from labelers.base import Prices, digest
 
+# Jobs in which a labeler is asked.
+RUNS = (Job.Kind.LABEL, Job.Kind.GENERATE, Job.Kind.TAG)
+
 
 def add(
     project: Project,
@@ -63,6 +66,17 @@ def version_with(labeler: Labeler, parameters: Mapping[str, Any], code: int) -> 
     made = {"parameters": dict(parameters)}
     version, _created = LabelerVersion.objects.get_or_create(labeler=labeler, digest=name, defaults=made)
     return version
+
+
+def set_enabled(labeler: Labeler, enabled: bool) -> None:
+    """Switch anything that is asked on or off, judges too; off also cancels its unfinished runs.
+
+    What it has said stays.
+    """
+    Labeler.objects.filter(pk=labeler.pk).update(enabled=enabled)
+    if not enabled:
+        for job in Job.objects.unfinished().filter(kind__in=RUNS, parameters__labeler=labeler.pk):
+            job.cancel()
 
 
 @contextmanager

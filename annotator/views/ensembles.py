@@ -17,6 +17,7 @@ from annotator.forms.ensembles import EnsembleForm, FillForm
 from annotator.models import Labeler, LabelerVersion, Project
 from annotator.pipeline import combine, label, ledger, versions
 from annotator.pipeline.work import StepRefused
+from annotator.views import spending
 
 
 def _ensemble_or_404(project: Project, labeler_id: int) -> Labeler:
@@ -83,13 +84,8 @@ def ensemble_fill(request: HttpRequest, project_id: int, labeler_id: int) -> Htt
     on = form.cleaned_data["on"]
     lacking = combine.lacking(version, on)
     most = sum((each.most for each in lacking), Decimal(0))
-    if request.method == "POST":
-        if (form.cleaned_data["most"] or Decimal(0)) < most:
-            form.add_error(None, _("Meanwhile it can cost more than you confirmed; look again."))
-        elif most > ledger.available(project):
-            form.add_error(None, _("The budget does not cover it. Raise it in the settings."))
-        else:
-            return _start(request, project, labeler, version, lacking, on)
+    if request.method == "POST" and spending.may_cost(form, most, project):
+        return _start(request, project, labeler, version, lacking, on)
     context = {
         "project": project,
         "tab": "labelers",

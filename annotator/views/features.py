@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 from django.contrib import messages
@@ -19,6 +18,7 @@ from annotator.models import Labeler, Loop, Project
 from annotator.pipeline import disclosures, feature_sets, featurise, keys, ledger, tag, taggers
 from annotator.pipeline.work import StepRefused
 from annotator.readings import features as reading
+from annotator.views import spending
 
 
 def _loop(project: Project) -> Loop:
@@ -102,18 +102,10 @@ def features_run(request: HttpRequest, project_id: int) -> HttpResponse:
     if not form.is_valid() or disclosures.missing(tagger, taggers.current_version(tagger)):
         messages.error(request, _("Confirm what leaves before it tags."))
         return redirect("features", project.pk)
-    if not _may_cost(form, whole, project):
+    if not spending.may_cost(form, whole.most, project):
         return _page(request, project, 422, compute=form)
     job = tag.request(tagger, reserve=None if tagger.is_free else whole.most, by=request.user)  # type: ignore[arg-type]
     return redirect("job", project.pk, job.pk)
-
-
-def _may_cost(form: ComputeForm, whole: tag.Estimate, project: Project) -> bool:
-    if (form.cleaned_data["most"] or Decimal(0)) < whole.most:
-        form.add_error(None, _("Meanwhile it can cost more than you confirmed; look again."))
-    elif whole.most > ledger.available(project):
-        form.add_error(None, _("The budget does not cover it. Raise it in the settings."))
-    return not form.errors
 
 
 @login_required

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 from django.contrib import messages
@@ -17,10 +16,12 @@ from annotator import access, rendering
 from annotator.forms.generate import CompareForm, GeneratorForm, WriteForm
 from annotator.forms.labelers import PricesForm
 from annotator.models import Labeler, Project
-from annotator.pipeline import compare, disclosures, generate, keys, ledger
+from annotator.pipeline import compare, disclosures, generate, keys, ledger, operations
 from annotator.pipeline.work import StepRefused
 from annotator.readings import generate as reading
 from annotator.readings.runs import failed
+from annotator.views import spending
+from annotator.views.labelers import save_prices
 
 PAGE = 50
 
@@ -191,7 +192,7 @@ def generator_run(request: HttpRequest, project_id: int, labeler_id: int) -> Htt
     except StepRefused as refusal:
         messages.error(request, str(refusal))
         return redirect("generator", project.pk, chosen.pk)
-    if request.method == "POST" and whole.calls and _may_cost(form, whole, project):
+    if request.method == "POST" and whole.calls and spending.may_cost(form, whole.most, project):
         reserve = None if chosen.is_free else whole.most
         job = generate.request_run(chosen, scope, number, prompts=trial, reserve=reserve, by=request.user)  # type: ignore[arg-type]
         return redirect("job", project.pk, job.pk)
@@ -201,25 +202,16 @@ def generator_run(request: HttpRequest, project_id: int, labeler_id: int) -> Htt
     return render(request, "generate/run.html", {**context, **more}, status=status)
 
 
-def _may_cost(form: WriteForm, whole: generate.Estimate, project: Project) -> bool:
-    if (form.cleaned_data["most"] or Decimal(0)) < whole.most:
-        form.add_error(None, _("Meanwhile it can cost more than you confirmed; look again."))
-    elif whole.most > ledger.available(project):
-        form.add_error(None, _("The budget does not cover it. Raise it in the settings, or let it write less."))
-    return not form.errors
-
-
 @login_required
 @require_POST
 def generator_prices(request: HttpRequest, project_id: int, labeler_id: int) -> HttpResponse:
     project = access.project_or_404(request, project_id, access.LEADS)
     chosen = _generator_or_404(project, labeler_id)
-    form = PricesForm(request.POST, instance=chosen)
-    if not form.is_valid():
+
+    def again(form: PricesForm) -> HttpResponse:
         return _generator(request, project, _generator_or_404(project, labeler_id), 422, prices=form)
-    form.save()
-    messages.success(request, _("Saved. The prices hold for new calls."))
-    return redirect("generator", project.pk, chosen.pk)
+
+    return save_prices(request, chosen, again, "generator", _("Saved. The prices hold for new calls."))
 
 
 @login_required
@@ -228,5 +220,5 @@ def generator_toggle(request: HttpRequest, project_id: int, labeler_id: int) -> 
     """Switch it off or on. What it has written stays; a run that is under way stops at its next beat."""
     project = access.project_or_404(request, project_id, access.LEADS)
     chosen = _generator_or_404(project, labeler_id)
-    generate.set_enabled(chosen, not chosen.enabled)
+    operations.set_enabled(chosen, not chosen.enabled)
     return redirect("generator", project.pk, chosen.pk)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
@@ -15,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from annotator import access, readings
 from annotator.forms.labelers import PricesForm
 from annotator.models import Comparison, Job, Labeler, LabelerCall, Project
-from annotator.pipeline import disclosures, keys, label, proxy, sample, scope, versions
+from annotator.pipeline import disclosures, keys, label, operations, proxy, sample, scope, versions
 from annotator.views import configure
 
 # Newest calls shown of one labeler.
@@ -135,12 +136,23 @@ def labeler_prices(request: HttpRequest, project_id: int, labeler_id: int) -> Ht
     if not _has_prices(chosen):
         messages.error(request, _("This labeler runs on this site and costs nothing."))
         return redirect("labeler", project.pk, chosen.pk)
+
+    def again(form: PricesForm) -> HttpResponse:
+        return _page(request, project, _labeler_or_404(project, labeler_id), 422, prices=form)
+
+    return save_prices(request, chosen, again, "labeler", _("Saved. The prices hold for new plans and new calls."))
+
+
+def save_prices(
+    request: HttpRequest, chosen: Labeler, again: Callable[[PricesForm], HttpResponse], page: str, saved: str
+) -> HttpResponse:
+    """Prices of anything that is asked; `again` shows those that cannot be, beside what is stored."""
     form = PricesForm(request.POST, instance=chosen)
     if not form.is_valid():
-        return _page(request, project, _labeler_or_404(project, labeler_id), 422, prices=form)
+        return again(form)
     form.save()
-    messages.success(request, _("Saved. The prices hold for new plans and new calls."))
-    return redirect("labeler", project.pk, chosen.pk)
+    messages.success(request, saved)
+    return redirect(page, chosen.project_id, chosen.pk)
 
 
 @login_required
@@ -149,7 +161,7 @@ def labeler_toggle(request: HttpRequest, project_id: int, labeler_id: int) -> Ht
     """Switch it off or on. What it has judged stays; a run that is under way stops at its next beat."""
     project = access.project_or_404(request, project_id, access.LEADS)
     chosen = _labeler_or_404(project, labeler_id)
-    label.set_enabled(chosen, not chosen.enabled)
+    operations.set_enabled(chosen, not chosen.enabled)
     return redirect("labeler", project.pk, chosen.pk)
 
 

@@ -19,6 +19,7 @@ from annotator.models import Comparison, Job, Labeler, LabelerVersion, Project
 from annotator.pipeline import check, keys, label, ledger, probes, scope, versions
 from annotator.pipeline.work import StepRefused
 from annotator.readings import report_diagrams, report_lines, report_tables, reports
+from annotator.views import spending
 from annotator.views.sheets import sheet
 
 
@@ -155,15 +156,9 @@ def labeler_measure(request: HttpRequest, project_id: int, labeler_id: int) -> H
     except StepRefused as refusal:
         messages.error(request, str(refusal))
         return redirect("labeler_report", project.pk, labeler.pk)
-    free = ledger.available(project)
-    if request.method == "POST" and number:
-        if (form.cleaned_data["most"] or Decimal(0)) < most:
-            form.add_error(None, _("Meanwhile it can cost more than you confirmed; look again."))
-        elif most > free:
-            form.add_error(None, _("The budget does not cover it. Raise it in the settings."))
-        else:
-            job = _run(version, what, most, request.user)
-            return redirect("job", project.pk, job.pk)
+    if request.method == "POST" and number and spending.may_cost(form, most, project):
+        job = _run(version, what, most, request.user)
+        return redirect("job", project.pk, job.pk)
     context = {
         "project": project,
         "tab": "labelers",
@@ -172,7 +167,7 @@ def labeler_measure(request: HttpRequest, project_id: int, labeler_id: int) -> H
         "number": number,
         "attacked": labeler.kind == versions.JUDGE,
         "most": most,
-        "free": free,
+        "free": ledger.available(project),
         "place": ", ".join(keys.places(version)),
         "form": form if request.method == "POST" else None,
     }

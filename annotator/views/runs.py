@@ -19,6 +19,7 @@ from annotator.forms.runs import RunFilter
 from annotator.models import Comparison, Job, Labeler, Project
 from annotator.pipeline import disclosures, keys, label, ledger, scope, versions
 from annotator.pipeline.work import StepRefused
+from annotator.views import spending
 from annotator.views.projects import sources_of
 
 
@@ -44,19 +45,17 @@ def labeler_run(request: HttpRequest, project_id: int, labeler_id: int) -> HttpR
     except StepRefused as refusal:
         messages.error(request, str(refusal))
         return redirect("labeler", project.pk, chosen.pk)
-    if request.method == "POST" and expected.number and not missing:
-        if why_not := _why_not(project, form, expected.most):
-            form.add_error(None, why_not)
-        else:
-            started = label.request_run(
-                chosen,
-                scope=form.cleaned_data["on"],
-                comparisons=ids,
-                filter=form.filter(),
-                reserve=None if chosen.is_free else expected.most,
-                by=request.user,  # type: ignore[arg-type]
-            )
-            return redirect("run", project.pk, started.pk)
+    wanted = request.method == "POST" and expected.number and not missing
+    if wanted and spending.may_cost(form, expected.most, project):
+        started = label.request_run(
+            chosen,
+            scope=form.cleaned_data["on"],
+            comparisons=ids,
+            filter=form.filter(),
+            reserve=None if chosen.is_free else expected.most,
+            by=request.user,  # type: ignore[arg-type]
+        )
+        return redirect("run", project.pk, started.pk)
     return _page(request, project, chosen, form, expected=expected, missing=missing)
 
 
@@ -81,15 +80,6 @@ def _comparisons(project: Project, chosen: Labeler, form: RunFilter) -> tuple[li
     if on == "people":
         return [], scope.judged_by_people(project)
     return [], scope.of_filter(project, form.filter())
-
-
-def _why_not(project: Project, form: RunFilter, most: Decimal) -> str:
-    confirmed = form.cleaned_data.get("most") or Decimal(0)
-    if confirmed < most:
-        return _("Meanwhile it can cost more than you confirmed; look again.")
-    if most > ledger.available(project):
-        return _("The budget does not cover it. Raise it in the settings, or choose fewer.")
-    return ""
 
 
 def _page(request: HttpRequest, project: Project, chosen: Labeler, form: RunFilter, **more: Any) -> HttpResponse:

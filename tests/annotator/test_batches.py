@@ -12,7 +12,7 @@ from django.db.models import Sum
 from django.urls import reverse
 
 from annotator.models import BatchFile, Job, JobCancelled, Judgment, Labeler, LabelerCall, LedgerEntry
-from annotator.pipeline import batch_results, batches, label, ledger, lost, scope, versions, work
+from annotator.pipeline import batch_results, batches, label, ledger, lost, operations, scope, versions, work
 from annotator.pipeline.work import StepRefused
 from tests.builders import make_comparison, make_disclosure, make_member, make_project
 
@@ -335,7 +335,7 @@ def test_the_tick_closes_files_that_no_job_writes_any_more_and_no_others(judge, 
     client.force_login(make_member(project, "lead"))
     page = client.get(reverse("labeler_batches", args=[project.pk, judge.pk])).content.decode()
     assert page.count("Give it up") == page.count("Give up what is out") == 1
-    label.set_enabled(judge, False)
+    operations.set_enabled(judge, False)
     assert batches.close_abandoned() == 1
     dead.refresh_from_db()
     waits.refresh_from_db()
