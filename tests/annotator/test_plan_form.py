@@ -67,3 +67,12 @@ def test_a_seed_set_at_work_is_no_plan_to_revise(project, client):
         {"budget": "15.00", "cap": "20.00", "strategy": "auto", "control": "5", "seed": "3"},
     )
     assert "revises" not in Job.objects.get(project=project, kind="route").parameters
+
+
+def test_a_plan_that_costs_less_than_its_budget_says_so(project, client):
+    client.force_login(make_member(project, "lead"))
+    plan = make_plan(project, {make_comparison(project): None}, status="draft")
+    for cost, is_said in (("3.00", True), ("20.00", False)):
+        Plan.objects.filter(pk=plan.pk).update(budget=20, cost=cost)
+        page = client.get(reverse("plan", args=[project.pk, plan.number])).content.decode()
+        assert ("the rest of the budget stays free" in page) == is_said
