@@ -255,9 +255,12 @@ class _Seed:
         if not tags.shape[1]:
             return None, None
         drawn = hyper.sample(tags, MIXTURES, self.seed)
-        # Column 0 is people with all their votes.
-        targets = mixtures.labels_of(np.where(drawn, 0, traits.best_labeler(past)), past.p_b)
-        return hyper.fit(tags, drawn, self.scored(targets, self.seed)), bins.members(problem.features)
+        # Column 0 is people with all their votes, who have judged all of *select*: where that labeler has not answered,
+        # their label stands in, so that all mixtures train on the same comparisons.
+        best = traits.best_labeler(past)
+        to_people = drawn | ~past.usable[:, best]
+        targets = mixtures.labels_of(np.where(to_people, 0, best), past.p_b)
+        return hyper.fit(tags, to_people, self.scored(targets, self.seed)), bins.members(problem.features)
 
 
 def _drawn_votes(table: Table, votes: int, rng: np.random.Generator) -> np.ndarray:

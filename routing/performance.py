@@ -179,7 +179,7 @@ class Chosen(RegressorMixin, BaseEstimator):
 
     def _calibrate(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray) -> None:
         """Residuals of the chosen kind, held out anew in smaller folds, and the models that left them."""
-        splits = [_splits(groups, INTERVAL_FOLDS, self.seed + repeat) for repeat in range(self.repeats)]
+        splits = [_splits(groups, INTERVAL_FOLDS, self.seed)]
         kinds = self.stack_kinds_ if self.kind_ == STACK else (self.kind_,)
         trials = {kind: self._trial(kind, X, y, splits, {}) for kind in kinds}
         trial = self._stacked(trials, y, splits) if self.kind_ == STACK else trials[self.kind_]

@@ -116,15 +116,14 @@ def load(project: Project, revises: Plan | None = None) -> Basis:
     loop = loop or Loop(project=project)
     names = [labeler.name for labeler in known.labelers]
     stored = model_in_use(project, loop)
-    outdated = _outdated(stored, known, names) if stored else ""
-    if outdated:
+    learnt, outdated = _learnt(stored, known, names)
+    if not learnt:
         stored = None
     told = stored.metrics["sources"][1:] if stored else names
     labelers = [known.labelers[names.index(name)] for name in told if not signals.is_people(name)]
     votes = _votes(told) if stored else signals.fewer_votes(project, known)
     problem = grounds.problem_of(project, known, labelers, votes)
-    if stored:
-        learnt = retrain.load(stored)
+    if learnt:
         model, bins, paper = learnt.chosen, learnt.bins, learnt.paper
     else:
         model, bins, paper = None, mixtures.Bins.fit(problem.described, traits.names_of(problem.names)), None
@@ -132,6 +131,19 @@ def load(project: Project, revises: Plan | None = None) -> Basis:
     kept = _kept(revises, known, problem) if revises else Kept()
     problem = _pinned(problem, kept)
     return Basis(project, known, problem, labelers, stored, model, paper, bins, loop, revises, kept, outdated)
+
+
+def _learnt(
+    stored: PerformanceModel | None, known: signals.Signals, names: list[str]
+) -> tuple[retrain.Learnt | None, str]:
+    """What the model learnt, or why it cannot be used."""
+    outdated = _outdated(stored, known, names) if stored else ""
+    if stored is None or outdated:
+        return None, outdated
+    try:
+        return retrain.load(stored), ""
+    except retrain.Unreadable as refusal:
+        return None, str(refusal)
 
 
 def model_in_use(project: Project, loop: Loop | None) -> PerformanceModel | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from annotator.pipeline import grounds
 from annotator.pipeline.allocations import allocate, enough, least
 from annotator.pipeline.basis import Basis
 from routing import mixtures, strategies
@@ -39,11 +40,12 @@ class Told:
 
 @dataclass(frozen=True)
 class Predicted:
-    """Predicted performance with the model's own interval; NaN without a model."""
+    """Predicted performance with the model's own interval, NaN without a model; `shares` (s,) of each source."""
 
     predicted: float
     low: float
     high: float
+    shares: np.ndarray
 
 
 def curve(basis: Basis, strategy: str, seed: int, beat: Beat) -> list[dict[str, Any]]:
@@ -57,6 +59,7 @@ def curve(basis: Basis, strategy: str, seed: int, beat: Beat) -> list[dict[str, 
     predicted = {name: predict(basis, row) for name, row in told.items()}
     return [
         _row(basis, budget, here.composition, {name: predicted[name][number] for name in told}, strategy)
+        | {"step": _step(basis, predicted[strategy], number)}
         for number, (budget, here) in enumerate(zip(budgets, told[strategy], strict=True))
         if here is not None
     ]
@@ -68,7 +71,19 @@ def _row(
     here = at[strategy]
     assert here is not None, "there is a composition, so there is a prediction"
     beside = {name: None if (level := at[name]) is None else interval(basis, level)["predicted"] for name in BESIDE}
-    return {"budget": str(budget), **composition, **beside, "gain": gain(here, at["random"]), **interval(basis, here)}
+    return {
+        "budget": str(budget),
+        **composition,
+        **beside,
+        "gain": gain(basis, here, at["random"]),
+        **interval(basis, here),
+    }
+
+
+def _step(basis: Basis, drawn: list[Predicted | None], number: int) -> dict[str, float] | None:
+    """The gain over the stop before; None at the first."""
+    before = [each for each in drawn[:number] if each is not None]
+    return gain(basis, drawn[number], before[-1], nested=True) if before else None  # type: ignore[arg-type]
 
 
 def tried(basis: Basis, strategy: str, budget: Decimal, seed: int) -> Told | None:
@@ -91,11 +106,12 @@ def predict(basis: Basis, told: Sequence[Told | None]) -> list[Predicted | None]
     """What the model says of each; None stays None. Without a model all are NaN."""
     there = [each.described for each in told if each is not None]
     if basis.model is None or not there:
-        return [None if each is None else Predicted(np.nan, np.nan, np.nan) for each in told]
+        return [None if each is None else Predicted(np.nan, np.nan, np.nan, np.empty(0)) for each in told]
     described = np.vstack(there)
     low, high = basis.model.predict_interval(described, 0.9)
-    found = zip(basis.model.predict(described), low, high, strict=True)
-    return [None if each is None else Predicted(*map(float, next(found))) for each in told]
+    shares = described[:, : len(basis.problem.sources)]
+    found = zip(basis.model.predict(described).tolist(), low.tolist(), high.tolist(), shares, strict=True)
+    return [None if each is None else Predicted(*next(found)) for each in told]
 
 
 def composition_of(basis: Basis, allocation: strategies.Allocation) -> dict[str, Any]:
@@ -129,13 +145,15 @@ def interval(basis: Basis, prediction: Any) -> Interval:
     }
 
 
-def gain(here: Any, chance: Any) -> dict[str, float] | None:
-    """`here` over a random mixture, from the model's own intervals."""
-    if chance is None:
+def gain(basis: Basis, here: Predicted, other: Predicted | None, *, nested: bool = False) -> dict[str, float] | None:
+    """`here` over another mixture: the model's own intervals, and what the judged sample leaves open of it."""
+    if other is None:
         return None
-    ahead = here.predicted - chance.predicted
-    below = np.hypot(here.predicted - here.low, chance.high - chance.predicted)
-    above = np.hypot(here.high - here.predicted, chance.predicted - chance.low)
+    told = basis.stored.metrics if basis.stored else {}
+    shared = Z * grounds.difference_error(told, here.shares, other.shares, nested=nested)
+    ahead = here.predicted - other.predicted
+    below = np.linalg.norm([here.predicted - here.low, other.high - other.predicted, shared])
+    above = np.linalg.norm([here.high - here.predicted, other.predicted - other.low, shared])
     return {"value": float(ahead), "low": float(ahead - below), "high": float(ahead + above)}
 
 

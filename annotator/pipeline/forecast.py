@@ -7,14 +7,14 @@ shares      [{"source", "count", "price_each", "cost", "votes"}, …] of the pla
 baselines   [{"name": in words, "strategy": "all_ai" or "all_people", "cost", "predicted", "low", "high"}, …]: each
             labeler for everything, then people for everything, whatever they cost
 random      {"predicted", "low", "high"} of a random mixture at the plan's own budget
-gain        {"value", "low", "high"}: what the plan is predicted to gain over that mixture. The interval takes both
-            predictions for independent, and leaves out that every mixture was measured on the same judged comparisons:
-            it can be too wide as well as too narrow
+gain        {"value", "low", "high"}: what the plan is predicted to gain over that mixture. The interval holds the
+            errors of both predictions, as independent, and what the judged comparisons leave open (`routing.paired`)
 curve       [{"budget", "spent" (what of it is used), "people_share", "predicted", "low", "high",
               "random": predicted for a random mixture at this budget,
               "all_people": the same for people drawn at random for all that the budget pays, the rest left out,
               "all_ai": the same for the best labeler that the budget pays for everything, null where it pays none,
-              "gain": as above, "shares": {source: share of the comparisons}, "cost": {source: money}}, …],
+              "gain": as above, "step": the same over the row before, null in the first,
+              "shares": {source: share of the comparisons}, "cost": {source: money}}, …],
             rising from the cheapest source for all to the dearest for all (see `budget_curve`)
 strategy    the strategy of the curve, one of `allocations.NAMES`
 reasons     [{"text", "count"}, …]; samples: {text of a reason: up to 5 ids of comparisons that people get for it}
@@ -129,10 +129,11 @@ def _of_curve(strategy: str) -> str:
 
 def _against_random(basis: Basis, best: planning.Prediction, seed: int) -> dict[str, Any]:
     made = budget_curve.tried(basis, "random", best.allocation.cost, seed)
-    (chance,) = budget_curve.predict(basis, [made])
-    if chance is None:
+    own = budget_curve.Told(budget_curve.describe(basis, best.allocation), {})
+    here, chance = budget_curve.predict(basis, [own, made])
+    if here is None or chance is None:
         return {}
-    return {"random": interval(basis, chance), "gain": budget_curve.gain(best, chance)}
+    return {"random": interval(basis, chance), "gain": budget_curve.gain(basis, here, chance)}
 
 
 def _reasons(basis: Basis, allocation: strategies.Allocation) -> tuple[list[dict[str, Any]], dict[str, list[int]]]:

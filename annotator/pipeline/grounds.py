@@ -6,9 +6,11 @@ an accuracy on it, is one of the hard comparisons.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import ROUND_UP, Decimal
+from typing import Any
 
 import numpy as np
 from django.utils.translation import gettext as _
@@ -17,6 +19,7 @@ from annotator.models import Labeler, Project, Route
 from annotator.pipeline import signals, versions, work
 from routing import features, mixtures, reward_proxy, strategies, traits
 from routing.evidence import Evidence
+from routing.paired import Paired
 
 # Fewer judged comparisons or prompts than this cannot tell one mixture from another.
 ENOUGH_JUDGED, ENOUGH_PROMPTS = 100, 8
@@ -111,6 +114,18 @@ def problem_of(
         available=np.column_stack([everywhere, answered | can_judge, *[everywhere] * len(votes)]),
     )
     return replace(problem, traits=traits.traits(problem))
+
+
+def difference_error(told: Mapping[str, Any], one: np.ndarray, other: np.ndarray, *, nested: bool = False) -> float:
+    """What the judged sample leaves open of the difference of two plans with these shares of sources, each (s,).
+
+    `told`: a performance model's metrics. One trained before it told of pairs gets McNemar's bound: all labels of two
+    sources could differ.
+    """
+    if not told:
+        return 0.0
+    bound = Paired(-math.log(told["comparisons"]), 1.0, (1 - np.eye(len(one))).tolist())
+    return (Paired.read(told["paired"]) if "paired" in told else bound).error(one, other, nested=nested)
 
 
 def _mean(prices: list[Decimal]) -> Decimal:

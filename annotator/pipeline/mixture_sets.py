@@ -25,48 +25,49 @@ PAGE = 500
 OPTIONS = Options(margin="soft")
 
 
-def keep(
-    project: Project,
-    feature_set: FeatureSet,
-    evidence: Evidence,
-    drawn: np.ndarray,
-    scores: np.ndarray,
-    *,
-    sampler: str,
-    seed: int,
-    detail: dict[str, Any],
-) -> MixtureSet:
-    """Store mixtures (m, n) of the evidence's comparisons with their proxy scores (m,), in the caller's transaction.
+@dataclass(frozen=True)
+class Drawn:
+    """Mixtures `drawn` (m, n) of the evidence's comparisons by one sampler, and their proxy `scores` (m,)."""
 
-    The caller holds the project's row: numbers follow each other.
-    """
-    newest = project.mixture_sets.aggregate(newest=Max("number"))["newest"] or 0
-    made = MixtureSet.objects.create(
+    evidence: Evidence
+    sampler: str
+    drawn: np.ndarray
+    scores: np.ndarray
+
+
+def keep(project: Project, feature_set: FeatureSet, made: Drawn, *, seed: int, detail: dict[str, Any]) -> MixtureSet:
+    """Store mixtures with their scores, in the caller's transaction. The caller holds the project's row: numbers
+    follow each other."""
+    newest, evidence = project.mixture_sets.aggregate(newest=Max("number"))["newest"] or 0, made.evidence
+    stored = MixtureSet.objects.create(
         project=project,
         number=newest + 1,
         sources=evidence.names,
         comparisons=evidence.comparisons.astype(np.int64).tobytes(),
-        sampler=sampler,
+        sampler=made.sampler,
         seed=seed,
         feature_set=feature_set,
         bins={"names": evidence.bins.names, "edges": evidence.bins.edges},
     )
-    described = evidence.described(drawn)
-    rows = [
+    rows = Mixture.objects.bulk_create(_rows(stored, made))
+    MixtureScore.objects.bulk_create(
+        MixtureScore(mixture=mixture, fidelity=MixtureScore.PROXY, seed=seed, score=float(score), detail=detail)
+        for mixture, score in zip(rows, made.scores, strict=True)
+    )
+    return stored
+
+
+def _rows(stored: MixtureSet, made: Drawn) -> list[Mixture]:
+    described = made.evidence.described(made.drawn)
+    return [
         Mixture(
-            mixture_set=made,
+            mixture_set=stored,
             number=number + 1,
             assignment=assignment.astype(np.int8).tobytes(),
             described=row.astype(np.float64).tobytes(),
         )
-        for number, (assignment, row) in enumerate(zip(drawn, described, strict=True))
+        for number, (assignment, row) in enumerate(zip(made.drawn, described, strict=True))
     ]
-    Mixture.objects.bulk_create(rows)
-    MixtureScore.objects.bulk_create(
-        MixtureScore(mixture=mixture, fidelity=MixtureScore.PROXY, seed=seed, score=float(score), detail=detail)
-        for mixture, score in zip(rows, scores, strict=True)
-    )
-    return made
 
 
 def comparisons_of(mixture_set: MixtureSet) -> np.ndarray:

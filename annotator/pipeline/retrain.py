@@ -25,8 +25,10 @@ fidelities       {"target": "proxy" or the fidelity that was combined with it, "
 paper            {"kind": {"rmse", "spearman"}, …} of the published models on mixtures drawn as published, with
                  {"mixtures"}; absent where they could not be fitted
 mixture_set      number of the stored mixtures
-comparisons, prompts, mixtures, judgments, sources, bins, l2, seconds
+comparisons, prompts   that were learnt from: people judged them by chance; `judged` counts what rankings sent them, too
+mixtures, judgments, sources, bins, l2, seconds
 sampling_error   standard error of an accuracy measured on these comparisons, that of the combination included
+paired           `routing.paired.Paired.as_dict`: what these comparisons leave open of the difference of two plans
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ from annotator.pipeline import mixture_sets, signals, work
 from annotator.pipeline.grounds import gather, problem_of
 from routing import artifact, effects, fidelity, mixtures, performance, traits
 from routing.evidence import Evidence
+from routing.paired import paired
 from routing.published import Published, published
 from routing.unseen import unseen
 
@@ -66,6 +69,8 @@ MIXTURES, PUBLISHED = 200, 200
 EFFECTS = 40
 # The noise ceiling: this many mixtures, each with as many seeds.
 CEILING = (24, 4)
+# Mixtures whose differences tell how well a difference is known.
+PAIRED = 30
 
 
 @shared_task(name=work.TASKS[Job.Kind.RETRAIN])
@@ -98,41 +103,58 @@ def retrain(project: Project, *, seed: int = 0, job: Job | None = None) -> Perfo
     """
     started = time.monotonic()
     known = signals.load(project)
-    evidence = gather(project, known)
-    learning = _measure(project, evidence, seed, _beat(job, _("training proxy reward models")))
+    learning = _measure(project, gather(project, known), seed, _beat(job, _("training proxy reward models")))
     target, stack, told = _target(learning)
-    _beat(job, _("choosing the performance model"))(0, 1)
-    chosen = performance.choose(learning.described, target, budget_column=len(evidence.names), seed=seed)
-    # Once an outer fold is enough: every repeat trains five more models of every kind.
-    fresh = performance.Chosen(len(evidence.names), repeats=1, seed=seed)
-    honest = unseen(fresh, learning.described, target)
+    chosen, metrics = _choose(learning, target, _beat(job, _("choosing the performance model")))
     _beat(job, _("fitting the published model"))(0, 1)
-    paper = published(evidence, PUBLISHED, learning.l2, seed)
-    metrics = performance.as_dict(chosen) | {
-        "nested": vars(honest.score),
-        "observed": honest.rows(),
-        "coverage_observed": honest.coverage,
-        "noise_ceiling": performance.noise_ceiling(
-            evidence.repeated(learning.drawn[: CEILING[0]], learning.l2, seed, CEILING[1])
-        ),
-        "effects": _effects(learning, target) if chosen.skill_ else [],
-        "fidelities": told,
-        "comparisons": len(evidence.votes),
-        "prompts": len(np.unique(evidence.groups)),
-        "mixtures": len(learning.drawn),
-        "judgments": judgments_of_people(project),
-        "sources": evidence.names,
-        "bins": {"names": evidence.bins.names, "edges": evidence.bins.edges},
-        "l2": learning.l2,
-        "sampling_error": float(
-            np.hypot(evidence.sampling_error(learning.scores), stack.deviation if stack is not None else 0.0)
-        ),
-    }
+    paper = published(learning.evidence, PUBLISHED, learning.l2, seed)
+    metrics |= _counted(learning) | {"fidelities": told, "judgments": judgments_of_people(project)}
+    metrics |= {"judged": int(known.judged.sum()), "sampling_error": _sampling_error(learning, stack)}
     if paper:
         metrics["paper"] = paper.told
     metrics["seconds"] = round(time.monotonic() - started, 1)
     fitted = {"chosen": chosen, "paper": paper.fitted if paper else None}
     return _store(project, known, fitted, metrics, seed, job, _kept(learning, paper))
+
+
+def _choose(
+    learning: _Learning, target: np.ndarray, beat: Callable[[int, int], None]
+) -> tuple[performance.Chosen, dict[str, Any]]:
+    """The performance model, and what is told of how well it predicts."""
+    evidence, seed = learning.evidence, learning.seed
+    beat(0, 2)
+    chosen = performance.choose(learning.described, target, budget_column=len(evidence.names), seed=seed)
+    beat(1, 2)
+    # Once an outer fold is enough: every repeat trains five more models of every kind.
+    fresh = performance.Chosen(len(evidence.names), repeats=1, seed=seed)
+    honest = unseen(fresh, learning.described, target)
+    again = evidence.repeated(learning.drawn[: CEILING[0]], learning.l2, seed, CEILING[1])
+    return chosen, performance.as_dict(chosen) | {
+        "nested": vars(honest.score),
+        "observed": honest.rows(),
+        "coverage_observed": honest.coverage,
+        "noise_ceiling": performance.noise_ceiling(again),
+        "effects": _effects(learning, target) if chosen.skill_ else [],
+    }
+
+
+def _counted(learning: _Learning) -> dict[str, Any]:
+    """What was learnt from, and what the sample leaves open between two plans."""
+    evidence = learning.evidence
+    return {
+        "comparisons": len(evidence.votes),
+        "prompts": len(np.unique(evidence.groups)),
+        "mixtures": len(learning.drawn),
+        "sources": evidence.names,
+        "bins": {"names": evidence.bins.names, "edges": evidence.bins.edges},
+        "l2": learning.l2,
+        "paired": paired(evidence, learning.drawn[:PAIRED], learning.l2, learning.seed).as_dict(),
+    }
+
+
+def _sampling_error(learning: _Learning, stack: fidelity.Stack | None) -> float:
+    sampled = learning.evidence.sampling_error(learning.scores)
+    return float(np.hypot(sampled, stack.deviation if stack is not None else 0.0))
 
 
 def judgments_of_people(project: Project) -> int:
@@ -222,33 +244,44 @@ class Learnt:
     paper: Any = None
 
 
+class Unreadable(work.StepRefused):
+    """A stored performance model that this version of Switchyard cannot use; its words say what to do."""
+
+
 def load(model: PerformanceModel) -> Learnt:
-    """What was learnt. Raises routing.artifact.ArtifactMismatch when the file is not the stored one."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model"
-        with default_storage.open(model.artifact) as stored:
-            path.write_bytes(stored.read())
-        stored = artifact.load(path, kind=KIND, sha256=model.artifact_sha256)
-    # Versions before 0.4 stored the chosen model alone.
-    fitted = stored if isinstance(stored, dict) else {"chosen": stored}
+    """What was learnt. Raises Unreadable when the file is not the stored one, or of an earlier version."""
+    try:
+        fitted = _fitted(model)
+    # What unpickling raises when a class has moved or changed since.
+    except (artifact.ArtifactMismatch, AttributeError, ImportError, TypeError, KeyError) as error:
+        raise _unreadable(model) from error
+    if not isinstance(fitted, dict) or not hasattr(fitted.get("chosen"), "intervals_"):
+        raise _unreadable(model)
     bins = model.metrics["bins"]
     return Learnt(bins=mixtures.Bins(tuple(bins["names"]), tuple(tuple(edges) for edges in bins["edges"])), **fitted)
 
 
-@dataclass(frozen=True)
-class _Drawn:
-    """Mixtures that were drawn and scored here, to be kept."""
-
-    evidence: Evidence
-    sampler: str
-    drawn: np.ndarray
-    scores: np.ndarray
+def _fitted(model: PerformanceModel) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        with default_storage.open(model.artifact) as stored:
+            path.write_bytes(stored.read())
+        return artifact.load(path, kind=KIND, sha256=model.artifact_sha256)
 
 
-def _kept(learning: _Learning, paper: Published | None) -> list[_Drawn]:
-    ours = len(learning.drawn) - len(learning.dearer.drawn)
-    kept = [_Drawn(learning.evidence, mixture_sets.SPACE_FILLING, learning.drawn[:ours], learning.scores[:ours])]
-    return [*kept, _Drawn(learning.evidence, mixture_sets.PUBLISHED, paper.drawn, paper.scores)] if paper else kept
+def _unreadable(model: PerformanceModel) -> Unreadable:
+    words = _("Performance model %(version)s was stored by another version of Switchyard: train it anew.")
+    return Unreadable(words % {"version": model.version})
+
+
+def _kept(learning: _Learning, paper: Published | None) -> list[mixture_sets.Drawn]:
+    """Mixtures that were drawn and scored here."""
+    ours, evidence = len(learning.drawn) - len(learning.dearer.drawn), learning.evidence
+    drawn, scores = learning.drawn[:ours], learning.scores[:ours]
+    kept = [mixture_sets.Drawn(evidence, mixture_sets.SPACE_FILLING, drawn, scores)]
+    if paper:
+        kept.append(mixture_sets.Drawn(evidence, mixture_sets.PUBLISHED, paper.drawn, paper.scores))
+    return kept
 
 
 def _store(
@@ -258,26 +291,15 @@ def _store(
     metrics: dict[str, Any],
     seed: int,
     job: Job | None = None,
-    kept: Sequence[_Drawn] = (),
+    kept: Sequence[mixture_sets.Drawn] = (),
 ) -> PerformanceModel:
     """The file before the rows that name it: a crash leaves at most an unused file."""
     address, sha256 = _file(project, known.feature_set.digest, fitted)
     with transaction.atomic():
         Project.objects.select_for_update(no_key=True).get(pk=project.pk)
         newest = project.performance_models.aggregate(newest=Max("version"))["newest"] or 0
-        sets = []
-        for each in kept:
-            made = mixture_sets.keep(
-                project,
-                known.feature_set,
-                each.evidence,
-                each.drawn,
-                each.scores,
-                sampler=each.sampler,
-                seed=seed,
-                detail={"performance_model": newest + 1, "l2": metrics["l2"], "comparisons": metrics["comparisons"]},
-            )
-            sets.append(made.number)
+        detail = {"performance_model": newest + 1, "l2": metrics.get("l2"), "comparisons": metrics.get("comparisons")}
+        sets = [mixture_sets.keep(project, known.feature_set, each, seed=seed, detail=detail).number for each in kept]
         model = PerformanceModel.objects.create(
             project=project,
             version=newest + 1,

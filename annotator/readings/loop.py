@@ -21,7 +21,6 @@ from annotator.models import (
     Rater,
     Realised,
 )
-from annotator.readings import plan as plans
 from annotator.readings.performance import Observed
 
 HISTORY = 40
@@ -163,12 +162,22 @@ def differing(project: Project) -> float | None:
 
 @dataclass(frozen=True)
 class Worth:
-    """What going on from `spent` to the plan's budget is expected to gain, and what a point of that costs."""
+    """What the next stop of the plan's curve is predicted to add, with a 90% interval where it is stored.
+
+    `money`: what lies between that stop and the one before; `left`: what the plan has left.
+    """
 
     gain: float
+    low: float | None
+    high: float | None
     money: Decimal
-    point_cost: Decimal | None
+    left: Decimal
     point_price: Decimal
+
+    @property
+    def point_cost(self) -> Decimal | None:
+        """What a point (0.01) costs on the way to the next stop; None where none is expected."""
+        return self.money / (Decimal(str(self.gain)) * 100) if self.gain > 0 else None
 
     @property
     def should_stop(self) -> bool:
@@ -178,28 +187,20 @@ class Worth:
 def worth(plan: Plan, spent: Decimal, loop: Loop) -> Worth | None:
     """By the plan's stored curve; None without a price of a point, a curve, or money left.
 
-    The curve is made rising first: a plan with more money can always do what one with less did.
+    Money spent so far is no point of that curve: it bought whatever was judged first. So only what lies ahead is
+    weighed, from one stop to the next, and not an average over all that the plan has left.
     """
-    rows = [(row.point.budget, row.point.predicted) for row in plans.read(plan).curve]
-    left = plan.budget - spent
+    rows, left = plan.summary.get("curve", []), plan.budget - spent
     if loop.point_price is None or len(rows) < 2 or left <= 0:
         return None
-    gain = _reached(rows, float(plan.budget)) - _reached(rows, float(spent))
-    cost = left / (Decimal(str(gain)) * 100) if gain > 0 else None
-    return Worth(gain, left, cost, loop.point_price)
-
-
-def _reached(rows: list[tuple[float, float]], budget: float) -> float:
-    """The rising curve at a budget, straight between its points."""
-    before, best = None, rows[0][1]
-    for at, predicted in rows:
-        raised = max(best, predicted)
-        if at >= budget:
-            if before is None or at == before:
-                return best if before is not None else raised
-            return best + (raised - best) * (budget - before) / (at - before)
-        before, best = at, raised
-    return best
+    stops = [Decimal(row["budget"]) for row in rows]
+    ahead = next((number for number in range(1, len(rows)) if stops[number] > spent), None)
+    if ahead is None or stops[ahead - 1] >= plan.budget:
+        return None
+    step = rows[ahead].get("step") or {}
+    gain = step.get("value", rows[ahead]["predicted"] - rows[ahead - 1]["predicted"])
+    money = stops[ahead] - stops[ahead - 1]
+    return Worth(gain, step.get("low"), step.get("high"), money, left, loop.point_price)
 
 
 # History

@@ -24,14 +24,19 @@ def test_stopping_is_suggested_by_the_stored_curve():
     curve = [
         {"budget": "10", "predicted": 0.60, "low": 0.5, "high": 0.7},
         {"budget": "20", "predicted": 0.70, "low": 0.6, "high": 0.8},
-        {"budget": "30", "predicted": 0.69, "low": 0.6, "high": 0.8},
-        {"budget": "40", "predicted": 0.71, "low": 0.6, "high": 0.8},
+        {"budget": "30", "predicted": 0.71, "step": {"value": 0.01, "low": -0.02, "high": 0.04}},
+        {"budget": "40", "predicted": 0.69, "step": {"value": -0.02, "low": -0.05, "high": 0.01}},
     ]
-    plan = Plan(summary={"curve": curve}, budget=Decimal(40))
-    early = readings.worth(plan, Decimal(10), Loop(point_price=Decimal(5)))
-    assert early.gain == pytest.approx(0.11) and not early.should_stop
-    late = readings.worth(plan, Decimal(20), Loop(point_price=Decimal(5)))
-    assert late.gain == pytest.approx(0.01) and late.point_cost == pytest.approx(Decimal(20)) and late.should_stop
+    plan, price = Plan(summary={"curve": curve}, budget=Decimal(40)), Decimal(5)
+    early = readings.worth(plan, Decimal(12), Loop(point_price=price))
+    assert early.gain == pytest.approx(0.1) and early.point_cost == pytest.approx(Decimal(1)) and not early.should_stop
+    assert early.low is None, "an older plan does not tell"
+    late = readings.worth(plan, Decimal(20), Loop(point_price=price))
+    assert (late.gain, late.low, late.high) == (0.01, -0.02, 0.04)
+    assert late.point_cost == pytest.approx(Decimal(10)) and late.should_stop
+    last = readings.worth(plan, Decimal(35), Loop(point_price=price))
+    assert last.point_cost is None and last.should_stop and last.left == 5
+    assert readings.worth(plan, Decimal(40), Loop(point_price=price)) is None
     assert readings.worth(plan, Decimal(20), Loop()) is None
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from annotator.models import Label, Plan, Route
 from annotator.pipeline import aggregate, basis, forecast, grounds, realised, signals, work
-from tests.annotator.test_loop import with_features
+from tests.annotator.loop_samples import with_features
 from tests.builders import make_judgment, make_person, make_plan, make_project
 
 pytestmark = pytest.mark.django_db
@@ -61,6 +61,7 @@ def test_a_ranked_comparison_stays_one_in_the_plan_that_keeps_it(project):
     assert signals.load(project).by_chance[12:16].all(), "a ranking that kept a random draw did not rank it"
 
 
+@pytest.mark.slow
 def test_a_labeler_is_promised_at_what_chance_says_of_it_and_not_where_it_is_wrong(project):
     made = with_features(project, 120, 60, judge_right=0.8)
     judged(made[:60])
@@ -75,6 +76,7 @@ def test_a_labeler_is_promised_at_what_chance_says_of_it_and_not_where_it_is_wro
     assert row["accuracy"] == pytest.approx(before) and row["comparisons"] == 60
 
 
+@pytest.mark.slow
 def test_too_few_by_chance_are_told_apart_from_too_few(project, monkeypatch):
     monkeypatch.setattr(grounds, "ENOUGH_JUDGED", 30)
     made = with_features(project, 60)
@@ -94,6 +96,7 @@ def labelled(project, plan, routes):
     )
 
 
+@pytest.mark.slow
 def test_no_figure_before_every_source_has_its_share_and_then_each_at_its_share(project):
     made = with_features(project, 120, 40, judge_right=1.0)
     judged(made[:60])

@@ -72,6 +72,24 @@ def test_without_labelers_the_longer_response_stands_in_and_it_is_said():
     assert data.judges == ("longest",) and "stands in" in data.notes[0]
 
 
+def judged_by(row, *judges):
+    return {**row, "ai_labels": [{"judge": judge, "preference": 1} for judge in judges]}
+
+
+def test_judges_that_answered_little_and_too_many_judges_are_left_out_and_it_is_said():
+    many = [f"j{number}" for number in range(table.MOST_JUDGES + 3)]
+    asked = [judged_by(row, *many, *(["rare"] if number == 0 else [])) for number, row in enumerate(rows(10))]
+    asked[0] = judged_by(asked[0], *many[3:], "rare")  # the first three answered one row less
+    data = table.load(asked)
+    assert data.judges == tuple(many[3:]) and data.p_b.shape == (10, table.MOST_JUDGES)
+    assert data.notes == (
+        "1 judges who answered less than 20% of the rows left out.",
+        f"3 judges left out: the {table.MOST_JUDGES} that answered most are compared.",
+    )
+    with pytest.raises(ValueError, match="No judge answered 20% of the 10 rows"):
+        table.load([judged_by(row, f"only {number}") for number, row in enumerate(rows(10))])
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_no_prompt_crosses_a_split_by_prompt(seed):
     data = table.load(rows())
@@ -283,3 +301,17 @@ def test_the_script_prints_its_table_on_real_judgments():
     assert found["split"] == "models" and found["versions"]["lightgbm"] and found["machine"]
     keys = {"strategy", "budget", "mean", "low", "high", "difference", "label_accuracy", "money"}
     assert all(keys | {"regret"} <= set(row) for row in found["rows"])
+
+
+def test_the_papers_mixtures_train_on_the_same_comparisons_where_the_labeler_was_silent(monkeypatch):
+    small(monkeypatch)
+    data = table.load(
+        [{**row, "ai_labels": row["ai_labels"] if number % 6 else []} for number, row in enumerate(rows())]
+    )
+    parameters, seen = asked(seeds=1), []
+    sources = backtest.sources_of(data, parameters)
+    run = backtest._Seed(data, sources, parameters, 0, table.split(data, 0, "prompt"))
+    monkeypatch.setattr(run, "scored", lambda targets, seed: seen.append(targets) or np.zeros(len(targets)))
+    assert np.isnan(run.past.p_b[:, 1]).any()
+    run._paper()
+    assert not np.isnan(seen[0]).any()
