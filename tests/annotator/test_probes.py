@@ -12,7 +12,8 @@ from annotator.pipeline import appraise, calls, disclosures, label, ledger, prob
 from annotator.readings import report_tables
 from labelers import attacks, base, checks
 from labelers.endpoint import place
-from labelers.llm_judge import VARIANTS, LLMJudge
+from labelers.judge_design import VARIANTS
+from labelers.llm_judge import LLMJudge
 from tests.builders import (
     make_comparison,
     make_disclosure,

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from labelers.base import Answer, Outcome, Prices, Usage
 from labelers.chat import Completion, Token
-from labelers.llm_judge import LLMJudge, Step
+from labelers.judge_design import Step
+from labelers.llm_judge import LLMJudge
 from labelers.parsing import chances, parse, ratings
 from tests.labelers import tiny_server
 from tests.labelers.test_labelers import PAIRS, Prompt, mirrored, pair
@@ -319,4 +320,9 @@ def test_no_step_can_cost_more_than_was_said_before_whatever_came_before_it(one_
             for need in one.needs(about, step)
         }
         tokens = len(one_server.prompt(one.messages(about, step, earlier)))
-        assert one.prices.of(Usage(tokens, one._limit(Step.of(step)))) <= one.highest_price(about, step)
+        assert one.prices.of(Usage(tokens, one.design.limit(Step.of(step)))) <= one.highest_price(about, step)
+
+
+def test_a_parameter_that_there_is_not_is_refused_and_not_left_out():
+    with pytest.raises(TypeError, match="sample_count"):
+        LLMJudge("http://127.0.0.1:9/v1", "m", sample_count=3)
