@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,10 @@ FEW_PROMPTS = 50
 FEW_MODELS = 10
 # How a table can be split; "auto" is "prompt" or "models".
 WAYS = ("auto", "prompt", "models", "rows")
+# Judges of a table at most: each is a source with a price, models of its own, and a column of everything.
+MOST_JUDGES = 20
+# A judge that answered less than this share of the rows cannot be planned with: most of its answers are not known.
+COVERAGE = 0.2
 # Characters of the longest row.
 MOST_LINE = 20_000_000
 
@@ -62,19 +67,24 @@ class Split:
     dropped: int
 
 
-def read_rows(path: Path | str, most: int | None = None) -> Iterator[dict[str, Any]]:
+def read_rows(
+    path: Path | str, most: int | None = None, watch: Callable[[int, int], None] | None = None
+) -> Iterator[dict[str, Any]]:
     """Rows of a JSON Lines file, plain or gzip'ed; empty lines are passed over.
 
-    Raises ValueError for a line that is not JSON, and once the text is over `most` characters: what is unpacked from a
-    small file may fill the memory.
+    `watch` is told (lines, characters) read so far before each row is parsed; what it raises ends the reading. Raises
+    ValueError for a line that is not JSON, and once the text is over `most` characters: what is unpacked from a small
+    file may fill the memory.
     """
     path = Path(path)
-    left = float("inf") if most is None else most
+    read = 0
     with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
         for number, line in enumerate(iter(lambda: lines.readline(MOST_LINE), ""), 1):
-            left -= len(line)
-            if left < 0 or len(line) == MOST_LINE:
+            read += len(line)
+            if (most is not None and read > most) or len(line) == MOST_LINE:
                 raise ValueError(f"{path.name}, line {number}: there is more text than can be read at once.")
+            if watch:
+                watch(number, read)
             if line.strip():
                 yield _parsed(path.name, number, line)
 
@@ -87,11 +97,12 @@ def _parsed(name: str, number: int, line: str) -> Any:
 
 
 def load(rows: Iterable[dict[str, Any]]) -> Table:
-    """Rows with `prompt`, `response_a`, `response_b`, `human_labels`, `ai_labels` (see docs/routing.md) as a table.
+    """Rows with `prompt`, `response_a`, `response_b`, `human_labels`, `ai_labels` (see docs/method.md) as a table.
 
-    Rows without a person's vote are left out and counted in `notes`. Without any AI label the longer response stands
-    in as a free labeler, and `notes` says so. Raises ValueError, with the row's number, for a row of another shape, and
-    when no row has a vote.
+    Rows without a person's vote are left out and counted in `notes`, and so are judges that answered few rows, and
+    those over MOST_JUDGES. Without any AI label the longer response stands in as a free labeler, and `notes` says so.
+    Raises ValueError, with the row's number, for a row of another shape, and when no row has a vote, or no judge
+    answered enough.
     """
     rows = [_checked(number, row) for number, row in enumerate(rows, 1)]
     kept = [row for row in rows if _votes(row)]
@@ -99,7 +110,8 @@ def load(rows: Iterable[dict[str, Any]]) -> Table:
         raise ValueError("No row has a person's judgment (human_labels): there is nothing to test against.")
     notes = [f"{len(rows) - len(kept)} rows without a person's vote left out."] if len(kept) < len(rows) else []
     values = features.extract([_pair(row) for row in kept])
-    judges = tuple(dict.fromkeys(label["judge"] for row in kept for label in row.get("ai_labels") or ()))
+    judges, left_out = _judges(kept)
+    notes += left_out
     p_b = np.array([[_said(row, judge) for judge in judges] for row in kept]).reshape(len(kept), len(judges))
     if not judges:
         longer = np.sign(values[:, features.NAMES.index("words_difference")])
@@ -118,6 +130,29 @@ def load(rows: Iterable[dict[str, Any]]) -> Table:
         notes=tuple(notes),
         ballots=tuple(tuple(float(vote) for vote in _votes(row)) for row in kept),
     )
+
+
+def _judges(rows: list[dict[str, Any]]) -> tuple[tuple[str, ...], list[str]]:
+    """(judges in the order they come, notes): those that answered enough, and of these the ones that answered most."""
+    answered: Counter[str] = Counter()
+    for row in rows:
+        labels = row.get("ai_labels") or ()
+        answered.update(dict.fromkeys(each["judge"] for each in labels if each.get("preference") is not None).keys())
+    if not answered:
+        return (), []
+    enough = [judge for judge, count in answered.most_common() if count >= COVERAGE * len(rows)]
+    if not enough:
+        best, most = answered.most_common(1)[0]
+        raise ValueError(
+            f"No judge answered {COVERAGE:.0%} of the {len(rows)} rows; {best} answered most of them, "
+            f"{most}. Leave out the rows that no judge in question answered."
+        )
+    kept, notes = enough[:MOST_JUDGES], []
+    if few := len(answered) - len(enough):
+        notes.append(f"{few} judges who answered less than {COVERAGE:.0%} of the rows left out.")
+    if more := len(enough) - len(kept):
+        notes.append(f"{more} judges left out: the {MOST_JUDGES} that answered most are compared.")
+    return tuple(judge for judge in answered if judge in set(kept)), notes
 
 
 def _checked(number: int, row: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -26,16 +27,21 @@ if TYPE_CHECKING:
     from routing.backtest import Parameters
     from routing.table import Table
 
-# Folder of uploads in storage, one folder a project. A file stays until its backtest is finished.
+# Folder of uploads in storage, one folder a project. A file stays until its backtest is finished, or for so long after
+# a run of it has ended: until then it can go on.
 UPLOADS = "backtests"
+KEPT = timedelta(days=30)
 # Fewer comparisons with both kinds of labels, or fewer prompts, leave a part of the split nearly empty.
 ENOUGH, ENOUGH_PROMPTS = 150, 10
 # Characters of an uploaded file that may be read: its rows are held in memory.
 MOST_CHARACTERS = 500_000_000
+# Rows after which the memory that the file will take is estimated anew.
+LOOKED_AFTER = 200
 
 
 @shared_task(name=work.TASKS[Job.Kind.BACKTEST])
 def run_backtests() -> int:
+    forget_uploads()
     return work.work(Job.Kind.BACKTEST, _job)
 
 
@@ -129,6 +135,20 @@ def _finish(backtest: Backtest, report: dict[str, Any], job: Job) -> None:
         default_storage.delete(upload)
 
 
+def forget_uploads() -> int:
+    """Delete the files of backtests whose last run ended KEPT ago and that nobody let go on; gives how many.
+
+    A run that is waiting, paused or at work keeps its file.
+    """
+    over = (Job.State.DONE, Job.State.FAILED, Job.State.CANCELLED)
+    left = Backtest.objects.filter(finished_at=None, parameters__has_key="upload", job__state__in=over)
+    names = left.filter(job__ended_at__lt=now() - KEPT).values_list("parameters__upload", flat=True)
+    gone = [name for name in names if default_storage.exists(name)]
+    for name in gone:
+        default_storage.delete(name)
+    return len(gone)
+
+
 # What it reads
 
 
@@ -149,9 +169,15 @@ def _of_file(name: str) -> Table:
 
     if not default_storage.exists(name):
         raise work.StepRefused(_("The uploaded file is gone from storage. Ask for the backtest again, with the file."))
+    there = estimates.memory_left()
+
+    def watch(lines: int, characters: int) -> None:
+        if lines % LOOKED_AFTER == 0 or characters > MOST_CHARACTERS // 2:
+            _refuse_beyond_memory(estimates.memory_of_file(lines, characters), there, lines)
+
     with local_upload(name) as path:
         try:
-            return table.load(table.read_rows(path, MOST_CHARACTERS))
+            return table.load(table.read_rows(path, MOST_CHARACTERS, watch))
         except (ValueError, OSError, EOFError, zlib.error) as error:
             raise work.StepRefused(_("The file cannot be used: %(why)s") % {"why": error}) from error
 
@@ -173,11 +199,14 @@ def _check(table: Table, parameters: Parameters) -> None:
         backtests.sources_of(table, parameters)
     except ValueError as error:
         raise work.StepRefused(str(error)) from error
-    needed, there = estimates.memory(len(table)), estimates.memory_left()
+    _refuse_beyond_memory(estimates.memory(len(table)), estimates.memory_left(), len(table))
+
+
+def _refuse_beyond_memory(needed: int, there: int | None, rows: int) -> None:
     if there is not None and needed > there:
         raise work.StepRefused(
             _("%(n)s comparisons need about %(needed).1f GB of memory, and this worker has %(there).1f GB left.")
-            % {"n": len(table), "needed": needed / 1e9, "there": there / 1e9}
+            % {"n": rows, "needed": needed / 1e9, "there": there / 1e9}
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -283,6 +284,33 @@ def test_a_file_that_cannot_be_read_is_refused_in_words(project, lead, client, c
     work.run(job, backtests._job)
     job.refresh_from_db()
     assert job.state == "failed" and words in job.message
+
+
+def test_a_file_larger_than_memory_is_refused_while_it_is_read(project, lead, client, monkeypatch):
+    monkeypatch.setattr(backtests, "LOOKED_AFTER", 2)
+    monkeypatch.setattr(backtests.estimates, "memory_left", lambda: 10**6)
+    monkeypatch.setattr(features, "extract", lambda pairs: pytest.fail("computed before it was refused"))
+    client.post(reverse("backtests", args=[project.pk]), sent(file=SimpleUploadedFile("mine.jsonl", rows())))
+    job = Job.objects.claim("backtest")
+    work.run(job, backtests._job)
+    job.refresh_from_db()
+    assert job.state == "failed" and job.message.startswith("2 comparisons need about")
+
+
+def test_a_long_text_needs_more_memory_than_a_short_one():
+    assert backtests.estimates.memory_of_file(10, 10**8) > 3 * backtests.estimates.memory_of_file(10, 1000)
+
+
+@pytest.mark.parametrize(("state", "days", "stays"), [
+    ("failed", 29, True), ("failed", 31, False), ("cancelled", 31, False), ("paused", 31, True), ("waiting", 31, True),
+])  # fmt: skip
+def test_the_file_of_a_run_that_nobody_let_go_on_is_forgotten(project, lead, client, state, days, stays):
+    client.post(reverse("backtests", args=[project.pk]), sent(file=SimpleUploadedFile("mine.jsonl", rows())))
+    upload = Backtest.objects.get().parameters["upload"]
+    Job.objects.update(state=state, ended_at=now() - timedelta(days=days))
+    assert backtests.forget_uploads() == (not stays)
+    assert backtests.default_storage.exists(upload) == stays
+    assert backtests.forget_uploads() == 0 or stays
 
 
 def test_a_price_of_nobody_is_refused_by_name(judged):
