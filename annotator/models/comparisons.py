@@ -152,7 +152,8 @@ class FeatureSet(models.Model):
     # How many comparisons the project had when the embedding was fitted on them.
     fitted_on = models.PositiveIntegerField(default=0)
     # {"code", "embedding": {"name", "revision"} or {}, "identity" of its weights, "tagger": a version's digest or the
-    # keywords' version, "tagger_name", "rows", "seconds": what the last run made and took}.
+    # keywords' version, "tagger_name", "rows", "seconds": what the last run made and took, "spread": {column:
+    # values at even steps of rank}}.
     made_with = models.JSONField(default=dict)
     artifact = models.CharField(max_length=300, blank=True)
     artifact_sha256 = models.CharField(max_length=64, blank=True)

@@ -85,6 +85,8 @@ def featurise(project: Project, *, job: Job | None = None) -> int:
     for _rendered in rendering.render_missing(project.pk, BATCH):
         if job:
             job.beat(total, total, _("rendering"))
+    if made or "spread" not in feature_set.made_with:
+        feature_sets.keep_spread(feature_set)
     FeatureSet.objects.filter(pk=feature_set.pk).update(state=FeatureSet.State.READY)
     label.request_free(project)
     return made

@@ -8,17 +8,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import F
 from django.utils.translation import gettext as _
 
 from annotator import protocols, rendering
 from annotator.models import Comparison, Features, FeatureSet, Judgment, Outcome, Project, Prompt, Route
 
 EXCERPT = 140
-
-
-# Comparisons among which a value's place is found: enough for whole percents, read in milliseconds.
-AMONG = 2000
 
 
 @dataclass(frozen=True)
@@ -78,29 +73,21 @@ def features(comparison: Comparison) -> list[Feature]:
     )
     if row is None:
         return []
-    told = zip(row.feature_set.names, row.values, _among(row), strict=True)
+    spread = row.feature_set.made_with.get("spread", {})
     # Of a prompt's tags those that hold say it all.
     return [
-        _feature(name, value, _place(value, others))
-        for name, value, others in told
+        _feature(name, value, _place(value, spread.get(name, ())))
+        for name, value in zip(row.feature_set.names, row.values, strict=True)
         if value == 1 or not name.startswith("tag_")
     ]
 
 
-def _among(row: Features) -> list[tuple[float, ...]]:
-    """For each feature its values in up to AMONG comparisons, spread evenly over the project."""
-    rows = Features.objects.filter(feature_set=row.feature_set)
-    step = rows.count() // AMONG + 1
-    spread = rows.annotate(turn=F("comparison_id") % step).filter(turn=row.comparison_id % step)
-    return list(zip(*spread.values_list("values", flat=True), strict=True))
-
-
-def _place(value: float, others: Sequence[float]) -> float | None:
-    known = [other for other in others if not math.isnan(other)]
-    if math.isnan(value) or len(known) < 2:
+def _place(value: float, spread: Sequence[float]) -> float | None:
+    """`spread`: values at even steps of the project's ranks (`feature_sets.keep_spread`)."""
+    if math.isnan(value) or len(spread) < 2:
         return None
-    lower, equal = sum(other < value for other in known), sum(other == value for other in known)
-    return (lower + equal / 2) / len(known)
+    lower, equal = sum(other < value for other in spread), sum(other == value for other in spread)
+    return (lower + equal / 2) / len(spread)
 
 
 def worths(route: Route) -> list[Worth]:

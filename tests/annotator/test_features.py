@@ -11,6 +11,7 @@ import pytest
 
 from annotator.models import Features, Job, Labeler, LabelerCall, Loop, PromptTags, Rater
 from annotator.pipeline import disclosures, feature_sets, featurise, ledger, signals, tag, taggers, work
+from annotator.readings.comparison import features as told_of
 from labelers import tagger as asking
 from labelers.base import Prices
 from labelers.chat import Retries
@@ -69,6 +70,20 @@ def test_columns_are_those_of_the_texts_then_of_the_embedding_then_tags_by_keywo
     assert not featurise.is_outdated(project)
     row = Features.objects.first()
     assert len(row.values) == len(feature_set.names)
+    spread = feature_set.made_with["spread"]
+    assert not set(spread) & set(tags.NAMES) and set(map(len, spread.values())) == {feature_sets.STEPS}
+    words = sorted(column(project, "prompt_words"))
+    assert (spread["prompt_words"][0], spread["prompt_words"][-1]) == (words[0], words[-1])
+
+
+def test_a_values_place_is_told_without_reading_the_other_comparisons(project, django_assert_num_queries):
+    featurise.featurise(project)
+    asks = next(each for each in project.comparisons.all() if "?" in each.prompt.turns[-1]["content"])
+    with django_assert_num_queries(1):
+        told = {each.name: each.place for each in told_of(asks)}
+    assert told["prompt_questions"] > 0.7
+    Features.objects.exclude(comparison=asks).delete()
+    assert {each.name: each.place for each in told_of(asks)} == told
 
 
 def test_a_tagger_is_asked_once_a_prompt_and_each_call_is_paid(project, server):  # noqa: F811
