@@ -39,6 +39,12 @@ def signed(value: float | None) -> str:
 
 
 @register.filter
+def minus(number: str) -> str:
+    """A formatted number with a real minus sign."""
+    return number.replace("-", "−")
+
+
+@register.filter
 def rest(fraction: float) -> str:
     """What is left of the whole, in percent."""
     return share(1 - fraction)
