@@ -231,7 +231,7 @@ def _facts(stored: dict[str, Any]) -> list[tuple[str, str]]:
     facts = [
         (_("Split"), ways.get(stored["split"], stored["split"])),
         (_("Comparisons routed, seed set, test"), f"{sizes['fit']} · {sizes['select']} · {sizes['test']}"),
-        (_("Performance models that were chosen"), _counts({kind_words(kind): n for kind, n in stored["models"].items()})),
+        (_("Performance models that were chosen"), _counts({kind_words(k): n for k, n in stored["models"].items()})),
         (_("Seeds whose model had skill"), f"{stored['skilled']} / {stored['seeds']}"),
         (_("Plans that the seed set chose"), _counts({strategy_words(k): n for k, n in stored["plans"].items()})),
         (_("Rank correlation on unseen mixtures"), _score(stored["model_correlation"])),
