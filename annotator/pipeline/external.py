@@ -21,7 +21,7 @@ NAME = re.compile(r"[\w][\w .+-]{0,48}")
 LARGEST = 5 * 2**20
 ROWS = 100_000
 # A score is smaller than this: sums of squares of what is stored stay finite.
-LARGEST = 1e9
+LARGEST_SCORE = 1e9
 # Errors that are told; more are counted.
 TOLD = 50
 
@@ -138,7 +138,7 @@ def _wrong(line: int, cells: dict[str, Any]) -> list[dict[str, Any]]:
 def _is_finite(text: str) -> bool:
     """Small enough to be squared and summed, too."""
     try:
-        return abs(float(text)) < LARGEST
+        return abs(float(text)) < LARGEST_SCORE
     except ValueError:
         return False
 
