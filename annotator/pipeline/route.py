@@ -123,6 +123,7 @@ def approve(plan: Plan, by: User | None) -> Plan:
             return plan
         if plan.status != Plan.Status.DRAFT:
             raise work.StepRefused(_("This plan was replaced by a later one; make a new plan."))
+        _refuse_second_revision(plan)
         due = handout.to_pay(plan)
         _refuse_beyond_budget(plan, sum((amount for _source, amount in due), Decimal(0)))
         _supersede(project)
@@ -141,6 +142,23 @@ def approve(plan: Plan, by: User | None) -> Plan:
 def _request_handout(plan: Plan, by: User | None) -> None:
     Job.objects.request(plan.project, Job.Kind.ROUTE, key=f"relabel:{plan.pk}", by=by, relabel=plan.pk)
     transaction.on_commit(lambda: work.nudge(work.TASKS[Job.Kind.ROUTE]))
+
+
+def _refuse_second_revision(plan: Plan) -> None:
+    """Of several revisions of one plan only one can be approved: what is spent under it the others do not count.
+
+    Raises StepRefused.
+    """
+    former = plan.revises
+    if former is None or former.is_seed_set or former.status == Plan.Status.APPROVED:
+        return
+    raise work.StepRefused(
+        _(
+            "This plan revises plan %(number)s, which is no longer at work, so it does not count what was spent since. "
+            "Make it again for what is not yet judged now."
+        )
+        % {"number": former.number}
+    )
 
 
 def _refuse_beyond_budget(plan: Plan, due: Decimal) -> None:

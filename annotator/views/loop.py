@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from annotator import access
 from annotator.forms.loop import LoopForm, SeedSetForm
-from annotator.models import Job, Loop, Project, Route
+from annotator.models import Job, Loop, Plan, Project, Route
 from annotator.pipeline import ledger, versions, work
 from annotator.pipeline import loop as steps
 from annotator.readings import loop as readings
@@ -126,9 +126,15 @@ def plan_measure(request: HttpRequest, project_id: int, number: int) -> HttpResp
 @login_required
 @require_POST
 def plan_revise(request: HttpRequest, project_id: int, number: int) -> HttpResponse:
-    """Ask for a plan of what is not yet judged, under the same budget."""
+    """Ask for a plan of what is not yet judged, under the same budget. Only the plan at work can be revised."""
     project = access.project_or_404(request, project_id, access.LEADS)
     plan = get_object_or_404(project.plans, number=number, is_seed_set=False)
+    if plan.status != Plan.Status.APPROVED:
+        words = _(
+            "Plan %(number)s is not at work, so it cannot be revised. Make a new plan, or revise the one at work."
+        )
+        messages.error(request, words % {"number": plan.number})
+        return redirect("loop", project.pk)
     job = jobs.ask_for(
         project,
         Job.Kind.ROUTE,

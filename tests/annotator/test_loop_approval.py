@@ -1,0 +1,49 @@
+"""What is not put to work: a second revision of one plan, and what could be spent twice."""
+
+from __future__ import annotations
+
+import pytest
+from django.urls import reverse
+
+from annotator.models import Job, Plan
+from annotator.pipeline import route, work
+from tests.annotator.loop_samples import paid_project
+from tests.builders import make_comparison, make_member, make_plan
+
+
+@pytest.fixture
+def project(db):
+    return paid_project()
+
+
+def draft(project, count=2, **fields):
+    """A draft that sends `count` comparisons to people."""
+    plan = make_plan(project, {make_comparison(project): None for _each in range(count)}, status="draft")
+    Plan.objects.filter(pk=plan.pk).update(**fields)
+    return plan
+
+
+def test_of_two_revisions_of_a_plan_only_one_is_put_to_work(project):
+    first = route.approve(draft(project), None)
+    second, third = draft(project, revises=first), draft(project, revises=first)
+    route.approve(second, None)
+    with pytest.raises(work.StepRefused, match="Make it again"):
+        route.approve(third, None)
+    assert set(project.plans.filter(status="approved")) == {second}
+
+
+def test_a_plan_from_a_seed_set_is_put_to_work_whatever_was_at_work_before(project):
+    seed = draft(project, is_seed_set=True, status="superseded")
+    route.approve(draft(project), None)
+    assert route.approve(draft(project, revises=seed), None).status == Plan.Status.APPROVED
+
+
+def test_only_the_plan_at_work_is_revised(project, client):
+    client.force_login(make_member(project, "lead"))
+    first = route.approve(draft(project), None)
+    other = draft(project)
+    revisions = Job.objects.filter(project=project, key__startswith="revise:")
+    page = client.post(reverse("plan_revise", args=[project.pk, other.number]), follow=True)
+    assert b"is not at work" in page.content and not revisions.exists()
+    client.post(reverse("plan_revise", args=[project.pk, first.number]))
+    assert revisions.count() == 1
