@@ -31,7 +31,7 @@ from annotator.models import (
     Rater,
     Route,
 )
-from annotator.pipeline import grounds, retrain, signals, versions, work
+from annotator.pipeline import grounds, ledger, retrain, signals, versions, work
 from routing import mixtures, strategies, traits
 from routing.performance import Chosen
 
@@ -240,24 +240,15 @@ def _column(route: Route, problem: strategies.Problem) -> int:
     return (problem.labelers or [0])[0] if route.labeler_id else 0
 
 
-def chain(plan: Plan) -> list[int]:
-    """The ids of the plan and of all that it revises."""
-    ids = [plan.pk]
-    while plan.revises is not None and plan.revises_id not in ids:
-        plan = plan.revises
-        ids.append(plan.pk)
-    return ids
-
-
 def spent(plan: Plan) -> Decimal:
     """What was paid under the plan and those that it revises, failed calls included."""
-    entries = LedgerEntry.objects.filter(reservation__plan__in=chain(plan))
+    entries = LedgerEntry.objects.filter(reservation__plan__in=ledger.chain(plan))
     return entries.aggregate(total=Sum("amount"))["total"] or Decimal(0)
 
 
 def _paid(plan: Plan) -> dict[tuple[int, int | None], Decimal]:
     """What judged comparisons cost under the plan and those before, by comparison and labeler (None: people)."""
-    paid_for = LedgerEntry.objects.filter(reservation__plan__in=chain(plan))
+    paid_for = LedgerEntry.objects.filter(reservation__plan__in=ledger.chain(plan))
     entries = paid_for.filter(judgment__comparison__in=judged(plan).filter(labeler=None).values("comparison"))
     calls = paid_for.filter(call__comparison__in=judged(plan).filter(labeler__isnull=False).values("comparison"))
     paid: dict[tuple[int, int | None], Decimal] = {}

@@ -49,6 +49,15 @@ def plan_key(plan_id: int, source: str) -> str:
     return f"plan:{plan_id}:{source}"
 
 
+def chain(plan: Plan) -> list[int]:
+    """The ids of the plan and of all that it revises: one budget holds for all of them together."""
+    ids = [plan.pk]
+    while plan.revises is not None and plan.revises_id not in ids:
+        plan = plan.revises
+        ids.append(plan.pk)
+    return ids
+
+
 def account_of(project: Project) -> Account:
     """The project's account as it is now, made with a cap of 0 when there is none."""
     account, _created = Account.objects.get_or_create(project=project)
@@ -220,12 +229,14 @@ def hold(reservation: Reservation, calls: Sequence[LabelerCall]) -> list[Labeler
 def top_up(reservation: Reservation, by: Decimal) -> bool:
     """Widen a plan's reservation from what the plan's budget and the project's both have left; False when they do not.
 
+    What was spent under the plans that it revises, or is still in flight there, is gone from its budget.
     A call is held at its highest price, so the last calls of a plan need more than they will cost.
     """
     if reservation.plan_id is None:
         return False
     plan = Plan.objects.select_for_update(no_key=True).get(pk=reservation.plan_id)
-    kept = sum((each.amount - each.refunded for each in plan.reservations.all()), Decimal(0))
+    taken = Reservation.objects.filter(plan__in=chain(plan))
+    kept = sum((each.amount - each.refunded for each in taken), Decimal(0))
     fresh = _locked(reservation.pk)
     return fresh.is_open and kept + by <= plan.budget and _widen(fresh, _exact(by))
 

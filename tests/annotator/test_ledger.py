@@ -159,6 +159,20 @@ def test_a_call_that_cost_more_than_foreseen_takes_free_money_or_says_that_there
     assert check(project).cap == 3
 
 
+@pytest.mark.django_db
+def test_a_plan_is_not_widened_by_what_the_plans_that_it_revises_have_spent():
+    project = funded(100)
+    first, second = make_plan(project, {}, status="superseded"), make_plan(project, {})
+    Plan.objects.filter(pk=second.pk).update(revises=first, budget=30)
+    before = ledger.reserve(project, ledger.plan_key(first.pk, "people"), Decimal(20), source="people", plan=first)
+    ledger.commit(before, Decimal(18), judgment=make_judgment(make_comparison(project), make_person(project), 1))
+    ledger.close(before)
+    own = ledger.reserve(project, ledger.plan_key(second.pk, "judge"), Decimal(10), source="judge", plan=second)
+    assert not ledger.top_up(own, Decimal("2.01")), "18 of 30 are spent, 10 are set aside"
+    assert ledger.top_up(own, Decimal(2)) and not ledger.top_up(own, Decimal("0.01"))
+    check(project)
+
+
 class Run:
     """One project, and the operations a sequence is made of."""
 
