@@ -23,5 +23,9 @@ def _own_cluster() -> None:
     os.environ.setdefault("HTTPS", "no")
 
 
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    # Each process has a database of its own, in which the same numbers name other projects: no shared files.
+    os.environ["SWITCHYARD_VAR"] = str(Path(os.environ["SWITCHYARD_VAR"]) / worker)
+
 if "PYTEST_XDIST_WORKER" not in os.environ and not os.environ.get("TEST_DATABASE_URL"):
     _own_cluster()

@@ -209,10 +209,13 @@ def _approve(made: Plan, former: Plan) -> str:
 def restore(plan: Plan, by: User | None = None) -> Plan:
     """A draft that decides as `plan` did. What was judged since under the plan at work keeps its source.
 
-    Its budget is what was spent with what is still to be paid, where that is more than `plan` had.
+    Its budget is what was spent with what is still to be paid, where that is more than `plan` had. Raises StepRefused
+    for a seed set: with what other plans decided in it, it would no longer be drawn at random.
     """
     from annotator.pipeline import route
 
+    if plan.is_seed_set:
+        raise work.StepRefused(_("Plan %(number)s is a seed set and cannot be restored: draw a new one.") % vars(plan))
     with transaction.atomic():
         project = Project.objects.select_for_update(no_key=True).get(pk=plan.project_id)
         at_work = project.plans.filter(status=Plan.Status.APPROVED).first()
@@ -227,7 +230,6 @@ def restore(plan: Plan, by: User | None = None) -> Plan:
             high=plan.high,
             summary=plan.summary | {"restores": plan.number, "because": []},
             seed=plan.seed,
-            is_seed_set=plan.is_seed_set,
             revises=at_work,
             occasion=_("plan %(number)s restored") % {"number": plan.number},
             created_by=by,
@@ -242,8 +244,9 @@ def _copy(again: Plan, plan: Plan, at_work: Plan | None) -> None:
 
     kept = list(basis.judged(at_work)) if at_work else []
     others = plan.routes.exclude(comparison__in={each.comparison_id for each in kept})
+    before = set(basis.judged(plan).values_list("pk", flat=True))
     route.store_routes(route.kept_route(again, each) for each in kept)
-    route.store_routes(route.kept_route(again, each, is_kept=each.is_kept) for each in others)
+    route.store_routes(route.kept_route(again, each, is_kept=each.pk in before) for each in others)
     again.cost = again.routes.aggregate(total=Sum("price"))["total"] or Decimal(0)
     again.cost_to_pay = sum((amount for _source, amount in handout.to_pay(again)), Decimal(0))
     spent = basis.spent(at_work) if at_work else Decimal(0)

@@ -118,9 +118,9 @@ def test_everything_a_judge_can_be_told_reaches_the_judge(lead, project):
     assert made["exemplars"] == [
         {"prompt": "Which is red?", "a": "Blood", "b": "Grass", "verdict": "A", "reason": "Grass is green."}
     ], "only known answers that are one, and none that is mixed in unseen"
-    judge = versions.build(LabelerVersion.objects.get())
+    judge = versions.build(LabelerVersion.objects.get()).design
     assert (judge.variant, judge.samples, judge.max_tokens, judge.structured) == ("critique", 2, 512, "json")
-    assert (judge.pairwise, judge.disagreement, judge.attribute_calls, judge.tools) == (
+    assert (judge.pairwise, judge.disagreement, judge.attribute_calls, tuple(judge.tools)) == (
         *(False, "tie", "each"),
         ("calculator",),
     )

@@ -24,7 +24,7 @@ from annotator.models import (
     Reservation,
 )
 from annotator.models.jobs import MAX_ATTEMPTS
-from annotator.pipeline import aggregate, export, featurise, label, ledger, lost, retrain, route, work
+from annotator.pipeline import aggregate, export, featurise, forecast, label, ledger, lost, retrain, route, work
 from tests.builders import make_comparison, make_judgment, make_labeler, make_person, make_project, make_user
 
 FEATURISE, LABEL = Job.Kind.FEATURISE, Job.Kind.LABEL
@@ -138,7 +138,7 @@ def featurised():
 @pytest.mark.django_db
 def test_a_plan_is_stored_once_when_another_worker_took_the_job_over(featurised, monkeypatch):
     Job.objects.request(featurised, Job.Kind.ROUTE, budget="2", strategy="all_people")
-    taken_over_while(monkeypatch, route, "_summary")
+    taken_over_while(monkeypatch, forecast, "summary")
     job = Job.objects.claim(Job.Kind.ROUTE)
     work.run(job, route._job)
     assert not Plan.objects.exists()
@@ -148,8 +148,8 @@ def test_a_plan_is_stored_once_when_another_worker_took_the_job_over(featurised,
 @pytest.mark.django_db
 def test_a_plan_whose_job_was_cancelled_while_it_was_computed_is_not_stored(featurised, monkeypatch):
     job = Job.objects.request(featurised, Job.Kind.ROUTE, budget="2", strategy="all_people")
-    honest = route._summary
-    monkeypatch.setattr(route, "_summary", lambda *args: job.cancel() or honest(*args))
+    honest = forecast.summary
+    monkeypatch.setattr(forecast, "summary", lambda *args: job.cancel() or honest(*args))
     route.run_routes()
     assert not Plan.objects.exists() and state_of(job) == Job.State.CANCELLED
 

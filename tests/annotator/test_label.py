@@ -19,7 +19,7 @@ from django.db import connection
 from django.db.models import Sum
 
 from annotator.models import Job, Judgment, Labeler, LabelerCall, LedgerEntry, Plan, Reservation
-from annotator.pipeline import label, ledger, scope, versions, work
+from annotator.pipeline import label, ledger, scope, verdicts, versions, work
 from annotator.pipeline.work import StepRefused
 from labelers import llm_judge
 from labelers.chat import Retries
@@ -232,7 +232,7 @@ def test_a_fault_fails_its_own_call_and_stops_the_run_only_when_nothing_else_com
 
 @pytest.mark.django_db
 def test_a_cancelled_run_records_what_was_in_flight_and_gives_its_money_back(project, server, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(label, "BEAT", 0)
+    monkeypatch.setattr(verdicts, "BEAT", 0)
     labeler = judge_of(project, server)
     for _ in range(5):
         make_comparison(project)

@@ -192,7 +192,7 @@ def test_a_comparison_shows_who_said_what_and_why_it_went_there(project, lead, c
     assert "A is clearly better" in said and "B is made up." in said and "Truthfulness: A is clearly better" in said
     assert "A, with a chance of 0.75" in said
     assert "the judge is sure" in said and "0.8" in said and "0.0300 USD" in said
-    assert "Who could have judged it people: 0.5000 USD Judge R4: 0.0300 USD" in said
+    assert "Prices now people: 0.5000 USD Judge R4: 0.0300 USD" in said
     assert b"<script>alert" not in response.content
 
 

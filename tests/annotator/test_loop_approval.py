@@ -6,9 +6,9 @@ import pytest
 from django.urls import reverse
 
 from annotator.models import Job, Plan
-from annotator.pipeline import route, work
+from annotator.pipeline import loop, route, work
 from tests.annotator.loop_samples import paid_project
-from tests.builders import make_comparison, make_member, make_plan
+from tests.builders import make_comparison, make_judgment, make_member, make_person, make_plan
 
 
 @pytest.fixture
@@ -47,3 +47,21 @@ def test_only_the_plan_at_work_is_revised(project, client):
     assert b"is not at work" in page.content and not revisions.exists()
     client.post(reverse("plan_revise", args=[project.pk, first.number]))
     assert revisions.count() == 1
+
+
+def test_a_seed_set_is_not_restored(project):
+    seed = draft(project, is_seed_set=True, status="superseded")
+    seed.refresh_from_db()
+    with pytest.raises(work.StepRefused, match="is a seed set"):
+        loop.restore(seed)
+    assert project.plans.count() == 1
+
+
+def test_a_restored_plan_keeps_what_is_judged_and_no_more(project):
+    first = draft(project, count=3, status="superseded")
+    first.routes.update(is_kept=True)
+    judged = first.routes.first()
+    make_judgment(judged.comparison, make_person(project), 1, plan=first)
+    again = loop.restore(first)
+    assert list(again.routes.filter(is_kept=True).values_list("comparison", flat=True)) == [judged.comparison_id]
+    assert again.routes.count() == 3

@@ -9,7 +9,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2] / "templates"
 TEMPLATES = sorted(ROOT.rglob("*.html"))
 # Names that are the same in every language.
-SAME_EVERYWHERE = {"Switchyard"}
+# Names: of the product and of file formats.
+SAME_EVERYWHERE = {"Switchyard", "CSV", "JSON", "Lines"}
 SPOKEN = ("aria-label", "title", "placeholder", "alt", "aria-description")
 
 

@@ -142,11 +142,15 @@ CASES = {
     "prompt_maths": (pair("a", "b", "solve $x^2 = 4$"), 1),
     "prompt_english": (pair("a", "b", "Please tell me where the capital of France lies."), 1),
     "language_difference": (
-        pair("Die Stadt liegt an der Seine und ist alt.", "The town lies on the river.", "Tell me where it lies."),
+        pair(
+            "Die Stadt liegt an der Seine und ist alt.",
+            "The town lies on the river.",
+            "Please tell me where the town lies.",
+        ),
         1,
     ),
     "language_mismatch": (
-        pair("The town lies on the river.", "It lies on the river and is old.", "Tell me where it lies."),
+        pair("The town lies on the river.", "It lies on the river and is old.", "Please tell me where the town lies."),
         0,
     ),
     "turns": (pair("a", "b", turns=[{"role": role, "content": "x"} for role in ("system", "user", "assistant")]), 2),
