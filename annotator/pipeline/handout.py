@@ -10,7 +10,7 @@ from collections import defaultdict
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import Count, Exists, F, OuterRef, Q, Subquery, Sum
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
 from annotator.models import Comparison, Job, Judgment, Labeler, Plan, Rater, Route
@@ -56,13 +56,22 @@ def _people_due(plan: Plan) -> Decimal:
     return due
 
 
+def switched_off(plan: Plan) -> list[Labeler]:
+    """Labelers that are to judge anew and never will: their runs are refused while they are switched off."""
+    return [labeler for labeler in asked(plan) if not labeler.enabled and _left(plan, labeler).exists()]
+
+
 def _labeler_due(plan: Plan, labeler: Labeler) -> Decimal:
-    """The highest prices that the plan counted, where the version that judges now has not judged."""
-    judged = Judgment.objects.filter(
-        comparison=OuterRef("comparison"), rater__labeler_version=versions.current_version(labeler)
-    )
-    left = plan.routes.filter(~Exists(judged), labeler=labeler)
-    return left.aggregate(total=Sum("price"))["total"] or Decimal(0)
+    """The highest prices that the plan counted for what is left."""
+    return _left(plan, labeler).aggregate(total=Sum("price"))["total"] or Decimal(0)
+
+
+def _left(plan: Plan, labeler: Labeler) -> QuerySet[Route]:
+    """Its routes that the version that judges now has not judged; of one that is switched off, that judged last."""
+    version = versions.current_version(labeler) if labeler.enabled else versions.in_use(labeler)
+    counted = [version] if version else []
+    judged = Judgment.objects.filter(comparison=OuterRef("comparison"), rater__labeler_version__in=counted)
+    return plan.routes.filter(~Exists(judged), labeler=labeler)
 
 
 # Places for people

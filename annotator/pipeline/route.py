@@ -124,6 +124,7 @@ def approve(plan: Plan, by: User | None) -> Plan:
         if plan.status != Plan.Status.DRAFT:
             raise work.StepRefused(_("This plan was replaced by a later one; make a new plan."))
         _refuse_second_revision(plan)
+        _refuse_switched_off(plan)
         due = handout.to_pay(plan)
         _refuse_beyond_budget(plan, sum((amount for _source, amount in due), Decimal(0)))
         _supersede(project)
@@ -159,6 +160,18 @@ def _refuse_second_revision(plan: Plan) -> None:
         )
         % {"number": former.number}
     )
+
+
+def _refuse_switched_off(plan: Plan) -> None:
+    """Money would be set aside for labelers that judge nothing. Raises StepRefused, which names them."""
+    if off := handout.switched_off(plan):
+        raise work.StepRefused(
+            _(
+                "This plan sends comparisons to labelers that are switched off: %(names)s. Switch them on, or make a "
+                "new plan without them."
+            )
+            % {"names": ", ".join(labeler.name for labeler in off)}
+        )
 
 
 def _refuse_beyond_budget(plan: Plan, due: Decimal) -> None:

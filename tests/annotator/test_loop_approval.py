@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 from django.urls import reverse
+from django.utils.timezone import now
 
-from annotator.models import Job, Plan
-from annotator.pipeline import loop, route, work
+from annotator.models import Job, Labeler, LabelerVersion, Plan
+from annotator.pipeline import ledger, loop, route, work
 from tests.annotator.loop_samples import paid_project
-from tests.builders import make_comparison, make_judgment, make_member, make_person, make_plan
+from tests.builders import make_comparison, make_judgment, make_labeler, make_member, make_person, make_plan
 
 
 @pytest.fixture
@@ -65,3 +66,16 @@ def test_a_restored_plan_keeps_what_is_judged_and_no_more(project):
     again = loop.restore(first)
     assert list(again.routes.filter(is_kept=True).values_list("comparison", flat=True)) == [judged.comparison_id]
     assert again.routes.count() == 3
+
+
+def test_a_plan_with_a_labeler_that_is_switched_off_waits_until_nothing_is_left_to_ask_it(project):
+    judge = make_labeler(project, "judge", kind="llm_judge")
+    plan = make_plan(project, {make_comparison(project): judge}, status="draft")
+    plan.routes.update(price=1)
+    LabelerVersion.objects.update(accepted_at=now())
+    Labeler.objects.filter(name="judge").update(enabled=False)
+    with pytest.raises(work.StepRefused, match="switched off: judge"):
+        route.approve(plan, None)
+    assert not ledger.account_of(project).reserved
+    make_judgment(plan.routes.get().comparison, judge, p_b=0.8)
+    assert route.approve(plan, None).status == Plan.Status.APPROVED
