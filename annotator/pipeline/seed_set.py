@@ -17,6 +17,7 @@ from typing import Any
 from django.db import transaction
 from django.utils.translation import gettext as _
 
+from annotator import money
 from annotator.models import Job, Labeler, Plan, Project, Route, User
 from annotator.pipeline import disclosures, label, scope, versions, work
 from annotator.readings import power
@@ -50,20 +51,38 @@ def draw(project: Project, size: int, *, seed: int = 0, by: User | None = None, 
         "detectable": power.detectable(number),
     }
     fields = {"seed": seed, "revises": earlier, "created_by": by}
-    plan = _plan(project, kept, {pk: len(drawn) / there for pk in sorted(drawn)}, job, fields)
-    plan.summary["seed_set"] = told | {"labelers": _labelers(plan)}
-    plan.save(update_fields=["summary"])
+    with transaction.atomic():
+        plan = _plan(project, kept, {pk: len(drawn) / there for pk in sorted(drawn)}, fields)
+        plan.summary["seed_set"] = told | {"labelers": _labelers(plan)}
+        plan.save(update_fields=["summary"])
+        if job:
+            job.still_mine()
     return plan
 
 
-def _plan(
-    project: Project, kept: list[Route], drawn: dict[int, float], job: Job | None, fields: dict[str, Any]
-) -> Plan:
-    """The draft with its routes: what is kept, and {comparison: the chance with which it was drawn}."""
+def _plan(project: Project, kept: list[Route], drawn: dict[int, float], fields: dict[str, Any]) -> Plan:
+    """The draft with its routes: what is kept, and {comparison: the chance with which it was drawn}.
+
+    Raises StepRefused when it would cost more than can be stored.
+    """
     from annotator.pipeline import route
 
     price = project.price_per_judgment * project.votes
     cost = price * len(drawn) + sum((each.price for each in kept), Decimal(0))
+    if cost > money.largest(Plan, "budget") or price > money.largest(Route, "price"):
+        raise work.StepRefused(
+            _(
+                "%(n)s comparisons at %(each)s %(currency)s each, %(votes)s votes at %(price)s, cost more than can be "
+                "stored. Draw fewer, or lower the price or the votes in the project's settings."
+            )
+            % {
+                "n": len(drawn) + len(kept),
+                "each": price,
+                "currency": project.currency,
+                "votes": project.votes,
+                "price": project.price_per_judgment,
+            }
+        )
     with transaction.atomic():
         Project.objects.select_for_update(no_key=True).get(pk=project.pk)
         plan = Plan.objects.create(
@@ -78,15 +97,14 @@ def _plan(
         )
         route.store_routes(route.kept_route(plan, each) for each in kept)
         route.store_routes(_route(plan, pk, price, chance) for pk, chance in drawn.items())
-        if job:
-            job.still_mine()
-    route.count_due(plan)
+        route.count_due(plan)
     return plan
 
 
 def ask_labelers(plan: Plan, by: User | None) -> list[Job]:
     """Once the plan is at work: its labelers judge the same slice, each for at most what the draft said it may cost."""
-    told = {each["labeler"]: each for each in plan.summary["seed_set"]["labelers"] if not each["hindrance"]}
+    drawn = plan.summary.get("seed_set", {}).get("labelers", [])
+    told = {each["labeler"]: each for each in drawn if not each["hindrance"]}
     jobs = []
     for labeler in plan.project.labelers.filter(pk__in=told, enabled=True).order_by("id"):
         most = told[labeler.pk]["most"]

@@ -7,8 +7,8 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from annotator.models import Comparison, Job, Labeler, Plan
-from annotator.pipeline import ledger, route, seed_set, versions
+from annotator.models import Comparison, Job, JobCancelled, Labeler, Plan, Project
+from annotator.pipeline import ledger, route, seed_set, versions, work
 from annotator.readings import power
 from tests.annotator.loop_samples import paid_project
 from tests.builders import make_comparison, make_labeler
@@ -84,6 +84,39 @@ def test_a_labeler_whose_texts_nobody_let_go_is_named_and_not_asked(project):
     (told,) = plan.summary["seed_set"]["labelers"]
     assert "confirmed" in told["hindrance"]
     assert seed_set.ask_labelers(plan, None) == []
+
+
+def test_a_draw_that_ends_midway_leaves_no_plan(project, monkeypatch):
+    for number in range(5):
+        make_comparison(project, f"{number}")
+    monkeypatch.setattr(seed_set, "_labelers", lambda plan: [][0])
+    with pytest.raises(IndexError):
+        seed_set.draw(project, 5)
+    assert not project.plans.exists()
+    job = Job.objects.ask(project, Job.Kind.ROUTE)  # of which no worker has hold
+    monkeypatch.setattr(seed_set, "_labelers", lambda plan: [])
+    with pytest.raises(JobCancelled):
+        seed_set.draw(project, 5, job=job)
+    assert not project.plans.exists()
+
+
+def test_a_seed_set_whose_labelers_nobody_listed_is_put_to_work(project):
+    make_comparison(project)
+    plan = seed_set.draw(project, 1)
+    del plan.summary["seed_set"]
+    plan.save()
+    assert route.approve(plan, None).status == Plan.Status.APPROVED
+
+
+@pytest.mark.parametrize(("price", "votes"), [(99_999, 9), (99_999, 50)])
+def test_a_seed_set_that_costs_more_than_can_be_stored_is_refused_in_words(project, price, votes):
+    Project.objects.filter(pk=project.pk).update(price_per_judgment=price, votes=votes)
+    project.refresh_from_db()
+    for number in range(115):
+        make_comparison(project, f"{number}")
+    with pytest.raises(work.StepRefused, match="more than can be stored"):
+        seed_set.draw(project, 115)
+    assert not project.plans.exists()
 
 
 @pytest.mark.parametrize(("n", "gain"), [(300, 0.0723), (1000, 0.0396)])
