@@ -85,9 +85,14 @@ class Basis:
 
     @property
     def caps(self) -> dict[str, float]:
-        """The lead's caps of sources that this plan can use (see `uncapped`)."""
-        names = {source.name for source in self.problem.sources}
-        return {name: share for name, share in self.loop.caps.items() if name in names}
+        """The lead's caps of sources that this plan can use (see `uncapped`), never below what is kept of them.
+
+        What was bought already counts first: a cap that is full leaves its source nothing of the rest.
+        """
+        names = [source.name for source in self.problem.sources]
+        held = np.bincount(self.kept.source, minlength=len(names)) / max(1, len(self.problem))
+        caps = {name: share for name, share in self.loop.caps.items() if name in names}
+        return {name: max(share, float(held[names.index(name)])) for name, share in caps.items()}
 
     @property
     def uncapped(self) -> list[str]:

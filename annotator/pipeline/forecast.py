@@ -106,7 +106,9 @@ def _shares(basis: Basis, allocation: strategies.Allocation) -> list[dict[str, A
 
 
 def _baselines(basis: Basis, seed: int) -> list[dict[str, Any]]:
-    """What is kept stays as it is in these too: only the rest can still be decided."""
+    """What is kept stays as it is in these too: only the rest can still be decided. One that the caps do not allow is
+    left out.
+    """
     sources = basis.problem.sources
     named: list[tuple[str, str, int | None]] = [
         (_("all %(name)s") % {"name": sources[column].name}, "all_ai", column) for column in basis.problem.labelers
@@ -115,7 +117,10 @@ def _baselines(basis: Basis, seed: int) -> list[dict[str, Any]]:
         named.append((_("all people"), "all_people", None))
     money, rows = enough(basis), []
     for name, strategy, column in named:
-        made = allocate(basis, strategy, money, seed, source=column)
+        try:
+            made = allocate(basis, strategy, money, seed, source=column)
+        except (strategies.BudgetTooSmall, ValueError):
+            continue
         told = budget_curve.Told(budget_curve.describe(basis, made), {})
         (predicted,) = budget_curve.predict(basis, [told])
         rows.append({"name": name, "strategy": strategy, "cost": str(made.cost), **interval(basis, predicted)})

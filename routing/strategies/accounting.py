@@ -81,6 +81,7 @@ def choose(
 def caps_of(problem: Problem, caps: Mapping[str, float] | None, people_share: float = 1.0) -> list[Cap]:
     """Shares of the comparisons in whole comparisons: each named source, and all people together.
 
+    People's share is never below the comparisons that only people can judge, e.g. since they have judged them.
     Raises ValueError for a name that is no source or a share outside [0, 1].
     """
     names = [source.name for source in problem.sources]
@@ -92,7 +93,10 @@ def caps_of(problem: Problem, caps: Mapping[str, float] | None, people_share: fl
             raise ValueError(f"The cap of {name} is {share}: a cap is a share of the comparisons, from 0 to 1.")
         found.append(Cap((names.index(name),), _count(share, len(problem))))
     if people_share < 1 and problem.people_sources:
-        found.append(Cap(tuple(problem.people_sources), _count(people_share, len(problem))))
+        columns = np.isin(np.arange(len(names)), problem.people_sources)
+        only = problem.usable.any(axis=1) & ~problem.usable[:, ~columns].any(axis=1)
+        most = max(_count(people_share, len(problem)), int(only.sum()))
+        found.append(Cap(tuple(problem.people_sources), most))
     return found
 
 

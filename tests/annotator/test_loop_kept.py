@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from annotator.models import Loop, Project, Route
-from annotator.pipeline import basis, budget_curve, route
+from annotator.pipeline import basis, budget_curve, forecast, route
 from annotator.pipeline.allocations import allocate
 from routing import features, mixtures, strategies
 
@@ -81,6 +81,27 @@ def test_people_for_everything_pays_for_what_is_kept_first(strategy):
     assert made.cost == held + Decimal(3) and (made.source >= 0).sum() == 22
     with pytest.raises(strategies.BudgetTooSmall):
         allocate(source, "all_people", held - Decimal("0.01"), 0)
+
+
+@pytest.mark.parametrize("strategy", ["auto", *UNPAPERED])
+def test_a_cap_below_what_is_kept_leaves_the_rest_to_others(strategy):
+    source = made_from(40, 30, 1, caps={"people": 0.1, "judge0": 1.0})
+    held = np.bincount(source.kept.source, minlength=3)
+    assert held[0] > 4 and source.caps == {"people": held[0] / 40, "judge0": 1.0}
+    made = route._choose(source, Decimal(90), strategy, 0).best.allocation
+    assert (made.source == 0).sum() == held[0]
+
+
+def test_a_share_of_people_below_what_they_have_judged_is_no_obstacle():
+    source = made_from(40, 30, 1)
+    held = np.isin(source.kept.source, [0, 2]).sum()
+    made = strategies.value(source.problem, Decimal(90), people_share=0.05, control_share=0)
+    assert np.isin(made.source, [0, 2]).sum() == held > 2
+
+
+def test_a_baseline_that_the_caps_do_not_allow_is_left_out():
+    source = made_from(40, 0, 1, caps={"people": 0.2, "people:1": 0.2, "judge0": 0.2})
+    assert [row["strategy"] for row in forecast._baselines(source, 0)] == ["all_people"]
 
 
 class Flat:
