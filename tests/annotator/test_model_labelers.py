@@ -9,7 +9,7 @@ pytest.importorskip("transformers", reason="models need torch and transformers (
 import torch  # noqa: E402
 
 from annotator.models import CachedScore, Gold, HeatMap, Job, Judgment, Labeler, LabelerCall, LabelerVersion  # noqa: E402
-from annotator.pipeline import label, models, scope, versions, work  # noqa: E402
+from annotator.pipeline import label, models, scope, verdicts, versions, work  # noqa: E402
 from annotator.pipeline.work import StepRefused  # noqa: E402
 from labelers.exemplars import Exemplar  # noqa: E402
 from tests.builders import make_comparison, make_disclosure, make_project  # noqa: E402
@@ -131,7 +131,7 @@ def test_the_other_kinds_judge_too(project, shelf, kind):
 @pytest.mark.slow
 @pytest.mark.django_db
 def test_a_run_stops_between_batches_of_an_engine_and_what_it_computed_stays(project, shelf, monkeypatch):
-    monkeypatch.setattr(label, "BEAT", 0.0)
+    monkeypatch.setattr(verdicts, "BEAT", 0.0)
     monkeypatch.setattr("labelers.logprobs.engine.BUDGET", {"cpu": 60})
     job = label.request_run(ratio_of(project, shelf), scope="everything")
     beat = Job.beat
