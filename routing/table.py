@@ -32,6 +32,10 @@ class BrokenSplit(Exception):
     """A prompt, model or text is on both sides of a split. A bug: no figure of this run may be reported."""
 
 
+# A mark of the byte order, which some programs write first, is no part of the first row.
+TEXT = "utf-8-sig"
+
+
 @dataclass(frozen=True)
 class Table:
     """n comparisons: `values` (n, k) features, `texts` (prompt, A, B), `people` mean vote for B (ties one half),
@@ -78,7 +82,7 @@ def read_rows(
     """
     path = Path(path)
     read = 0
-    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
+    with gzip.open(path, "rt", encoding=TEXT) if path.suffix == ".gz" else path.open(encoding=TEXT) as lines:
         for number, line in enumerate(iter(lambda: lines.readline(MOST_LINE), ""), 1):
             read += len(line)
             if (most is not None and read > most) or len(line) == MOST_LINE:
@@ -108,6 +112,8 @@ def load(rows: Iterable[dict[str, Any]]) -> Table:
     kept = [row for row in rows if _votes(row)]
     if not kept:
         raise ValueError("No row has a person's judgment (human_labels): there is nothing to test against.")
+    if all(np.mean(_votes(row)) == 0.5 for row in kept):
+        raise ValueError("People prefer neither side in any row (human_labels): there is nothing to test against.")
     notes = [f"{len(rows) - len(kept)} rows without a person's vote left out."] if len(kept) < len(rows) else []
     values = features.extract([_pair(row) for row in kept])
     judges, left_out = _judges(kept)

@@ -152,7 +152,7 @@ def test_no_page_of_the_lead_is_wider_than_its_screen(enter, width: int, scheme:
     page.get_by_role("link", name=GENERATED, exact=True).click()
     for name in ("Board", "Comparisons", "People", "Labelers", "Plan", "Exports", "Settings"):
         tab(page, name)
-        expect(page.locator("nav a[aria-current]")).to_have_text(name)
+        expect(page.get_by_role("navigation", name="Project").locator("a[aria-current]")).to_have_text(name)
         beyond = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert beyond <= 0, f"{name} is {beyond} px wider than {width} px"
     assert not page.complaints

@@ -315,3 +315,12 @@ def test_the_papers_mixtures_train_on_the_same_comparisons_where_the_labeler_was
     assert np.isnan(run.past.p_b[:, 1]).any()
     run._paper()
     assert not np.isnan(seen[0]).any()
+
+
+def test_a_byte_order_mark_is_passed_over_and_people_without_a_preference_teach_nothing(tmp_path):
+    row = {"prompt": "Why?", "response_a": "a", "response_b": "b", "human_labels": [{"preference": 0}], "ai_labels": []}
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps(row), encoding="utf-8-sig")
+    assert list(table.read_rows(file)) == [row]
+    with pytest.raises(ValueError, match="prefer neither side in any row"):
+        table.load(table.read_rows(file))
