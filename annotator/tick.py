@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Callable
@@ -10,11 +11,13 @@ from django.db import DatabaseError, close_old_connections
 from django.db.models import Min
 
 from annotator.models import Job, Judgment, LabelerVersion
-from annotator.pipeline import assign, batch_results, batches, check, ledger, loop, lost, work
+from annotator.pipeline import assign, backtest, batch_results, batches, check, ledger, loop, lost, work
 
 logger = logging.getLogger(__name__)
 
 EVERY = 2.0
+# One round in so many also looks at whole projects: what is due there may wait half a minute.
+SELDOM = 15
 # Seconds after which an unanswered nudge is repeated; doubles up to the longest. The embedded broker drains slowly.
 FIRST_PATIENCE = 5.0
 LONGEST_PATIENCE = 60.0
@@ -64,19 +67,23 @@ def due() -> dict[str, int]:
     return heads
 
 
-def round_of(nudges: Nudges) -> None:
-    """One round. Each duty is tried whatever became of the others."""
-    duties = (
+def round_of(nudges: Nudges, seldom: bool = True) -> None:
+    """One round. Each duty is tried whatever became of the others; those that look at whole projects only `seldom`."""
+    duties = [
         Job.objects.stop_abandoned,
         lambda: nudges.heads(due()),
         assign.expire_leases,
         lost.return_money,
-        batches.close_abandoned,
-        batch_results.remove_taken,
         ledger.settle,
-        check.request_due,
-        loop.request_due,
-    )
+    ]
+    if seldom:
+        duties += [
+            batches.close_abandoned,
+            batch_results.remove_taken,
+            backtest.forget_uploads,
+            check.request_due,
+            loop.request_due,
+        ]
     for duty in duties:
         try:
             close_old_connections()
@@ -91,6 +98,6 @@ def round_of(nudges: Nudges) -> None:
 
 def run(every: float = EVERY) -> None:
     nudges = Nudges(work.nudge)
-    while True:
-        round_of(nudges)
+    for number in itertools.count():
+        round_of(nudges, seldom=number % SELDOM == 0)
         time.sleep(every)

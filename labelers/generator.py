@@ -12,15 +12,12 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
-from labelers import endpoint
-from labelers.base import Answer, LabelerError, Prices, Prompt, Usage
+from labelers.base import Answer, LabelerError, Prices, Prompt
 from labelers.chat import Chat, Message, Retries
+from labelers.operation import Operation
 
-# Chat templates add role marks and default system turns that we cannot see: once, and around each turn.
-TEMPLATE_TOKENS, TURN_TOKENS = 256, 16
 # How the server says that an answer was cut off at max_tokens.
 CUT = "length"
 _STEP = re.compile(r"(\d+):([0-9.e+-]+)#(\d+)")
@@ -36,7 +33,7 @@ class Response:
     provenance: dict[str, Any]
 
 
-class Generator:
+class Generator(Operation):
     """Models that answer prompts. Satisfies `labelers.base.Calling`; what it is asked about are prompts.
 
     `models` and `temperatures` are crossed, and each of these is asked `number` times, at temperature 0 once: it would
@@ -64,17 +61,14 @@ class Generator:
         prices: Prices | None = None,
         retries: Retries | None = None,
     ) -> None:
+        super().__init__(
+            base_url, max_tokens=max_tokens, concurrency=concurrency, timeout=timeout, prices=prices, retries=retries
+        )
         self.models = tuple(models)
         self.temperatures = tuple(temperatures)
-        self.max_tokens = max_tokens
         self.system = system
         self.seed = seed
         self.number = number
-        self.concurrency = concurrency
-        self.timeout = timeout
-        self.prices = prices or Prices()
-        self.retries = retries or Retries()
-        self.place = endpoint.place(base_url)
         self._chats = [
             Chat(base_url, model, api_key=api_key, timeout=timeout, addresses=addresses) for model in self.models
         ]
@@ -109,21 +103,6 @@ class Generator:
             for temperature in self.temperatures
             for sample in range(1, (self.number if temperature else 1) + 1)
         )
-
-    def needs(self, _prompt: Prompt, _step: str, /) -> tuple[str, ...]:
-        return ()
-
-    def is_needed(self, _prompt: Prompt, _step: str, _earlier: Mapping[str, Answer], /) -> bool:
-        return True
-
-    def delay(self, error: LabelerError, failures: int) -> float | None:
-        return self.retries.delay(error, failures)
-
-    def highest_price(self, prompt: Prompt, _step: str, /) -> Decimal:
-        """A token is at least one byte, so the messages' bytes bound the input."""
-        messages = self.messages(prompt)
-        size = sum(len(message["content"].encode("utf-8", "surrogatepass")) for message in messages)
-        return self.prices.of(Usage(size + TEMPLATE_TOKENS + TURN_TOKENS * len(messages), self.max_tokens))
 
     def ask(self, prompt: Prompt, step: str, _earlier: Mapping[str, Answer], /) -> Answer:
         """One call. Raises LabelerError. An answer that cannot be a response is paid as well, and says why not."""

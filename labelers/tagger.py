@@ -9,23 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
-from labelers import endpoint
-from labelers.base import Answer, LabelerError, Prices, Prompt, Usage
+from labelers.base import Answer, Prices, Prompt
 from labelers.chat import Chat, Completion, Message, Retries
+from labelers.operation import Operation
 
 STEP = "tags"
-# Chat templates add role marks and default system turns that we cannot see: once, and around each turn.
-TEMPLATE_TOKENS, TURN_TOKENS = 256, 16
 # Characters of a conversation that are shown, from its beginning and from its end: what it asks stands in there.
 HEAD, TAIL = 6000, 6000
 # Of each document its title and so many characters, of at most so many documents: enough to see what it is.
 DOCUMENT, DOCUMENTS = 500, 8
 
 
-class Tagger:
+class Tagger(Operation):
     """Satisfies `labelers.base.Calling`; what it is asked about are prompts. It sees no response.
 
     `structured`: the answer is asked for by a JSON schema (`response_format`); an endpoint that knows none is asked
@@ -52,36 +49,21 @@ class Tagger:
         prices: Prices | None = None,
         retries: Retries | None = None,
     ) -> None:
+        super().__init__(
+            base_url, max_tokens=max_tokens, concurrency=concurrency, timeout=timeout, prices=prices, retries=retries
+        )
         self.instructions = instructions
         self.schema = dict(schema)
         self.read = read
         self.structured = structured
-        self.max_tokens = max_tokens
-        self.concurrency = concurrency
-        self.timeout = timeout
-        self.prices = prices or Prices()
-        self.retries = retries or Retries()
-        self.place = endpoint.place(base_url)
         self.chat = Chat(base_url, model, api_key=api_key, timeout=timeout, addresses=addresses)
 
     def steps(self, _prompt: Prompt, /) -> tuple[str, ...]:
         return (STEP,)
 
-    def needs(self, _prompt: Prompt, _step: str, /) -> tuple[str, ...]:
-        return ()
-
-    def is_needed(self, _prompt: Prompt, _step: str, _earlier: Mapping[str, Answer], /) -> bool:
-        return True
-
-    def delay(self, error: LabelerError, failures: int) -> float | None:
-        return self.retries.delay(error, failures)
-
-    def highest_price(self, prompt: Prompt, _step: str, /) -> Decimal:
-        """A token is at least one byte, so the bytes of messages and schema bound the input."""
-        messages = self.messages(prompt)
-        size = sum(len(message["content"].encode("utf-8", "surrogatepass")) for message in messages)
-        size += len(json.dumps(self._format())) if self.structured else 0
-        return self.prices.of(Usage(size + TEMPLATE_TOKENS + TURN_TOKENS * len(messages), self.max_tokens))
+    @property
+    def bytes_beside(self) -> int:
+        return len(json.dumps(self._format())) if self.structured else 0
 
     def ask(self, prompt: Prompt, _step: str, _earlier: Mapping[str, Answer], /) -> Answer:
         """One call. Raises LabelerError. An answer that cannot be read is paid as well, and is not asked for again."""

@@ -13,7 +13,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from annotator.forms.prices import MOST_OF_A_LABELER
 from annotator.models import Credential, Labeler, Project, Route
-from annotator.pipeline import configure, keys, versions
+from annotator.pipeline import keys, versions
 from annotator.pipeline.work import StepRefused
 from labelers import endpoint
 from labelers.base import Prices
@@ -180,8 +180,8 @@ class LabelerForm(forms.Form):
         """What the lead chose, as a version's parameters hold it."""
         raise NotImplementedError
 
-    def key(self) -> configure.Key:
-        return configure.Key(self.cleaned_data["api_key"], self.cleaned_data["credential"])
+    def key(self) -> keys.Key:
+        return keys.Key(self.cleaned_data["api_key"], self.cleaned_data["credential"])
 
     def price(self) -> Prices:
         """What was given; a kind that asks for no prices is free."""
@@ -206,8 +206,8 @@ class OwnForm(LabelerForm):
     def chosen(self) -> dict[str, Any]:
         return {}
 
-    def key(self) -> configure.Key:
-        return configure.Key()
+    def key(self) -> keys.Key:
+        return keys.Key()
 
 
 class PricesForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -41,7 +41,6 @@ LOOKED_AFTER = 200
 
 @shared_task(name=work.TASKS[Job.Kind.BACKTEST])
 def run_backtests() -> int:
-    forget_uploads()
     return work.work(Job.Kind.BACKTEST, _job)
 
 

@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from django.db import DataError, IntegrityError, transaction
 from django.utils.timezone import now
+from django.utils.translation import gettext as _
 
 from annotator.models import LabelerCall, Reservation
 from annotator.models.jobs import storable
@@ -46,6 +47,16 @@ class Failures:
     def give_up(self, words: str) -> None:
         self.given_up += 1
         self.last = storable(words[:EXAMPLE])
+
+    def told(self, lost: int) -> list[str]:
+        """What a run's closing message says of them, and of the `lost` calls of an earlier run."""
+        parts = []
+        if self.given_up:
+            given_up = {"n": self.given_up, "why": self.last}
+            parts.append(_("%(n)s calls failed, the last with: %(why)s") % given_up)
+        if lost:
+            parts.append(_("%(n)s calls of an earlier run were lost and are counted as paid") % {"n": lost})
+        return parts
 
 
 class Books:

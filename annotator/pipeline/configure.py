@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
@@ -11,7 +10,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.translation import gettext as _
 
 from annotator import protocols
-from annotator.models import Comparison, Credential, Gold, Judgment, Labeler, LabelerVersion, Project, User
+from annotator.models import Comparison, Gold, Judgment, Labeler, LabelerVersion, Project, User
 from annotator.models.judgments import Purpose
 from annotator.pipeline import keys, versions
 from annotator.pipeline.work import StepRefused
@@ -21,42 +20,23 @@ from labelers.base import Prices
 _VERDICTS = {Gold.Better.A: "A", Gold.Better.B: "B", Gold.Better.TIE: "tie"}
 
 
-@dataclass(frozen=True)
-class Key:
-    """The key a lead chose: one just typed, or one that is stored. It never shows itself."""
-
-    typed: str = field(default="", repr=False)
-    stored: Credential | None = None
-
-
 def add(
-    project: Project, kind: str, name: str, price: Prices, chosen: Mapping[str, Any], key: Key, *, by: User | None
+    project: Project, kind: str, name: str, price: Prices, chosen: Mapping[str, Any], key: keys.Key, *, by: User | None
 ) -> Labeler:
     """A new labeler. Raises StepRefused for an endpoint, a name or parameters that cannot be used."""
     parameters = checked(project, kind, chosen)
     with transaction.atomic():
-        labeler, created = Labeler.objects.get_or_create(
-            project=project,
-            name=name,
-            defaults={
-                "kind": kind,
-                "price_per_call": price.per_call,
-                "price_per_million_input": price.per_million_input,
-                "price_per_million_output": price.per_million_output,
-            },
-        )
-        if not created:
-            raise StepRefused(_("This project already has a labeler named %(name)s.") % {"name": name})
-        _give_key(labeler, versions.new_version(labeler, parameters), key, by)
+        labeler = versions.new_labeler(project, kind, name, price)
+        keys.give(labeler, versions.new_version(labeler, parameters), key, by)
     return labeler
 
 
-def edit(labeler: Labeler, chosen: Mapping[str, Any], key: Key, *, by: User | None) -> LabelerVersion:
+def edit(labeler: Labeler, chosen: Mapping[str, Any], key: keys.Key, *, by: User | None) -> LabelerVersion:
     """The version that was asked for; a candidate where the labeler has judged (`versions.edit`)."""
     parameters = checked(labeler.project, labeler.kind, chosen)
     with transaction.atomic():
         version = versions.edit(labeler, parameters)
-        _give_key(labeler, version, key, by)
+        keys.give(labeler, version, key, by)
     return version
 
 
@@ -145,16 +125,3 @@ def _attribute(attribute: protocols.Attribute) -> dict[str, Any]:
     values = range(attribute.minimum, attribute.maximum + 1)
     levels = [[value, str(words.get(value) or value)] for value in values]
     return {"key": attribute.key, "label": str(attribute.label), "help": str(attribute.help), "levels": levels}
-
-
-def _give_key(labeler: Labeler, version: LabelerVersion, key: Key, by: User | None) -> None:
-    """Set the labeler's key, or a candidate's: the one in use keeps its own. In the caller's transaction.
-
-    One that nobody uses any more is forgotten.
-    """
-    addresses = keys.addresses(version.parameters)
-    credential = keys.store(labeler.project, addresses[0], key.typed, by=by) if key.typed else key.stored
-    holder = labeler if version.accepted_at else version
-    holder.credential = credential
-    holder.save(update_fields=["credential"])
-    keys.forget_unused(labeler.project)

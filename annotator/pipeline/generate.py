@@ -24,7 +24,6 @@ from django.utils.translation import ngettext
 from annotator.formats import rows
 from annotator.models import (
     Comparison,
-    Credential,
     Job,
     Labeler,
     LabelerCall,
@@ -72,12 +71,7 @@ class Tally:
         if self.refused:
             words = _("%(n)s answers are no responses: %(why)s")
             parts.append(words % {"n": len(self.refused), "why": "; ".join(sorted(set(self.refused)))})
-        if self.failures.given_up:
-            given_up = {"n": self.failures.given_up, "why": self.failures.last}
-            parts.append(_("%(n)s calls failed, the last with: %(why)s") % given_up)
-        if self.lost:
-            parts.append(_("%(n)s calls of an earlier run were lost and are counted as paid") % {"n": self.lost})
-        return "; ".join(parts)
+        return "; ".join([*parts, *self.failures.told(self.lost)])
 
 
 @dataclass(frozen=True)
@@ -99,16 +93,12 @@ def add_generator(
     name: str,
     price: Prices,
     chosen: Mapping[str, Any],
+    key: keys.Key = keys.NO_KEY,
     *,
-    typed_key: str = "",
-    credential: Credential | None = None,
     by: User | None = None,
 ) -> Labeler:
     """A new generator of the project. Raises StepRefused for an endpoint, a key or a name that cannot be used."""
-    code = Generator.CODE_VERSION
-    return operations.add(
-        project, Labeler.GENERATOR, name, price, chosen, code, typed_key=typed_key, credential=credential, by=by
-    )
+    return operations.add(project, Labeler.GENERATOR, name, price, chosen, key, Generator.CODE_VERSION, by)
 
 
 def current_version(labeler: Labeler) -> LabelerVersion:
@@ -118,14 +108,10 @@ def current_version(labeler: Labeler) -> LabelerVersion:
 
 def build(version: LabelerVersion, number: int = 1) -> Generator:
     """The generator itself. Raises StepRefused when its endpoint or key may not be used, in words for the lead."""
-    base_url = version.parameters["base_url"]
-    addresses = versions.check_endpoint(base_url)
-    named = versions.api_key(version.parameters.get("api_key_env", ""), base_url)
     return Generator(
         **versions.told(version),
+        **versions.connection(version),
         number=number,
-        api_key=keys.key_for(version, base_url) or named,
-        addresses=addresses,
         prices=versions.prices(version.labeler),
     )
 

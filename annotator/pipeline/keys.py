@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -19,13 +20,24 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
-from annotator.models import Credential, LabelerVersion, Project, User
+from annotator.models import Credential, Labeler, LabelerVersion, Project, User
 from annotator.pipeline.work import StepRefused
 from labelers import endpoint
 from labelers.keys import sendable
 
 # Keys of today's deployments stay readable as long as this word does not change.
 PURPOSE = b"switchyard: keys of endpoints"
+
+
+@dataclass(frozen=True)
+class Key:
+    """The key a lead chose: one just typed, or one that is stored. It never shows itself."""
+
+    typed: str = field(default="", repr=False)
+    stored: Credential | None = None
+
+
+NO_KEY = Key()
 
 
 @sensitive_variables()
@@ -64,6 +76,19 @@ def store(project: Project, base_url: str, text: str, *, by: User | None) -> Cre
 
 
 @sensitive_variables()
+def give(labeler: Labeler, version: LabelerVersion, key: Key, by: User | None) -> None:
+    """Set the labeler's key, or a candidate's: the one in use keeps its own. In the caller's transaction.
+
+    One that nobody uses any more is forgotten.
+    """
+    own = addresses(version.parameters)
+    credential = store(labeler.project, own[0], key.typed, by=by) if key.typed else key.stored
+    holder = labeler if version.accepted_at else version
+    holder.credential = credential
+    holder.save(update_fields=["credential"])
+    forget_unused(labeler.project)
+
+
 def key_for(version: LabelerVersion, base_url: str) -> str:
     """The key to send to `base_url`, one of the version's endpoints; "" where it has none there.
 

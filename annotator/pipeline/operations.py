@@ -15,7 +15,7 @@ from typing import Any
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from annotator.models import Credential, Job, JobCancelled, Labeler, LabelerVersion, Project, Reservation, User
+from annotator.models import Job, JobCancelled, Labeler, LabelerVersion, Project, Reservation, User
 from annotator.pipeline import keys, ledger, versions
 from annotator.pipeline.work import StepRefused
 from labelers.base import Prices, digest
@@ -30,33 +30,15 @@ def add(
     name: str,
     price: Prices,
     chosen: Mapping[str, Any],
+    key: keys.Key,
     code: int,
-    *,
-    typed_key: str = "",
-    credential: Credential | None = None,
-    by: User | None = None,
+    by: User | None,
 ) -> Labeler:
     """A new one with its version. Raises StepRefused for an endpoint, a key or a name that cannot be used."""
     versions.check_endpoint(chosen["base_url"])
     with transaction.atomic():
-        labeler, created = Labeler.objects.get_or_create(
-            project=project,
-            name=name,
-            defaults={
-                "kind": kind,
-                "price_per_call": price.per_call,
-                "price_per_million_input": price.per_million_input,
-                "price_per_million_output": price.per_million_output,
-            },
-        )
-        if not created:
-            raise StepRefused(_("This project already has a labeler named %(name)s.") % {"name": name})
-        if typed_key:
-            credential = keys.store(project, chosen["base_url"], typed_key, by=by)
-        if credential:
-            labeler.credential = credential
-            labeler.save(update_fields=["credential"])
-        version_with(labeler, chosen, code)
+        labeler = versions.new_labeler(project, kind, name, price)
+        keys.give(labeler, version_with(labeler, chosen, code), key, by)
     return labeler
 
 

@@ -123,7 +123,7 @@ def approve(plan: Plan, by: User | None) -> Plan:
             return plan
         if plan.status != Plan.Status.DRAFT:
             raise work.StepRefused(_("This plan was replaced by a later one; make a new plan."))
-        _refuse_second_revision(plan)
+        _refuse_overtaken(plan)
         _refuse_switched_off(plan)
         due = handout.to_pay(plan)
         _refuse_beyond_budget(plan, sum((amount for _source, amount in due), Decimal(0)))
@@ -145,20 +145,22 @@ def _request_handout(plan: Plan, by: User | None) -> None:
     transaction.on_commit(lambda: work.nudge(work.TASKS[Job.Kind.ROUTE]))
 
 
-def _refuse_second_revision(plan: Plan) -> None:
-    """Of several revisions of one plan only one can be approved: what is spent under it the others do not count.
+def _refuse_overtaken(plan: Plan) -> None:
+    """A revision counts what was spent under plans at work when it was made, and not under one approved since.
 
     Raises StepRefused.
     """
     former = plan.revises
-    if former is None or former.is_seed_set or former.status == Plan.Status.APPROVED:
+    if former is None:  # it was made for all comparisons, and stands alone
+        return
+    gone = not former.is_seed_set and former.status != Plan.Status.APPROVED
+    if not gone and not plan.project.plans.filter(approved_at__gt=plan.created_at).exists():
         return
     raise work.StepRefused(
         _(
-            "This plan revises plan %(number)s, which is no longer at work, so it does not count what was spent since. "
-            "Make it again for what is not yet judged now."
+            "Another plan was put to work since this one was made, which does not count what is spent under it. Make "
+            "it again for what is not yet judged now."
         )
-        % {"number": former.number}
     )
 
 

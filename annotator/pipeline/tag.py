@@ -44,12 +44,7 @@ class Tally:
         parts = [ngettext("%(n)s prompt tagged", "%(n)s prompts tagged", self.tagged) % {"n": self.tagged}]
         if self.unread:
             parts.append(_("of %(n)s the answer could not be read") % {"n": self.unread})
-        if self.failures.given_up:
-            given_up = {"n": self.failures.given_up, "why": self.failures.last}
-            parts.append(_("%(n)s calls failed, the last with: %(why)s") % given_up)
-        if self.lost:
-            parts.append(_("%(n)s calls of an earlier run were lost and are counted as paid") % {"n": self.lost})
-        return "; ".join(parts)
+        return "; ".join([*parts, *self.failures.told(self.lost)])
 
 
 @dataclass(frozen=True)

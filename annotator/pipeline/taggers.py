@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from annotator.models import Credential, Labeler, LabelerVersion, Project, Prompt, User
+from annotator.models import Labeler, LabelerVersion, Project, Prompt, User
 from annotator.pipeline import keys, operations, versions
 from labelers.base import Prices
 from labelers.tagger import Tagger
@@ -27,16 +27,13 @@ def add(
     name: str,
     price: Prices,
     chosen: Mapping[str, Any],
+    key: keys.Key = keys.NO_KEY,
     *,
-    typed_key: str = "",
-    credential: Credential | None = None,
     by: User | None = None,
 ) -> Labeler:
     """A new tagger of the project. Raises StepRefused for an endpoint, a key or a name that cannot be used."""
-    code, told = Tagger.CODE_VERSION, {**chosen, DEFINITIONS: tags.version()}
-    return operations.add(
-        project, Labeler.TAGGER, name, price, told, code, typed_key=typed_key, credential=credential, by=by
-    )
+    told = {**chosen, DEFINITIONS: tags.version()}
+    return operations.add(project, Labeler.TAGGER, name, price, told, key, Tagger.CODE_VERSION, by)
 
 
 def current_version(labeler: Labeler) -> LabelerVersion:
@@ -47,10 +44,7 @@ def current_version(labeler: Labeler) -> LabelerVersion:
 
 def build(version: LabelerVersion) -> Tagger:
     """The tagger itself. Raises StepRefused when its endpoint or key may not be used, in words for the lead."""
-    base_url = version.parameters["base_url"]
-    addresses = versions.check_endpoint(base_url)
-    named = versions.api_key(version.parameters.get("api_key_env", ""), base_url)
-    return unconnected(version, addresses=addresses, api_key=keys.key_for(version, base_url) or named)
+    return unconnected(version, **versions.connection(version))
 
 
 def unconnected(version: LabelerVersion, **connection: Any) -> Tagger:

@@ -58,12 +58,7 @@ class Tally:
         parts = [ngettext("%(n)s comparison judged", "%(n)s comparisons judged", self.judged) % {"n": self.judged}]
         if self.unparsed:
             parts.append(_("%(n)s answers not understood") % {"n": self.unparsed})
-        if self.failures.given_up:
-            given_up = {"n": self.failures.given_up, "why": self.failures.last}
-            parts.append(_("%(n)s calls failed, the last with: %(why)s") % given_up)
-        if self.lost:
-            parts.append(_("%(n)s calls of an earlier run were lost and are counted as paid") % {"n": self.lost})
-        return "; ".join(parts)
+        return "; ".join([*parts, *self.failures.told(self.lost)])
 
 
 def said(

@@ -223,14 +223,36 @@ def prices(labeler: Labeler) -> Prices:
     return Prices(labeler.price_per_call, labeler.price_per_million_input, labeler.price_per_million_output)
 
 
+def new_labeler(project: Project, kind: str, name: str, price: Prices) -> Labeler:
+    """A row of that name, still without a version. Raises StepRefused when the name is taken."""
+    labeler, created = Labeler.objects.get_or_create(
+        project=project,
+        name=name,
+        defaults={
+            "kind": kind,
+            "price_per_call": price.per_call,
+            "price_per_million_input": price.per_million_input,
+            "price_per_million_output": price.per_million_output,
+        },
+    )
+    if not created:
+        raise StepRefused(_("This project already has a labeler named %(name)s.") % {"name": name})
+    return labeler
+
+
+def connection(version: LabelerVersion) -> dict[str, Any]:
+    """Key and addresses of its endpoint. Raises StepRefused when either may not be used, in words for the lead."""
+    base_url = version.parameters["base_url"]
+    addresses = check_endpoint(base_url)
+    key = keys.key_for(version, base_url) or api_key(version.parameters.get("api_key_env", ""), base_url)
+    return {"api_key": key, "addresses": addresses}
+
+
 def build(version: LabelerVersion) -> LabelerContract | Asking:
     """The labeler itself. Raises StepRefused when its endpoint or key may not be used, in words for the lead."""
     kind, parameters = version.labeler.kind, dict(version.parameters)
     if kind == JUDGE:
-        base_url = parameters["base_url"]
-        addresses = check_endpoint(base_url)
-        key = keys.key_for(version, base_url) or api_key(parameters.get("api_key_env", ""), base_url)
-        return unconnected(version, api_key=key, addresses=addresses)
+        return unconnected(version, **connection(version))
     if kind in (PROXY, ENSEMBLE) or kind in FIELDS or kind not in labelers.KINDS:  # these: `models.build`, in a worker
         raise StepRefused(_("%(name)s cannot be built from its parameters alone.") % {"name": version.labeler})
     return labelers.load(kind)(**parameters)

@@ -16,9 +16,8 @@ from annotator import access
 from annotator.forms.features import ComputeForm, FeaturesForm, TaggerForm
 from annotator.models import Labeler, Loop, Project
 from annotator.pipeline import disclosures, feature_sets, featurise, keys, ledger, tag, taggers
-from annotator.pipeline.work import StepRefused
 from annotator.readings import features as reading
-from annotator.views import spending
+from annotator.views import endpoints, spending
 
 
 def _loop(project: Project) -> Loop:
@@ -115,17 +114,7 @@ def features_disclosure(request: HttpRequest, project_id: int) -> HttpResponse:
     project = access.project_or_404(request, project_id, access.LEADS)
     tagger = _loop(project).tagger
     version = taggers.current_version(tagger) if tagger else None
-    place = keys.places(version)[0] if version else ""
-    if version is None or request.POST.get("place") != place:
-        messages.error(request, _("What would leave has changed meanwhile. Look again."))
-    elif request.POST.get("answer") == "withdraw":
-        disclosures.withdraw(project, place)
-        messages.success(request, _("Withdrawn. Runs stop at their next call; what was sent cannot be called back."))
-    elif request.POST.getlist("parts") == disclosures.parts_of(version):
-        disclosures.confirm(project, place, disclosures.parts_of(version), request.user)  # type: ignore[arg-type]
-        messages.success(request, _("Confirmed. Nothing is sent before you compute."))
-    else:
-        messages.error(request, _("What would leave has changed meanwhile. Look again."))
+    endpoints.answer(request, project, version, _("Confirmed. Nothing is sent before you compute."))
     return redirect("features", project.pk)
 
 
@@ -136,23 +125,9 @@ def features_disclosure(request: HttpRequest, project_id: int) -> HttpResponse:
 def tagger_add(request: HttpRequest, project_id: int) -> HttpResponse:
     project = access.project_or_404(request, project_id, access.LEADS)
     form = TaggerForm(request.POST if request.method == "POST" else None, project=project, kind=Labeler.TAGGER)
-    if request.method == "POST" and form.is_valid():
-        key = form.key()
-        try:
-            made = taggers.add(
-                project,
-                form.cleaned_data["name"],
-                form.price(),
-                form.chosen(),
-                typed_key=key.typed,
-                credential=key.stored,
-                by=request.user,  # type: ignore[arg-type]
-            )
-        except StepRefused as refusal:
-            form.add_error("base_url", str(refusal))
-        else:
-            Loop.objects.update_or_create(project=project, defaults={"tagger": made})
-            messages.success(request, _("Added and chosen. Confirm what leaves, then compute."))
-            return redirect("features", project.pk)
+    if made := endpoints.added(request, project, form, taggers.add):
+        Loop.objects.update_or_create(project=project, defaults={"tagger": made})
+        messages.success(request, _("Added and chosen. Confirm what leaves, then compute."))
+        return redirect("features", project.pk)
     context = {"project": project, "tab": "settings", "form": form}
     return render(request, "features/tagger.html", context, status=422 if request.method == "POST" else 200)

@@ -20,7 +20,7 @@ from annotator.pipeline import compare, disclosures, generate, keys, ledger, ope
 from annotator.pipeline.work import StepRefused
 from annotator.readings import generate as reading
 from annotator.readings.runs import failed
-from annotator.views import spending
+from annotator.views import endpoints, spending
 from annotator.views.labelers import save_prices
 
 PAGE = 50
@@ -96,23 +96,9 @@ def prompt(request: HttpRequest, project_id: int, prompt_id: int) -> HttpRespons
 def generator_add(request: HttpRequest, project_id: int) -> HttpResponse:
     project = access.project_or_404(request, project_id, access.LEADS)
     form = GeneratorForm(request.POST if request.method == "POST" else None, project=project, kind=Labeler.GENERATOR)
-    if request.method == "POST" and form.is_valid():
-        key = form.key()
-        try:
-            made = generate.add_generator(
-                project,
-                form.cleaned_data["name"],
-                form.price(),
-                form.chosen(),
-                typed_key=key.typed,
-                credential=key.stored,
-                by=request.user,  # type: ignore[arg-type]
-            )
-        except StepRefused as refusal:
-            form.add_error("base_url", str(refusal))
-        else:
-            messages.success(request, _("Added. Confirm what leaves, then let it write a few responses."))
-            return redirect("generator", project.pk, made.pk)
+    if made := endpoints.added(request, project, form, generate.add_generator):
+        messages.success(request, _("Added. Confirm what leaves, then let it write a few responses."))
+        return redirect("generator", project.pk, made.pk)
     context = {"project": project, "tab": "labelers", "form": form}
     return render(request, "generate/add.html", context, status=422 if request.method == "POST" else 200)
 
@@ -155,18 +141,8 @@ def generator_disclosure(request: HttpRequest, project_id: int, labeler_id: int)
     """A lead's word that prompts may leave for its endpoint, given or taken back."""
     project = access.project_or_404(request, project_id, access.LEADS)
     chosen = _generator_or_404(project, labeler_id)
-    version = chosen.version
-    place, parts = keys.places(version)[0], disclosures.parts_of(version)
-    if request.POST.get("place") != place:
-        messages.error(request, _("What would leave has changed meanwhile. Look again."))
-    elif request.POST.get("answer") == "withdraw":
-        disclosures.withdraw(project, place)
-        messages.success(request, _("Withdrawn. Runs stop at their next call; what was sent cannot be called back."))
-    elif request.POST.getlist("parts") == parts:
-        disclosures.confirm(project, place, parts, request.user)  # type: ignore[arg-type]
-        messages.success(request, _("Confirmed. Next: let it write a few responses; you see the price first."))
-    else:
-        messages.error(request, _("What would leave has changed meanwhile. Look again."))
+    confirmed = _("Confirmed. Next: let it write a few responses; you see the price first.")
+    endpoints.answer(request, project, chosen.version, confirmed)
     return redirect("generator", project.pk, chosen.pk)
 
 

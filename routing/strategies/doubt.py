@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
-from routing.strategies.accounting import base_sources
-from routing.strategies.control import CONTROL_SHARE
 from routing.strategies.problem import Allocation, Problem
-from routing.strategies.ranked import by_rank
+from routing.strategies.ranked import Ranking, by_rank
 
 # Fewer comparisons than this with both people's and the labeler's answer cannot teach where the labeler is wrong.
 ENOUGH = 30
@@ -19,105 +16,44 @@ ENOUGH = 30
 TARGET = 0.9
 
 
-def uncertainty(
-    problem: Problem,
-    budget: Decimal,
-    *,
-    seed: int = 0,
-    people_share: float = 1.0,
-    control_share: float = CONTROL_SHARE,
-    source: int | None = None,
-    caps: Mapping[str, float] | None = None,
-    **_: Any,
-) -> Allocation:
+def uncertainty(problem: Problem, budget: Decimal, **options: Any) -> Allocation:
     """People where the base labeler's own probability is nearest to one half, as far as the money goes.
 
     Where it has not answered it counts as undecided. Its probabilities are taken as they are, calibrated or not.
+    `options` as in `ranked.by_rank`.
     """
-    base = base_sources(problem, budget, source, caps)
-    return by_rank(
-        problem,
-        base,
-        _own_doubt(problem, base),
-        "uncertainty",
-        budget,
-        rng=np.random.default_rng(seed),
-        people_share=people_share,
-        control_share=control_share,
-        caps=caps,
-    )
+    return by_rank(problem, budget, "uncertainty", lambda known, base, _: Ranking(_own_doubt(known, base)), **options)
 
 
-def threshold(
-    problem: Problem,
-    budget: Decimal,
-    *,
-    seed: int = 0,
-    people_share: float = 1.0,
-    control_share: float = CONTROL_SHARE,
-    source: int | None = None,
-    caps: Mapping[str, float] | None = None,
-    target: float = TARGET,
-    **_: Any,
-) -> Allocation:
+def threshold(problem: Problem, budget: Decimal, *, target: float = TARGET, **options: Any) -> Allocation:
     """People, in random order, for all that the base labeler is less sure of than a threshold; the rest stays with it.
 
     The threshold is the lowest confidence from which on the labeler agrees with people in `target` of the judged
-    comparisons (selective evaluation). Money that is left when all of these are with people is not spent.
+    comparisons (selective evaluation). Money that is left when all of these are with people is not spent. `options` as
+    in `ranked.by_rank`.
     """
-    rng = np.random.default_rng(seed)
-    base = base_sources(problem, budget, source, caps)
-    limit, notes = _limit(problem, base, target)
-    below = _own_doubt(problem, base) > limit
-    worth = np.where(below, 1.0, -1.0)
-    return by_rank(
-        problem,
-        base,
-        worth,
-        "threshold",
-        budget,
-        rng=rng,
-        people_share=people_share,
-        control_share=control_share,
-        caps=caps,
-        only=below,
-        notes=notes,
-    )
+
+    def rank(known: Problem, base: np.ndarray, _: int) -> Ranking:
+        limit, notes = _limit(known, base, target)
+        below = _own_doubt(known, base) > limit
+        return Ranking(np.where(below, 1.0, -1.0), only=below, notes=notes)
+
+    return by_rank(problem, budget, "threshold", rank, **options)
 
 
-def disagreement(
-    problem: Problem,
-    budget: Decimal,
-    *,
-    seed: int = 0,
-    people_share: float = 1.0,
-    control_share: float = CONTROL_SHARE,
-    source: int | None = None,
-    caps: Mapping[str, float] | None = None,
-    **_: Any,
-) -> Allocation:
+def disagreement(problem: Problem, budget: Decimal, **options: Any) -> Allocation:
     """People where the labeler is most probably wrong, by what the seed set teaches; a labeler for the rest.
 
     The sources of `control_share` of the comparisons are exchanged at random, so that what people add can be estimated
-    without the ranking (inverse propensity).
+    without the ranking (inverse propensity). `options` as in `ranked.by_rank`.
     """
-    rng = np.random.default_rng(seed)
-    base = base_sources(problem, budget, source, caps)
+    return by_rank(problem, budget, "disagreement", _by_chance_wrong, **options)
+
+
+def _by_chance_wrong(problem: Problem, base: np.ndarray, seed: int) -> Ranking:
     learnt, wrong = chance_wrong(problem, base, seed=seed)
     notes = () if learnt else (f"Fewer than {ENOUGH} comparisons teach where labelers err; ranked by their doubt.",)
-    return by_rank(
-        problem,
-        base,
-        wrong,
-        "disagreement",
-        budget,
-        rng=rng,
-        people_share=people_share,
-        control_share=control_share,
-        caps=caps,
-        gain=wrong if learnt else None,
-        notes=notes,
-    )
+    return Ranking(wrong, gain=wrong if learnt else None, notes=notes)
 
 
 def _own_doubt(problem: Problem, base: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ from routing.strategies.accounting import (
 )
 from routing.strategies.money import to_units
 from routing.strategies.problem import Allocation, Problem
-from routing.strategies.ranked import by_rank, exchange
+from routing.strategies.ranked import Ranking, by_rank, exchange
 
 if TYPE_CHECKING:
     from routing.hyper import Fitted
@@ -70,31 +70,21 @@ def hyper_top_k(
     problem: Problem,
     budget: Decimal,
     *,
-    seed: int = 0,
-    people_share: float = 1.0,
-    control_share: float = control.CONTROL_SHARE,
-    source: int | None = None,
-    caps: Mapping[str, float] | None = None,
     paper: Fitted | None = None,
     tags: np.ndarray | None = None,
-    **_: Any,
+    **options: Any,
 ) -> Allocation:
-    """People where the paper's gain PPM(e_i) − PPM(0) is largest, as far as the money goes; as published, unpriced."""
+    """People where the paper's gain PPM(e_i) − PPM(0) is largest, as far as the money goes; as published, unpriced.
+
+    `tags` as in `hyper_simulated`, `options` as in `ranked.by_rank`.
+    """
     model, tags = _checked(problem, paper, tags)
-    base = base_sources(problem, budget, source, caps)
-    # Times the extra price, because the ranking divides by it.
-    worth = model.gains(tags) * np.maximum(1, extra_units(problem, base))
-    return by_rank(
-        problem,
-        base,
-        worth,
-        "hyper_top_k",
-        budget,
-        rng=np.random.default_rng(seed),
-        people_share=people_share,
-        control_share=control_share,
-        caps=caps,
-    )
+
+    def rank(known: Problem, base: np.ndarray, _: int) -> Ranking:
+        # Times the extra price, because the ranking divides by it.
+        return Ranking(model.gains(tags) * np.maximum(1, extra_units(known, base)))
+
+    return by_rank(problem, budget, "hyper_top_k", rank, **options)
 
 
 def _checked(problem: Problem, paper: Fitted | None, tags: np.ndarray | None) -> tuple[Fitted, np.ndarray]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 
 from routing.strategies import control
 from routing.strategies.accounting import (
     allocation_of,
+    base_sources,
     buy_people,
     cost_of,
     extra_units,
@@ -21,36 +23,51 @@ from routing.strategies.money import to_units
 from routing.strategies.problem import Allocation, Problem
 
 
+@dataclass(frozen=True)
+class Ranking:
+    """`worth` (n,) of asking people; `gain` (n,) that is stored with it; `only` (n,) bool where people may be asked."""
+
+    worth: np.ndarray
+    gain: np.ndarray | None = None
+    only: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+
+Rank = Callable[[Problem, np.ndarray, int], Ranking]
+
+
 def by_rank(
     problem: Problem,
-    base: np.ndarray,
-    worth: np.ndarray,
-    strategy: str,
     budget: Decimal,
+    strategy: str,
+    rank: Rank,
     *,
-    rng: np.random.Generator,
+    seed: int = 0,
     people_share: float = 1.0,
     control_share: float = control.CONTROL_SHARE,
+    source: int | None = None,
     caps: Mapping[str, float] | None = None,
-    gain: np.ndarray | None = None,
-    only: np.ndarray | None = None,
-    notes: tuple[str, ...] = (),
+    **_: Any,
 ) -> Allocation:
-    """People where `worth` (n,) per unit of money is highest (where `only` (n,) allows), `base` elsewhere.
+    """People where what `rank` (problem, base labeler's index (n,), seed) finds is highest per unit of money.
 
-    Equals come in random order. A random `control_share` of the decisions is exchanged (`control.explore`).
+    The base labeler, `source` or the best one, elsewhere. Equals come in random order. A random `control_share` of the
+    decisions is exchanged (`control.explore`).
     """
+    rng = np.random.default_rng(seed)
+    base = base_sources(problem, budget, source, caps)
+    found = rank(problem, base, seed)
     money = to_units(budget)
     kept_back, share = exchange(problem, base, control_share, money - cost_of(problem, base))
-    per_unit = worth / np.maximum(1, extra_units(problem, base))
+    per_unit = found.worth / np.maximum(1, extra_units(problem, base))
     order = np.lexsort((rng.random(len(problem)), -per_unit))
-    if only is not None:
-        order = order[only[order]]
+    if found.only is not None:
+        order = order[found.only[order]]
     most = most_people(problem, base, people_share, caps)
     chosen = buy_people(problem, base, order, money - kept_back, most)
-    plan = allocation_of(problem, chosen, strategy, budget, gain=gain, notes=notes)
+    plan = allocation_of(problem, chosen, strategy, budget, gain=found.gain, notes=found.notes)
     if share < control_share:
-        plan = replace(plan, notes=(*notes, NO_ROOM))
+        plan = replace(plan, notes=(*found.notes, NO_ROOM))
     return control.explore(problem, plan, share, rng, upgradable(problem, base) & (base >= 0))
 
 

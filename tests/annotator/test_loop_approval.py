@@ -39,6 +39,14 @@ def test_a_plan_from_a_seed_set_is_put_to_work_whatever_was_at_work_before(proje
     assert route.approve(draft(project, revises=seed), None).status == Plan.Status.APPROVED
 
 
+def test_of_two_plans_from_one_seed_set_only_one_is_put_to_work(project):
+    seed = draft(project, is_seed_set=True, status="superseded")
+    first, second = draft(project, revises=seed), draft(project, revises=seed)
+    route.approve(first, None)
+    with pytest.raises(work.StepRefused, match="Make it again"):
+        route.approve(second, None)
+
+
 def test_only_the_plan_at_work_is_revised(project, client):
     client.force_login(make_member(project, "lead"))
     first = route.approve(draft(project), None)
