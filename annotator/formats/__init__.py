@@ -1,15 +1,25 @@
-"""Dataset formats, one file each. Adding one is one file, one line here, one test (CONTRIBUTING.md)."""
+"""Dataset formats, one file each. Adding one is one file, one line here, one test (CONTRIBUTING.md).
 
-# Asked in this order whether they know a file's first row: `claims(row)`; then `read(row) -> rows.Entry`.
+A reader is a module with
+    TITLE      what people call the format;
+    COLUMNS    column -> where its content goes, in words (marked for translation), for the preview of an import;
+               a column that is not named is kept in the metadata;
+    claims(row) -> bool       whether a file's first row is of this format, by its columns and their types;
+    read(row) -> rows.Entry   raises rows.RowInvalid; `Entry.left` names what the row had that cannot be carried;
+    PRESET     optional: the protocol preset that asks for what the format holds;
+    joined(numbered) -> numbered   optional: makes one row of rows that belong together, before `read`.
+A writer is a class that satisfies `source.Writer`; most are a `pairs.PairWriter`.
+"""
+
+# Asked in this order whether they know a file's first row.
 READERS = {
-    "preference_rows": "annotator.formats.preference_rows",
+    "preference_rows": "annotator.formats.published.preference_rows",
     "native": "annotator.formats.native",
 }
 
-# A class each, satisfying `source.Writer`.
 WRITERS = {
-    "helpsteer2": "annotator.formats.helpsteer2.HelpSteer2",
-    "multipref": "annotator.formats.multipref.MultiPref",
-    "trl_reward": "annotator.formats.trl_reward.TrlReward",
+    "helpsteer2": "annotator.formats.published.helpsteer2.HelpSteer2",
+    "multipref": "annotator.formats.published.multipref.MultiPref",
+    "trl_reward": "annotator.formats.trainers.trl.TrlReward",
     "judgments": "annotator.formats.judgments.Judgments",
 }

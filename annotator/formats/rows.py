@@ -112,6 +112,8 @@ class Entry:
     responses: list[ResponseRow]
     comparisons: list[ComparisonRow]
     votes: list[Vote]
+    # What the source's row had that cannot be carried, a few words each ("a draft"); imports count and report them.
+    left: list[str] = dataclasses.field(default_factory=list)
 
 
 def judged_texts(entry: Entry, vote: Vote) -> dict[str, str]:

@@ -32,8 +32,15 @@ class Options:
     neither: str = "drop"
     # "leave_out" what only an AI labeler judged, or "keep" it as far as the format can express it.
     ai: str = "leave_out"
-    # "strength" of people's preferences, "soft" (how sure the label is), or "none" for no column.
+    # "strength" of people's preferences (0 to 1), "llama2" (the same, 0 to 3), "soft" (how sure the label is), or
+    # "none" for no column.
     margin: str = "strength"
+    # Of a ranking: "first" for A against B, or "all" pairs that the ranks tell apart.
+    pairs: str = "first"
+    # A response with a mean rating of at least `good` (0 to 4) is desirable, of at most `bad` undesirable, and
+    # between them neither: for formats of single responses.
+    good: float = 3.0
+    bad: float = 1.0
     # "implicit": full conversations; "explicit": the prompt in a column of its own.
     prompt: str = "implicit"
     # Share of prompts (0 to 0.5) whose rows go to the validation split; equal prompts stay together.
@@ -48,7 +55,8 @@ CHOICES = {
     "ties": ("drop", "keep", "both"),
     "neither": ("drop", "keep"),
     "ai": ("leave_out", "keep"),
-    "margin": ("strength", "soft", "none"),
+    "margin": ("strength", "llama2", "soft", "none"),
+    "pairs": ("first", "all"),
     "prompt": ("implicit", "explicit"),
 }
 
@@ -65,6 +73,26 @@ def read_options(given: Mapping[str, Any]) -> Options:
     if not 0 <= options.validation <= 0.5:
         raise ValueError(f"validation: {options.validation} is not between 0 and 0.5")
     return options
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which comparisons an export is of. The defaults leave none out; a recipe says whose judgments count."""
+
+    # The least agreement of the label (0 to 1), and the fewest votes behind it.
+    agreement: float = 0.0
+    votes: int = 0
+    # "labelled": every comparison with a label; "settled": those whose last word a reviewer spoke or that no judgment
+    # is open for any more.
+    status: str = "labelled"
+    # Comparisons routed by the plan of this number; judgments that answered this version of the protocol.
+    plan: int | None = None
+    protocol: int | None = None
+    # Prompts whose metadata has this value: {"language": "en", "split": "train"}.
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -101,6 +129,7 @@ class Response:
     key: str
     text: str
     model: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -137,11 +166,22 @@ class Vote:
     justification: str
     active_ms: int | None
     created_at: datetime
+    level: int | None = None
+    # As `models.Judgment` describes them.
+    feedback: dict[str, str] = field(default_factory=dict)
+    edit: dict[str, str] = field(default_factory=dict)
+    spans: list[dict[str, Any]] = field(default_factory=list)
+    ranking: dict[str, Any] = field(default_factory=dict)
+    flags: list[str] = field(default_factory=list)
+    a_first: bool | None = None
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A comparison with its label and the judgments behind it, in the order they were made."""
+    """A comparison with its label and the judgments behind it, in the order they were made.
+
+    `further`: the responses ranked with A and B, C first.
+    """
 
     key: str
     prompt: Prompt
@@ -150,6 +190,7 @@ class Judged:
     label: Label
     votes: tuple[Vote, ...]
     metadata: dict[str, Any] = field(default_factory=dict)
+    further: tuple[Response, ...] = ()
 
     @property
     def people(self) -> list[Vote]:
@@ -214,6 +255,13 @@ class Writer(Protocol):
         """What a reader of the data must know, one sentence each; goes on the card."""
 
     def rows(self, source: Source) -> Iterator[Row]: ...
+
+
+class Extra(Protocol):
+    """What a writer may have beside: files that its trainer wants next to the data."""
+
+    def files(self, written: Mapping[str, list[str]]) -> dict[str, str]:
+        """Text by file name, made from the names of the data files by config."""
 
 
 def split_of(prompt: Prompt, options: Options) -> str:

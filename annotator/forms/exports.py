@@ -68,6 +68,7 @@ class ExportForm(forms.Form):
         label=_("Margin"),
         choices=[
             ("strength", _("strength of people's preference")),
+            ("llama2", _("the same, 0 to 3 as Llama 2 has it")),
             ("soft", _("how sure the label is")),
             ("none", _("no margin")),
         ],

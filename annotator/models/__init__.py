@@ -1,8 +1,9 @@
 from annotator.models.backtests import Backtest, BacktestSeed
 from annotator.models.comparisons import Candidate, Comparison, Features, FeatureSet, Harm, Prompt, Response
 from annotator.models.credentials import Credential, Disclosure
-from annotator.models.exports import Export
+from annotator.models.exports import Dataset, Export, Push
 from annotator.models.guidelines import Guidelines
+from annotator.models.imports import Import
 from annotator.models.jobs import Job, JobCancelled, JobPaused
 from annotator.models.judgments import Assignment, Flag, Judgment, Outcome, Purpose
 from annotator.models.labelers import BatchFile, Labeler, LabelerCall, LabelerReport, LabelerVersion, Rater
@@ -11,6 +12,8 @@ from annotator.models.ledger import Account, LedgerEntry, Reservation
 from annotator.models.loop import Loop, PromptTags, Realised
 from annotator.models.mixtures import Mixture, MixtureScore, MixtureSet
 from annotator.models.people import User
+from annotator.models.profiles import Profile
+from annotator.models.programs import Delivery, KeptAnswer, Token, Webhook
 from annotator.models.projects import Membership, Project, Protocol, Role
 from annotator.models.reviews import Comment, Contest, Return, Review
 from annotator.models.routes import PerformanceModel, Plan, Route
@@ -31,6 +34,8 @@ __all__ = [
     "Concern",
     "Contest",
     "Credential",
+    "Dataset",
+    "Delivery",
     "Disclosure",
     "Export",
     "FeatureSet",
@@ -40,10 +45,12 @@ __all__ = [
     "Guidelines",
     "Harm",
     "HeatMap",
+    "Import",
     "Job",
     "JobCancelled",
     "JobPaused",
     "Judgment",
+    "KeptAnswer",
     "Label",
     "Labeler",
     "LabelerCall",
@@ -58,11 +65,13 @@ __all__ = [
     "Outcome",
     "PerformanceModel",
     "Plan",
+    "Profile",
     "Project",
     "Prompt",
     "PromptTags",
     "Protocol",
     "Purpose",
+    "Push",
     "Rater",
     "Realised",
     "Recipe",
@@ -74,5 +83,7 @@ __all__ = [
     "Route",
     "Standards",
     "Standing",
+    "Token",
     "User",
+    "Webhook",
 ]

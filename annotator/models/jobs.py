@@ -149,6 +149,8 @@ class Job(models.Model):
         TAG = "tag", _("Prompt tags")
         MEASURE = "measure", _("Reward models of mixtures")
         BACKTEST = "backtest", _("Backtest")
+        FETCH = "fetch", _("Public data set")
+        PUSH = "push", _("Push to a hub")
 
     class State(models.TextChoices):
         WAITING = "waiting", _("Waiting")

@@ -9,7 +9,7 @@ import numpy as np
 
 from annotator import protocols
 from annotator.formats.source import Judged
-from annotator.formats.trl_reward import TrlReward
+from annotator.formats.trainers.trl import TrlReward
 from annotator.models import Judgment, Labeler, Mixture, Project
 from annotator.pipeline import mixture_sets, signals
 

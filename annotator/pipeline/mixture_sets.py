@@ -12,7 +12,7 @@ from django.db.models import Max
 
 from annotator import protocols
 from annotator.formats.source import Judged, Label, Options, Prompt, Response
-from annotator.formats.trl_reward import TrlReward
+from annotator.formats.trainers.trl import TrlReward
 from annotator.models import Comparison, FeatureSet, Mixture, MixtureScore, MixtureSet, Project
 from routing import mixtures
 from routing.evidence import Evidence

@@ -40,6 +40,8 @@ TASKS = {
     Job.Kind.TAG: "annotator.pipeline.tag.run_tags",
     Job.Kind.MEASURE: "annotator.pipeline.measure.run_measures",
     Job.Kind.BACKTEST: "annotator.pipeline.backtest.run_backtests",
+    Job.Kind.FETCH: "annotator.pipeline.fetch.run_fetches",
+    Job.Kind.PUSH: "annotator.pipeline.push.run_pushes",
 }
 # The queue of workers that may hold a model, and the tasks by which they ask for jobs that are meant for them.
 GPU = "gpu"

@@ -113,6 +113,7 @@ class Snapshot:
         ids = [row["pk"] for row in page]
         labels = count(self.scope, ids)
         votes = self._votes(ids)
+        further = _further_responses([row["pk"] for row in page if row["candidates_count"]])
         for row in page:
             if row["pk"] not in labels:
                 continue
@@ -130,6 +131,7 @@ class Snapshot:
                 ),
                 votes=tuple(votes[row["pk"]]),
                 metadata=row["metadata"],
+                further=tuple(further[row["pk"]]),
             )
 
     def _votes(self, comparisons: Sequence[int]) -> dict[int, list[source.Vote]]:
@@ -298,18 +300,19 @@ class Snapshot:
 _COMPARISON = (
     "external_id",
     "metadata",
+    "candidates_count",
     *(f"prompt__{name}" for name in ("external_id", "turns", "context", "metadata")),
-    *(f"response_{side}__{name}" for side in "ab" for name in ("external_id", "text", "model")),
+    *(f"response_{side}__{name}" for side in "ab" for name in ("external_id", "text", "model", "metadata")),
 )
 _AS_JSON = ("aspects", "attributes", "spans", "feedback", "edit", "ranking", "provenance")
 _VOTE = (
     *("outcome", "preference", "p_b", "confidence", "aspects", "attributes", "reasons", "justification"),
-    *("active_ms", "created_at"),
+    *("active_ms", "created_at", "level", "feedback", "edit", "spans", "ranking", "flags", "a_first"),
 )
 _JUDGMENT = ("pk", "comparison_id", "rater_id", "protocol_id", "assignment_id", *_VOTE)
 _STORED = (
-    *("round", "revision", "is_current", "level", "p_tie", "spans", "a_first", "is_surplus", "provenance"),
-    *("feedback", "edit", "ranking", "flags", "purpose", "guidelines_version", "cost", "effective_at"),
+    *("round", "revision", "is_current", "p_tie", "is_surplus", "provenance"),
+    *("purpose", "guidelines_version", "cost", "effective_at"),
 )
 
 
@@ -339,8 +342,18 @@ def _further(comparisons: list[int]) -> dict[int, list[str]]:
     return found
 
 
+def _further_responses(comparisons: list[int]) -> dict[int, list[source.Response]]:
+    """The responses that are ranked with A and B, C first."""
+    found: dict[int, list[source.Response]] = defaultdict(list)
+    candidates = Candidate.objects.filter(comparison__in=comparisons).order_by("comparison", "place")
+    columns = ("comparison", *(f"response__{name}" for name in ("external_id", "text", "model", "metadata")))
+    for comparison, *response in candidates.values_list(*columns) if comparisons else ():
+        found[comparison].append(source.Response(*response))
+    return found
+
+
 def _response(row: dict[str, Any], side: str) -> source.Response:
-    return source.Response(row[f"{side}__external_id"], row[f"{side}__text"], row[f"{side}__model"])
+    return source.Response(*(row[f"{side}__{name}"] for name in ("external_id", "text", "model", "metadata")))
 
 
 def _identity(rater: Rater, judgment: int) -> int:

@@ -32,6 +32,8 @@ RESULTS = {
     Job.Kind.CHECK: "labelers",
     Job.Kind.BACKTEST: "backtests",
     Job.Kind.MEASURE: "mixtures",
+    Job.Kind.FETCH: "comparisons",
+    Job.Kind.PUSH: "exports",
 }
 
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import pytest
 
 from annotator import protocols
-from annotator.formats.helpsteer2 import ATTRIBUTES, HelpSteer2, most_agreeing, rounded_mean
+from annotator.formats.published.helpsteer2 import ATTRIBUTES, HelpSteer2, most_agreeing, rounded_mean
 from annotator.formats.source import Judged, Label, Options, Prompt, Response, Vote
-from annotator.formats.trl_reward import TrlReward
+from annotator.formats.trainers.trl import TrlReward
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

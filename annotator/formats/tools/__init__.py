@@ -1,0 +1,1 @@
+"""What other annotation tools export, read into ours: one file a tool."""

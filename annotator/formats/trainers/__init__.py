@@ -1,0 +1,1 @@
+"""What trainers load: one file a trainer or family of trainers."""
