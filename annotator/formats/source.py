@@ -41,8 +41,10 @@ class Options:
     # between them neither: for formats of single responses.
     good: float = 3.0
     bad: float = 1.0
-    # "implicit": full conversations; "explicit": the prompt in a column of its own.
-    prompt: str = "implicit"
+    # What says so of a single response: its "ratings", or the "pairs" that it won or lost.
+    labels: str = "ratings"
+    # "implicit": full conversations; "explicit": the prompt in a column of its own; or what the trainer recommends.
+    prompt: str = "recommended"
     # Share of prompts (0 to 0.5) whose rows go to the validation split; equal prompts stay together.
     validation: float = 0.0
     seed: int = 0
@@ -57,7 +59,8 @@ CHOICES = {
     "ai": ("leave_out", "keep"),
     "margin": ("strength", "llama2", "soft", "none"),
     "pairs": ("first", "all"),
-    "prompt": ("implicit", "explicit"),
+    "labels": ("ratings", "pairs"),
+    "prompt": ("recommended", "implicit", "explicit"),
 }
 
 

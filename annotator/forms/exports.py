@@ -14,7 +14,7 @@ from annotator.models import Project, Recipe
 
 FILE_TYPES = {"parquet": _("Parquet"), "jsonl": _("JSON Lines")}
 # The names of `Options`; a format says in `heeds` which of them it reads.
-OPTIONS = ("ties", "neither", "ai", "margin", "prompt", "validation", "seed")
+OPTIONS = ("ties", "neither", "ai", "margin", "labels", "prompt", "validation", "seed")
 
 
 def fitting(project: Project) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
@@ -74,10 +74,19 @@ class ExportForm(forms.Form):
         ],
         help_text=_("TRL reward only."),
     )
+    labels = forms.ChoiceField(
+        label=_("What makes a single response good or bad"),
+        choices=[("ratings", _("people's ratings of it")), ("pairs", _("the pair that it won or lost"))],
+        help_text=_("TRL KTO and LLaMA-Factory KTO only."),
+    )
     prompt = forms.ChoiceField(
         label=_("Prompt"),
-        choices=[("implicit", _("in each conversation")), ("explicit", _("in a column of its own"))],
-        help_text=_("TRL reward only; RewardTrainer recommends the first."),
+        choices=[
+            ("recommended", _("as the trainer recommends")),
+            ("implicit", _("in each conversation")),
+            ("explicit", _("in a column of its own")),
+        ],
+        help_text=_("TRL only; RewardTrainer recommends the former, DPOTrainer the latter."),
     )
     validation = forms.FloatField(
         label=_("Validation split, % of prompts"),

@@ -47,6 +47,7 @@ def asked(**fields):
         "neither": "drop",
         "ai": "leave_out",
         "margin": "strength",
+        "labels": "ratings",
         "prompt": "implicit",
         "validation": "0",
         "seed": "0",
