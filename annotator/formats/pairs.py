@@ -122,9 +122,14 @@ def _said(ranking: dict[str, Any], first: int, second: int) -> float | None:
 
 
 class PairWriter(ABC):
-    """A format with one row a pair. Subclasses give `title`, `configs`, `notes` and `row`."""
+    """A format with one row a pair. Subclasses give `title`, `configs`, `notes` and `row`.
+
+    One with further tables, or several rows a pair, gives its own `tables`.
+    """
 
     title: str
+    # The config that `row` is for.
+    main = "default"
     heeds = frozenset({"ties", "neither", "pairs", "validation", "seed"})
     is_lossless = False
 
@@ -147,14 +152,23 @@ class PairWriter(ABC):
         ties = {"both": "Ties are written twice, once each way round, with margin 0."}
         return [ties.get(self.options.ties, "Ties are left out: the trainer has no loss for them.")]
 
+    def pairs(self, judged: Judged) -> list[Pair]:
+        """The pairs of a comparison; why there is none is counted."""
+        made, reason = pairs_of(judged, self.options)
+        if reason:
+            self.left_out[reason] += 1
+        return made
+
+    def tables(self, judged: Judged) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The rows of a comparison, each with the config that it belongs to."""
+        for pair in self.pairs(judged):
+            values = self.row(pair)
+            if values is not None:
+                yield self.main, values
+
     def rows(self, source: Source) -> Iterator[Row]:
         self.left_out.clear()
         for judged in source.judged():
-            pairs, reason = pairs_of(judged, self.options)
-            if reason:
-                self.left_out[reason] += 1
             split = split_of(judged.prompt, self.options)
-            for pair in pairs:
-                values = self.row(pair)
-                if values is not None:
-                    yield Row(self.configs[0].name, split, values)
+            for config, values in self.tables(judged):
+                yield Row(config, split, values)
