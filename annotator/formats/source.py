@@ -98,6 +98,27 @@ class Filters:
         return asdict(self)
 
 
+STATUSES = ("labelled", "settled")
+
+
+def read_filters(given: Mapping[str, Any]) -> Filters:
+    """Checked filters; missing ones leave nothing out. Raises ValueError naming the filter that is wrong."""
+    unknown = set(given) - {each.name for each in fields(Filters)}
+    if unknown:
+        raise ValueError(f"{sorted(unknown)[0]}: no such filter")
+    filters = Filters(**given)
+    if not 0 <= filters.agreement <= 1:
+        raise ValueError(f"agreement: {filters.agreement} is not between 0 and 1")
+    if filters.votes < 0:
+        raise ValueError(f"votes: {filters.votes} is less than 0")
+    if filters.status not in STATUSES:
+        raise ValueError(f"status: {filters.status!r} is not one of {', '.join(STATUSES)}")
+    odd = [name for name, value in filters.metadata.items() if not name or not isinstance(value, str)]
+    if odd:
+        raise ValueError(f"metadata: the value of {odd[0]!r} must be text")
+    return filters
+
+
 @dataclass(frozen=True)
 class Prompt:
     key: str
@@ -257,14 +278,33 @@ class Writer(Protocol):
     def notes(self) -> list[str]:
         """What a reader of the data must know, one sentence each; goes on the card."""
 
-    def rows(self, source: Source) -> Iterator[Row]: ...
+    def rows(self, source: Source) -> Iterator[Row]:
+        """One part of the data, in order: `source` gives the comparisons (and table rows) of that part.
+
+        A large export is many parts, each by a writer of its own; see `Extra.is_whole`.
+        """
 
 
 class Extra(Protocol):
-    """What a writer may have beside: files that its trainer wants next to the data."""
+    """What a writer may have beside; the export looks for each by name."""
+
+    # Where it stands in lists of formats: a key of `GROUPS`; "train" when there is none.
+    group: str
+    # What its readers read, of `tables.CONTAINERS`; all of them when there is none.
+    containers: tuple[str, ...]
+    # True when `rows` must see every comparison in one pass, because it compares some with others: then there is one
+    # part only, and a run that died begins again. False when there is none.
+    is_whole: bool
+
+    def path(self, config: str, split: str) -> str:
+        """Where a data file lies in the set's folder, without suffix; `config/split` when there is none."""
 
     def files(self, written: Mapping[str, list[str]]) -> dict[str, str]:
         """Text by file name, made from the names of the data files by config."""
+
+
+# Groups of formats, in the order of lists.
+GROUPS = ("train", "published", "research")
 
 
 def split_of(prompt: Prompt, options: Options) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 
 from annotator.formats.source import Config, Row
 
-CONTAINERS = {"parquet": ".parquet", "jsonl": ".jsonl"}
+CONTAINERS = {"parquet": ".parquet", "jsonl": ".jsonl", "jsonl.gz": ".jsonl.gz"}
 BATCH_ROWS = 2000
 BATCH_CHARACTERS = 16 * 2**20
 
@@ -47,7 +48,7 @@ class _JsonLinesFile:
     """Every key in every row, null where there is no value: a missing key would change a column's type."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._file: IO[bytes] = path.open("wb")
+        self._file: IO[bytes] = _gzip(path) if path.suffix == ".gz" else path.open("wb")
         self._schema = schema
 
     def write(self, rows: list[dict[str, Any]]) -> None:
@@ -57,6 +58,11 @@ class _JsonLinesFile:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _gzip(path: Path) -> IO[bytes]:
+    """Without time and name in its header: the same rows give the same bytes."""
+    return gzip.GzipFile(filename="", fileobj=path.open("wb"), mode="wb", compresslevel=6, mtime=0)
 
 
 class _Table:
@@ -86,7 +92,17 @@ class _Table:
         self._file.close()
 
 
-def write_tables(folder: Path, container: str, configs: Iterable[Config], rows: Iterable[Row]) -> list[Written]:
+def usual_path(config: str, split: str) -> str:
+    return f"{config}/{split}"
+
+
+def write_tables(
+    folder: Path,
+    container: str,
+    configs: Iterable[Config],
+    rows: Iterable[Row],
+    path_of: Callable[[str, str], str] = usual_path,
+) -> list[Written]:
     """Write `rows` under `folder`, one file a config and split, and give the files sorted by name.
 
     Splits without rows have no file: readers cannot tell the columns of an empty JSON Lines file.
@@ -97,7 +113,7 @@ def write_tables(folder: Path, container: str, configs: Iterable[Config], rows: 
         for row in rows:
             key = (row.config, row.split)
             if key not in tables:
-                path = folder / row.config / f"{row.split}{CONTAINERS[container]}"
+                path = folder / f"{path_of(*key)}{CONTAINERS[container]}"
                 tables[key] = _Table(path, schemas[row.config], container)
             tables[key].add(row.values)
         for table in tables.values():

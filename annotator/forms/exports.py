@@ -12,7 +12,7 @@ from annotator.formats.source import FormatUnfit, Options
 from annotator.formats.tables import CONTAINERS
 from annotator.models import Project, Recipe
 
-FILE_TYPES = {"parquet": _("Parquet"), "jsonl": _("JSON Lines")}
+FILE_TYPES = {"parquet": _("Parquet"), "jsonl": _("JSON Lines"), "jsonl.gz": _("JSON Lines, gzip")}
 # The names of `Options`; a format says in `heeds` which of them it reads.
 OPTIONS = ("ties", "neither", "ai", "margin", "labels", "prompt", "validation", "seed")
 

@@ -15,15 +15,16 @@ from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
 from django.db import transaction
+from django.db.models import Max
 from django.utils.module_loading import import_string
 from django.utils.timezone import now
 
 from annotator import protocols
 from annotator.formats import WRITERS
 from annotator.formats.card import card
-from annotator.formats.source import FormatUnfit, Options, Row, Writer, read_options
-from annotator.formats.tables import CONTAINERS, Written, sha256_of, write_tables
-from annotator.models import Export, Job, Project, Recipe, User
+from annotator.formats.source import FormatUnfit, Options, Row, Writer, read_filters, read_options
+from annotator.formats.tables import CONTAINERS, Written, sha256_of, usual_path, write_tables
+from annotator.models import Dataset, Export, Job, Project, Recipe, User
 from annotator.pipeline import work
 from annotator.readings.manifest import digest, manifest
 from annotator.readings.snapshot import Snapshot
@@ -50,21 +51,29 @@ def request_export(
     recipe: Recipe,
     options: Mapping[str, Any],
     by: User | None,
+    filters: Mapping[str, Any] | None = None,
+    dataset: Dataset | None = None,
 ) -> tuple[Export, Job]:
-    """Ask for an export; asking twice before it has run gives the same one.
+    """Ask for an export, the next version of `dataset` if one is given; asking twice before it has run asks once.
 
     Raises StepRefused, and stores nothing, when the format does not fit the project's protocol or an option is wrong.
     """
     try:
-        checked = read_options(options)
+        checked, chosen = read_options(options), read_filters(filters or {})
     except ValueError as error:
         raise work.StepRefused(str(error)) from None
     if container not in CONTAINERS:
         raise work.StepRefused(f"file type: {container!r} is none of {', '.join(CONTAINERS)}")
     if recipe.project_id != project.pk:
         raise work.StepRefused("recipe: it belongs to another project")
-    writer_for(project, format, checked)
-    asked = {"format": format, "container": container, "recipe": recipe.pk, "options": checked.as_dict()}
+    writer = writer_for(project, format, checked)
+    readable = getattr(writer, "containers", tuple(CONTAINERS))
+    if container not in readable:
+        raise work.StepRefused(f"file type: {writer.title} is read as {' or '.join(readable)}, not as {container}")
+    asked = {
+        **{"format": format, "container": container, "recipe": recipe.pk, "dataset": dataset and dataset.pk},
+        **{"options": checked.as_dict(), "filters": chosen.as_dict()},
+    }
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
     with transaction.atomic():
         # Numbers follow each other: one request at a time in a project.
@@ -80,11 +89,18 @@ def request_export(
             container=container,
             recipe=recipe,
             options=checked.as_dict(),
+            filters=chosen.as_dict(),
+            dataset=dataset,
+            version=_next_version(dataset) if dataset else None,
             created_by=by,
         )
         job = Job.objects.request(project, Job.Kind.EXPORT, key=key, by=by, export=export.pk)
         transaction.on_commit(lambda: work.nudge(work.TASKS[Job.Kind.EXPORT]))
     return export, job
+
+
+def _next_version(dataset: Dataset) -> int:
+    return (dataset.versions.aggregate(last=Max("version"))["last"] or 0) + 1
 
 
 def write_export(export: Export, job: Job | None = None) -> Export:
@@ -103,8 +119,10 @@ def write_export(export: Export, job: Job | None = None) -> Export:
     folder = _clean_folder(export)
     try:
         rows = _beating(writer.rows(snapshot), snapshot, writer, job)
-        files = write_tables(folder, export.container, writer.configs, rows)
+        path_of = getattr(writer, "path", usual_path)
+        files = write_tables(folder, export.container, writer.configs, rows, path_of)
         _refuse_empty(files, writer)
+        _add_extra(folder, writer, files)
         facts = manifest(export, snapshot, writer, options, files)
         (folder / "manifest.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
         (folder / "README.md").write_text(card(facts, writer))
@@ -144,6 +162,19 @@ def _refuse_empty(files: list[Written], writer: Writer) -> None:
         if reasons
         else "There is nothing to export yet: no comparison has a judgment that this recipe counts."
     )
+
+
+def _add_extra(folder: Path, writer: Writer, files: list[Written]) -> None:
+    """The files that the format's trainer wants beside the data, such as LLaMA-Factory's `dataset_info.json`."""
+    if not hasattr(writer, "files"):
+        return
+    written: dict[str, list[str]] = {}
+    for file in files:
+        written.setdefault(file.config, []).append(file.name)
+    for name, text in writer.files(written).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
 
 
 def _publish(export: Export, folder: Path, files: list[Written], facts: dict[str, Any], job: Job | None) -> None:
