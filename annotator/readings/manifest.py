@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tomllib
 from functools import cache
 from typing import Any
 
 import pyarrow as pa
 from django.conf import settings
+from django.db.models import Count, Min, Q
 
 from annotator.formats.source import Options, Writer
 from annotator.formats.tables import Written
@@ -38,7 +40,11 @@ def manifest(
     return {
         "manifest_version": MANIFEST_VERSION,
         "software": {"name": "Switchyard", "version": software_version(), "pyarrow": pa.__version__},
-        "project": {"name": project.name, "provenance": project.provenance, "currency": project.currency},
+        "project": {
+            "name": project.name,
+            "provenance": project.provenance,
+            "currency": project.currency,
+        },
         "export": export.number,
         "format": export.format,
         "container": export.container,
@@ -74,7 +80,19 @@ def _guidelines(text: str, version: int) -> dict[str, Any]:
 def _protocols(snapshot: Snapshot) -> list[dict[str, Any]]:
     """The versions that counted judgments answered."""
     answered = Protocol.objects.filter(pk__in=snapshot.tally.protocols).order_by("version")
-    return [{"version": protocol.version, "preset": protocol.preset} for protocol in answered]
+    return [
+        {
+            "version": each.version,
+            "preset": each.preset,
+            "definition": each.definition,
+            "sha256": _hash(each.definition),
+        }
+        for each in answered
+    ]
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _labelers(snapshot: Snapshot) -> list[dict[str, Any]]:
@@ -106,6 +124,10 @@ def _plan(plan_id: int | None) -> dict[str, Any] | None:
         "budget": format(plan.budget, "f"),
         "cost": format(plan.cost, "f"),
         "seed": plan.seed,
+        # Comparisons drawn at random for people, and the least chance with which any route was drawn.
+        "routes": plan.routes.aggregate(
+            all=Count("pk"), control=Count("pk", filter=Q(is_control=True)), least_propensity=Min("propensity")
+        ),
         "performance_model": model
         and {
             "version": model.version,
@@ -124,6 +146,11 @@ def _counted(snapshot: Snapshot) -> dict[str, Any]:
         "judgments_by_source": _sorted(tally.votes),
         "cost_by_source": {name: format(cost.normalize(), "f") for name, cost in sorted(tally.cost.items())},
         "people": len(tally.people),
+        "languages": dict(tally.languages.most_common()),
+        "licences": {
+            part: {name: number for (of, name), number in tally.licences.most_common() if of == part}
+            for part in ("prompt", "response")
+        },
         "imported_judgments_of_people": tally.imported,
         "pairs_of_people": tally.pairs,
         "agreeing_pairs": tally.agreeing,

@@ -36,6 +36,10 @@ from annotator.models import (
 from annotator.models.votes import Scope, approved_plan, count, counted
 
 PAGE = 250
+# Keys of metadata under which a text's licence is found.
+LICENCE = ("license", "licence")
+# Licences and languages that are told apart.
+DISTINCT = 200
 # Words in a labeler's parameters that name a place or a secret rather than what was asked of the model.
 PRIVATE = ("url", "key", "token", "secret", "header", "password", "host")
 
@@ -52,6 +56,10 @@ class Tally:
     protocols: set[int] = field(default_factory=set)
     # Judgments of people that came with an import: how they were made is their source's to say.
     imported: int = 0
+    # What texts of labelled comparisons say of themselves ("" where they say nothing), counted once a comparison:
+    # licences of ("prompt" | "response", licence), and languages of prompts.
+    licences: Counter[tuple[str, str]] = field(default_factory=Counter)
+    languages: Counter[str] = field(default_factory=Counter)
     # Pairs of people who judged the same comparison, and how many of them chose the same side.
     pairs: int = 0
     agreeing: int = 0
@@ -59,6 +67,13 @@ class Tally:
     def agreement(self) -> float | None:
         """The share of pairs of people that agree on A, tie or B; None without two people on one comparison."""
         return self.agreeing / self.pairs if self.pairs else None
+
+    def add_texts(self, judged: source.Judged) -> None:
+        """What was not said of a text alone may have been said of the whole comparison."""
+        _count(self.languages, _said(("language",), judged.prompt.metadata, judged.metadata))
+        _count(self.licences, ("prompt", _said(LICENCE, judged.prompt.metadata, judged.metadata)))
+        for response in (judged.response_a, judged.response_b, *judged.further):
+            _count(self.licences, ("response", _said(LICENCE, response.metadata, judged.metadata)))
 
     def add_people(self, preferences: Sequence[float]) -> None:
         sides = Counter((preference > 0) - (preference < 0) for preference in preferences)
@@ -119,7 +134,7 @@ class Snapshot:
                 continue
             label = labels[row["pk"]]
             self.tally.comparisons[label.source] += 1
-            yield source.Judged(
+            judged = source.Judged(
                 key=row["external_id"],
                 prompt=source.Prompt(
                     row["prompt__external_id"], row["prompt__turns"], row["prompt__context"], row["prompt__metadata"]
@@ -133,6 +148,8 @@ class Snapshot:
                 metadata=row["metadata"],
                 further=tuple(further[row["pk"]]),
             )
+            self.tally.add_texts(judged)
+            yield judged
 
     def _votes(self, comparisons: Sequence[int]) -> dict[int, list[source.Vote]]:
         """The counted judgments of a page, as votes by comparison; the tally learns of them."""
@@ -371,6 +388,20 @@ def pseudonym(rater: Rater) -> str:
 def public(parameters: dict[str, Any]) -> dict[str, Any]:
     """A labeler's parameters without addresses and secrets."""
     return {name: value for name, value in parameters.items() if not any(word in name.lower() for word in PRIVATE)}
+
+
+def _said(keys: Sequence[str], *metadata: dict[str, Any]) -> str:
+    """The first text under one of `keys`, as one short line; "" where there is none."""
+    found = (each[key] for each in metadata for key in keys if isinstance(each.get(key), str))
+    return next((line[:100] for text in found if (line := " ".join(text.split()))), "")
+
+
+def _count(counter: Counter[Any], key: Any) -> None:
+    """Of keys that come from outside only so many are told apart: memory must not grow with them."""
+    if key in counter or len(counter) < DISTINCT:
+        counter[key] += 1
+    else:
+        counter[(key[0], "others") if isinstance(key, tuple) else "others"] += 1
 
 
 def as_json(value: Any) -> str:

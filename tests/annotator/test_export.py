@@ -262,7 +262,8 @@ def test_manifest_and_card_say_what_was_exported_and_that_it_is_generated(projec
     assert (facts["counted"]["pairs_of_people"], facts["counted"]["agreeing_pairs"]) == (1, 1)
     assert facts["plan"]["number"] == plan.number
     assert facts["labelers"][0]["parameters"] == {"model": "gpt-x"}
-    assert facts["protocols"] == [{"version": 1, "preset": "plain"}]
+    assert [(each["version"], each["preset"]) for each in facts["protocols"]] == [(1, "plain")]
+    assert facts["protocols"][0]["definition"] == project.protocol.definition
     card = read(done, "README.md")
     assert "**Not collected in the field. This data is generated.**" in card
     assert "| gpt | 1 | 50.0% |" in card
