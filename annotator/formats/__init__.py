@@ -3,7 +3,7 @@
 A reader is a module with
     TITLE      what people call the format;
     COLUMNS    column -> where its content goes, in words (marked for translation), for the preview of an import;
-               a column that is not named is kept in the metadata;
+               a column that is not named is kept in the metadata; a name may be a pattern ("*.responses");
     claims(row) -> bool       whether a file's first row is of this format, by its columns and their types;
     read(row) -> rows.Entry   raises rows.RowInvalid; `Entry.left` names what the row had that cannot be carried;
     PRESET     optional: the protocol preset that asks for what the format holds;
@@ -13,6 +13,9 @@ A writer is a class that satisfies `source.Writer`; most are a `pairs.PairWriter
 
 # Asked in this order whether they know a file's first row.
 READERS = {
+    "helpsteer2": "annotator.formats.published.helpsteer2_ratings",
+    "helpsteer2_disagreements": "annotator.formats.published.helpsteer2_disagreements",
+    "helpsteer2_preference": "annotator.formats.published.helpsteer2_preference",
     "preference_rows": "annotator.formats.published.preference_rows",
     "native": "annotator.formats.native",
 }

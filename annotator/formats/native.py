@@ -6,9 +6,34 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
+
 from annotator.formats import rows
 from annotator.formats.rows import ComparisonRow, Entry, PromptRow, ResponseRow, RowInvalid, Vote
 
+TITLE = "Switchyard"
+COLUMNS = {
+    "id": _("name of the row"),
+    "prompt": _("the prompt"),
+    "turns": _("the prompt, turn by turn"),
+    "prompt_id": _("name of the prompt"),
+    "prompt_metadata": _("metadata of the prompt"),
+    "system": _("the system turn"),
+    "context": _("documents"),
+    "responses": _("the responses"),
+    "response_a": _("response A"),
+    "response_b": _("response B"),
+    "model_a": _("who wrote response A"),
+    "model_b": _("who wrote response B"),
+    "comparisons": _("which responses to compare"),
+    "rank": _("whether the responses are ranked"),
+    "criterion": _("what to judge by"),
+    "harms": _("what the texts touch"),
+    "gold": _("the known answer"),
+    "metadata": _("metadata"),
+    "judgments": _("judgments of people and AI"),
+    "source": _("where the judgments come from"),
+}
 KNOWN = {
     *("id", "source", "prompt", "prompt_id", "prompt_metadata", "turns", "system", "context", "responses"),
     *("response_a", "response_b", "model_a", "model_b", "comparisons", "metadata", "judgments"),

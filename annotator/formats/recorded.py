@@ -10,8 +10,15 @@ from annotator import protocols
 from annotator.formats import rows
 from annotator.formats.rows import RowInvalid, Vote
 from annotator.protocols import Answer, AnswerInvalid, Definition
+from annotator.protocols.definition import Aspect
 
 OUTCOMES = ("level", "neither_valid", "cannot_judge", "abstain")
+# The parts of an answer that a protocol may not ask for.
+WORDS = {
+    "attributes": "ratings", "aspects": "answers on aspects", "reasons": "reasons", "flags": "flags",
+    "feedback": "feedback on the responses", "edit": "the edited response", "spans": "marked passages",
+    "ranking": "the ranking", "confidence": "the confidence",
+}  # fmt: skip
 
 
 def lenient(definition: Definition) -> Definition:
@@ -53,6 +60,78 @@ def answer(definition: Definition, vote: Vote, texts: Mapping[str, str]) -> Answ
         raise RowInvalid(vote.field, f"is not shaped as docs/formats.md says: {error}") from None
     # Words of the source stay as they are, even where the protocol would not have asked for them.
     return dataclasses.replace(checked, justification=reason)
+
+
+def leave(definition: Definition, vote: Vote, preset: str = "") -> list[str]:
+    """Take out of `vote.answer` what the protocol does not ask for; gives what was left, a few words for each part.
+
+    For formats that were not written for this project. Values that do not fit what is asked for stay, to be refused.
+    `preset` is one that asks for all that the format holds.
+    """
+    if vote.is_ai:
+        return []  # kept as the AI said it
+    left: list[str] = []
+    given = vote.answer
+    for name, known in (
+        ("attributes", {one.key for one in definition.attributes}),
+        ("aspects", {one.key for one in definition.aspects}),
+    ):
+        if isinstance(given.get(name), Mapping):
+            unasked = [str(key) for key in given[name] if key not in known]
+            given[name] = {key: value for key, value in given[name].items() if key in known}
+            left += [f"{WORDS[name]} ({', '.join(unasked)})"] if unasked else []
+    for aspect in definition.aspects:
+        left += _leave_of_aspect(aspect, given.get("aspects") or {})
+    for name, known in (("reasons", definition.reasons), ("flags", definition.flags)):
+        left += _leave_choices(given, name, {one.key for one in known}, WORDS[name])
+    for name, asked in (
+        ("feedback", definition.feedback != "none"),
+        ("edit", definition.edit != "none"),
+        ("spans", definition.spans is not None),
+        ("ranking", definition.ranks),
+        ("confidence", definition.confidence),
+    ):
+        if given.get(name) and not asked:
+            del given[name]
+            left.append(WORDS[name])
+    hint = f"; the preset {preset} does" if preset else ""
+    return [f"{what}: this project's protocol does not ask for it{hint}" for what in left]
+
+
+def _leave_of_aspect(aspect: Aspect, aspects: Mapping[str, Any]) -> list[str]:
+    given = aspects.get(aspect.key)
+    if not isinstance(given, dict):
+        return []
+    left = _leave_choices(given, "reasons", {one.key for one in aspect.reasons}, f"reasons of {aspect.key}")
+    if given.get("confidence") is not None and not aspect.confidence:
+        left.append(f"the confidence of {aspect.key}")
+    return left
+
+
+def _leave_choices(given: dict[str, Any], name: str, known: set[str], words: str) -> list[str]:
+    chosen = given.get(name)
+    if not isinstance(chosen, list | tuple):
+        return []
+    given[name] = [key for key in chosen if key in known]
+    unasked = [str(key) for key in chosen if key not in known]
+    return [f"{words} ({', '.join(unasked)})"] if unasked else []
+
+
+def cannot_say(definition: Definition, vote: Vote) -> str:
+    """Why the protocol has no answer that says what this person said; "" when it has one."""
+    if vote.is_ai:
+        return ""
+    given = vote.answer
+    outcome = given.get("outcome") or "level"
+    if outcome in ("neither_valid", "cannot_judge") and not getattr(definition, outcome):
+        return f"judgments with the answer {outcome}: this project's protocol does not offer it"
+    if outcome != "level" or given.get("level") is not None or given.get("ranking"):
+        return ""
+    if vote.preference is None:
+        return "judgments without an answer to the overall question"
+    if vote.preference == 0 and not definition.has_tie:
+        return "ties: this project's protocol has none"
+    return ""
 
 
 def nearest_level(definition: Definition, preference: float, name: str) -> int:

@@ -5,9 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
+
 from annotator.formats import native, rows
 from annotator.formats.rows import Entry, RowInvalid, Vote
 
+TITLE = "Rows with human_labels and ai_labels"
+COLUMNS = {
+    "id": _("name of the row"),
+    "prompt": _("the prompt"),
+    "prompt_id": _("name of the prompt"),
+    "system": _("the system turn"),
+    "context": _("documents"),
+    "response_a": _("response A"),
+    "response_b": _("response B"),
+    "model_a": _("who wrote response A"),
+    "model_b": _("who wrote response B"),
+    "human_labels": _("judgments of people, from -1 (A) to 1 (B)"),
+    "ai_labels": _("judgments of AI, from -1 (A) to 1 (B)"),
+    "meta": _("metadata"),
+    "source": _("where the judgments come from"),
+}
 KNOWN = {
     *("id", "source", "prompt", "prompt_id", "system", "context", "response_a", "response_b", "model_a", "model_b"),
     *("human_labels", "ai_labels", "meta"),
