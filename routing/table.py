@@ -166,10 +166,17 @@ def _checked(number: int, row: Any) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise ValueError(f"Row {number} is no object with fields but {type(row).__name__}.")
     for name in ("response_a", "response_b"):
-        if not isinstance(row.get(name), str):
+        if not _is_text(row.get(name)):
             raise ValueError(f"Row {number} has no text in {name}.")
-    if not isinstance(row.get("prompt"), str) and not _are_turns(row.get("prompt")):
+    for name in ("model_a", "model_b"):
+        if row.get(name) is not None and not _is_text(row[name]):
+            raise ValueError(f"Row {number}: {name} is no text.")
+    if not _is_text(row.get("prompt")) and not _are_turns(row.get("prompt")):
         raise ValueError(f"Row {number} has no prompt: a text, or a list of turns with role and content.")
+    if not isinstance(row.get("meta") or {}, dict):
+        raise ValueError(f"Row {number}: meta is no object with fields.")
+    if not _are_documents(_context(row)):
+        raise ValueError(f"Row {number}: context is no list of texts or of objects with a text.")
     for name, who in (("human_labels", None), ("ai_labels", "judge")):
         labels = row.get(name) or []
         if not isinstance(labels, list) or not all(_is_label(label, who) for label in labels):
@@ -182,12 +189,36 @@ def _are_turns(turns: Any) -> bool:
     return (
         isinstance(turns, list)
         and bool(turns)
-        and all(isinstance(turn, dict) and isinstance(turn.get("content"), str) for turn in turns)
+        and all(
+            isinstance(turn, dict) and _is_text(turn.get("role")) and _is_text(turn.get("content")) for turn in turns
+        )
     )
 
 
+def _is_text(value: Any) -> bool:
+    """Whether it is text that can be written anywhere: no NUL, no half of a character."""
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _context(row: dict[str, Any]) -> Any:
+    given = row.get("context") or (row.get("meta") or {}).get("passages") or []
+    return [given] if isinstance(given, str) else given
+
+
+def _are_documents(context: Any) -> bool:
+    if not isinstance(context, list):
+        return False
+    return all(_is_text(each.get("text") if isinstance(each, dict) else each) for each in context)
+
+
 def _is_label(label: Any, who: str | None) -> bool:
-    if not isinstance(label, dict) or (who and not isinstance(label.get(who), str)):
+    if not isinstance(label, dict) or (who and not _is_text(label.get(who))):
         return False
     said = label.get("preference")
     is_number = isinstance(said, int | float) and not isinstance(said, bool)
@@ -214,9 +245,8 @@ def _prompt_text(row: dict[str, Any]) -> str:
 def _pair(row: dict[str, Any]) -> SimpleNamespace:
     prompt = row["prompt"]
     turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-    context = row.get("context") or (row.get("meta") or {}).get("passages") or []
     return SimpleNamespace(
-        prompt=SimpleNamespace(turns=turns, context=context),
+        prompt=SimpleNamespace(turns=turns, context=_context(row)),
         response_a=SimpleNamespace(text=row["response_a"]),
         response_b=SimpleNamespace(text=row["response_b"]),
     )

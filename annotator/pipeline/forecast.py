@@ -39,6 +39,7 @@ from annotator.pipeline.allocations import allocate, enough
 from annotator.pipeline.basis import Basis
 from annotator.pipeline.budget_curve import interval
 from annotator.pipeline.explain import Reasons
+from annotator.readings import report_lines
 from routing import planning, strategies
 
 SAMPLES = 5
@@ -81,7 +82,7 @@ def _uncapped(basis: Basis) -> list[str]:
     if not basis.uncapped:
         return []
     words = _("Not used here, so their caps do not count: %(names)s.")
-    return [words % {"names": ", ".join(basis.uncapped)}]
+    return [words % {"names": str(report_lines.COMMA).join(basis.uncapped)}]
 
 
 def _kept(basis: Basis) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from django.utils.translation import gettext as _
 from annotator.models import Job, Judgment, Label, LedgerEntry, Plan, Realised, Route
 from annotator.pipeline import basis, signals
 from annotator.pipeline.loop import departures
+from annotator.readings import report_lines
 from routing import features, reward_proxy
 from routing.strategies import off_policy
 
@@ -153,7 +154,7 @@ def _too_few(parts: list[_Part], prompts: int) -> str:
         for each in parts
     )
     words = _("It is measured once every source has the labels of its share of the plan. So far: %(states)s.")
-    return words % {"states": "; ".join(states)}
+    return words % {"states": str(report_lines.SEMICOLON).join(states)}
 
 
 def _at_most(rows: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:

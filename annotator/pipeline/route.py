@@ -33,6 +33,7 @@ from annotator.pipeline import (
 )
 from annotator.pipeline.basis import Basis
 from annotator.pipeline.explain import Reasons
+from annotator.readings import report_lines
 from routing import planning, strategies
 
 BATCH = 2000
@@ -172,7 +173,7 @@ def _refuse_switched_off(plan: Plan) -> None:
                 "This plan sends comparisons to labelers that are switched off: %(names)s. Switch them on, or make a "
                 "new plan without them."
             )
-            % {"names": ", ".join(labeler.name for labeler in off)}
+            % {"names": str(report_lines.COMMA).join(labeler.name for labeler in off)}
         )
 
 

@@ -9,8 +9,8 @@ from django.db.models import Count, QuerySet
 
 from annotator.models import Features, FeatureSet, Job, Project
 
-# Comparisons a second by TF-IDF before a project has a run of its own to go by (bench/features.py, one busy core).
-USUAL_RATE = 400.0
+# Comparisons a second by TF-IDF before a project has a run of its own to go by (bench/features.py, one core).
+USUAL_RATE = 140.0
 SETS_SHOWN = 10
 
 

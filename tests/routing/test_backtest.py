@@ -264,6 +264,12 @@ def test_rows_at_random_keep_repeated_comparisons_together():
         ({"human_labels": [{"preference": 7}]}, "human_labels needs a preference"),
         ({"ai_labels": [{"preference": 1}]}, "ai_labels needs a judge"),
         ({"human_labels": "A"}, "Row 2"),
+        ({"prompt": [{"content": "without a role"}]}, "Row 2 has no prompt"),
+        ({"prompt": "NUL \0"}, "Row 2 has no prompt"),
+        ({"ai_labels": [{"judge": "half \ud800", "preference": 1}]}, "ai_labels needs a judge"),
+        ({"meta": ["a", "list"]}, "meta is no object"),
+        ({"context": [7]}, "context is no list of texts"),
+        ({"model_a": 7}, "model_a is no text"),
     ],
 )
 def test_a_row_of_another_shape_is_named(change, words):

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from annotator import money, protocols
-from annotator.models import Account, Project, User
+from annotator.models import Account, Project, Route, User
 from annotator.pipeline import start
 
 
@@ -32,6 +32,8 @@ class Command(BaseCommand):
             cap = money.amount(options["cap"], money.largest(Account, "cap"))
         except ValueError as refusal:
             raise CommandError(str(refusal)) from None
+        if price * options["votes"] > (most := money.largest(Route, "price")):
+            raise CommandError(f"--votes of --price cost more than {most} a comparison, the most that a plan can store")
         project = start.create_project(
             name,
             lead=user,
