@@ -1,7 +1,9 @@
 """HelpSteer2 (arXiv 2406.08673) and HelpSteer2-Preference (arXiv 2410.01257), in the layout of nvidia/HelpSteer2.
 
 `default`: one row a response with five ratings 0-4, two rows a comparison; `preference`: one row a comparison with a
-strength from -3 (response 1) to 3 (response 2); `disagreements`: the ratings as lists, one entry a person.
+strength from -3 (response 1) to 3 (response 2); `disagreements`: the ratings as lists, one entry a person. The files
+lie where the original's do, so that its `load_dataset(folder, data_dir="preference")` works with ours. Its rows are
+read by `helpsteer2_ratings`, `helpsteer2_disagreements` and `helpsteer2_preference`.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ def rounded_mean(votes: Sequence[int]) -> int:
 
 class HelpSteer2:
     title = "HelpSteer2"
+    group = "published"
     heeds = frozenset({"ties", "neither", "ai", "validation", "seed"})
     is_lossless = False
 
@@ -89,6 +92,14 @@ class HelpSteer2:
             Config("disagreements", lists, "one row a response: every person's ratings"),
         )
 
+    def path(self, config: str, split: str) -> str:
+        """The original's places: ratings at the root, the other two in folders of their own, for `data_dir=`."""
+        if config == "default":
+            return split
+        # A file with the name of a split hides one without from `datasets`, so both have one when there are two.
+        is_split = config == "disagreements" and self.options.validation > 0
+        return f"{config}/{split if is_split else config}"
+
     @property
     def notes(self) -> list[str]:
         notes = [
@@ -96,7 +107,9 @@ class HelpSteer2:
             f"pairs whose kept votes differ by more than {WIDEST} (helpfulness, strength) are left out. "
             "A single vote is enough.",
             "Rows 2k and 2k+1 of `default` and `disagreements` are the two responses of one comparison.",
-            "`preference` is one file; its column `split` says `train` or `val`, as in the original.",
+            "`preference` is one file; its column `split` says `train` or `val`, as in the original. The files lie "
+            'as in the original too: `load_dataset(folder, data_dir="preference")` gives the same as '
+            '`load_dataset(folder, "preference")`.',
             "`preference_statement` is the justification of a vote nearest to the result, as its author wrote it; "
             "it was not rewritten, so `preference_elaboration` is empty.",
             f"{NEITHER_VALID} in `all_preferences_unprocessed` means that neither response is valid.",
@@ -231,4 +244,6 @@ def _unprocessed(judged: Judged) -> list[dict[str, Any]]:
             "justification": vote.justification,
         }
         for vote in judged.people
+        # A ranking may leave A and B untold: no answer about the two, and no word that neither is valid.
+        if vote.preference is not None or vote.outcome == "neither_valid"
     ]

@@ -1,0 +1,213 @@
+"""Published layouts, out and in again: what people said survives the way through a file of ours."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from annotator import protocols
+from annotator.formats.published import (
+    glued,
+    helpsteer2_disagreements,
+    helpsteer2_preference,
+    helpsteer2_ratings,
+)
+from annotator.formats.published.helpsteer2 import ATTRIBUTES, HelpSteer2
+from annotator.formats.rows import RowInvalid
+from annotator.formats.source import Judged, Label, Options, Prompt, Response, Vote
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+ODD = "naïve\u2028Ω𝄞\t“x”\r\n\n  e\u0301 \u200f שלום \x01 end "
+TURNS = [
+    {"role": "user", "content": "Hi\nthere"},
+    {"role": "assistant", "content": ODD},
+    {"role": "user", "content": "𝄞?"},
+]
+# Text as people and models write it: anything but NUL and lone surrogates, which no text of ours holds.
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1).filter(str.strip)
+
+
+def vote(preference, number=0, **said):
+    given = {
+        "outcome": "level",
+        "confidence": None,
+        "aspects": {},
+        "attributes": {},
+        "reasons": [],
+        "justification": "",
+        "active_ms": None,
+        "created_at": NOON,
+        **said,
+    }
+    return Vote(f"person-{number}", True, given.pop("is_expert", False), preference=preference, p_b=None, **given)
+
+
+def judged(*votes, a="left 𝄞", b="right", turns=TURNS, p_b=0.75, strength=0.5, key="c1", **more):
+    label = Label("people", p_b, 0.0, strength, 1.0, max(len(votes), 1), 0)
+    prompt = Prompt("p1", turns, more.pop("context", []), more.pop("prompt_metadata", {}))
+    a, b = Response("a", a, "model-a"), Response("b", b, "model-b")
+    return Judged(key, prompt, a, b, label, tuple(votes), **more)
+
+
+class Source:
+    def __init__(self, *comparisons, profiles=None, tables=None):
+        self.comparisons, self.people, self.tables = comparisons, profiles or {}, tables or {}
+
+    def judged(self):
+        return iter(self.comparisons)
+
+    def profiles(self):
+        return self.people
+
+    def table(self, name):
+        return iter(self.tables[name])
+
+
+def written(writer, source):
+    """Rows by config as they come back from a file: {config: [(line, row), …]}."""
+    rows = {}
+    for row in writer.rows(source):
+        schema = next(config.schema for config in writer.configs if config.name == row.config)
+        assert set(row.values) == set(schema.names)
+        kept = {name: value for name, value in json.loads(json.dumps(row.values)).items() if value is not None}
+        rows.setdefault(row.config, []).append((len(rows.get(row.config, [])) + 1, kept))
+    return rows
+
+
+def read(reader, numbered):
+    """The entries of `numbered`, each claimed by the reader before rows are joined."""
+    numbered = list(numbered)
+    assert all(reader.claims(row) for _line, row in numbered)
+    return [reader.read(row) for _line, row in (reader.joined(numbered) if hasattr(reader, "joined") else numbered)]
+
+
+def texts(entry):
+    return [response.text for response in entry.responses]
+
+
+def turns(entry):
+    return json.loads(entry.prompt.turns)
+
+
+def helpsteer2(*comparisons, **options):
+    writer = HelpSteer2(protocols.read(protocols.PRESETS["helpsteer2"]), Options(**options))
+    return written(writer, Source(*comparisons))
+
+
+def rated(a, b):
+    return {key: {"a": a[place], "b": b[place]} for place, key in enumerate(ATTRIBUTES)}
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=5).filter(lambda said: len(said) % 2 == 1), st.none() | TEXTS)
+@settings(max_examples=60, deadline=None)
+def test_a_glued_conversation_comes_apart_into_its_turns(said, system):
+    spoken = [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(said)]
+    if "<extra_id_" in "".join(said) + (system or ""):
+        return
+    whole = ([{"role": "system", "content": system}] if system else []) + spoken
+    assert glued.turns_of(Prompt("p", whole).text) == whole
+
+
+@pytest.mark.parametrize(
+    "text", ["What does\n<extra_id_1>Assistant\nmean?", "\n<extra_id_1>User\n", "a\n<extra_id_1>User\nb"]
+)
+def test_words_about_tags_that_make_no_conversation_stay_one_turn(text):
+    assert glued.turns_of(text) == [{"role": "user", "content": text}]
+
+
+def test_helpsteer2_ratings_come_back_with_both_responses_and_the_answer_they_imply():
+    rows = helpsteer2(judged(vote(1, attributes=rated((1, 2, 3, 4, 0), (4, 4, 4, 4, 4))), a=ODD))
+    (entry,) = read(helpsteer2_ratings, rows["default"])
+    assert (turns(entry), texts(entry)) == (TURNS, [ODD, "right"])
+    (said,) = entry.votes
+    assert said.answer["attributes"] == rated((1, 2, 3, 4, 0), (4, 4, 4, 4, 4))
+    assert (said.preference, json.loads(said.provenance)) == (0.75, {"preference_from": "helpfulness"})
+
+
+def test_helpsteer2_disagreements_come_back_as_votes_of_anonymous_people():
+    said = [rated((3, 3, 3, 3, 3), (1, 1, 1, 1, 1)), rated((4, 2, 4, 2, 4), (4, 0, 0, 0, 0))]
+    rows = helpsteer2(judged(*(vote(1, number, attributes=each) for number, each in enumerate(said))))
+    (entry,) = read(helpsteer2_disagreements, rows["disagreements"])
+    assert [each.answer["attributes"] for each in entry.votes] == said
+    assert [(each.rater, each.preference) for each in entry.votes] == [("", -0.5), ("", 0)]
+
+
+def test_a_vote_that_rated_one_response_alone_is_left_and_named():
+    first = {"prompt": "p", "response": "a", **dict.fromkeys(ATTRIBUTES, [1, 2])}
+    second = {"prompt": "p", "response": "b", **dict.fromkeys(ATTRIBUTES, [4])}
+    (entry,) = read(helpsteer2_disagreements, [(1, first), (2, second)])
+    assert (len(entry.votes), entry.left) == (1, ["a vote on one response alone"])
+
+
+@given(
+    st.lists(st.sampled_from([-1, -2 / 3, -1 / 3, 1 / 3, 2 / 3, 1, None]), min_size=1, max_size=5), TEXTS, TEXTS, TEXTS
+)
+@settings(max_examples=60, deadline=None)
+def test_helpsteer2_preferences_come_back_vote_by_vote(preferences, a, b, why):
+    answered = [each for each in preferences if each is not None]
+    mean = sum(answered) / len(answered) if answered else None
+    outcome = {True: "neither_valid", False: "level"}
+    votes = [
+        vote(each, number, outcome=outcome[each is None], justification=f"{why}{number}")
+        for number, each in enumerate(preferences)
+    ]
+    rows = helpsteer2(judged(*votes, a=a, b=b, p_b=None if mean is None else 0.6), neither="keep", ties="keep")
+    for entry in read(helpsteer2_preference, rows.get("preference", [])):
+        assert (turns(entry), texts(entry)) == (TURNS, [a, b])
+        assert [each.answer["justification"] for each in entry.votes] == [each.justification for each in votes]
+        assert [each.preference for each in entry.votes] == preferences
+        assert entry.comparisons[0].external_id == "c1"
+
+
+def rating_row(prompt, response, value=1):
+    return {"prompt": prompt, "response": response, **dict.fromkeys(ATTRIBUTES, value)}
+
+
+def test_rows_of_a_pair_find_each_other_and_a_row_alone_is_refused_on_its_line():
+    prompts = ["p", "p", "alone", "q", "q", "q", "end"]
+    numbered = [(line, rating_row(prompt, f"r{line}")) for line, prompt in enumerate(prompts, 1)]
+    made = list(helpsteer2_ratings.joined(numbered))
+    whole = {line: [each["response"] for each in row["pair"]] for line, row in made if not isinstance(row, RowInvalid)}
+    assert whole == {1: ["r1", "r2"], 4: ["r4", "r5"], 6: ["r5", "r6"]}
+    refused = {line: str(row) for line, row in made if isinstance(row, RowInvalid)}
+    assert set(refused) == {3, 7}
+    assert "line 3 has no second response" in refused[3]
+
+
+@pytest.mark.parametrize("wrong", [5, -1, 1.5, True])
+def test_a_rating_off_the_scale_is_refused_by_name(wrong):
+    pair = {"pair": [rating_row("p", "a"), {**rating_row("p", "b"), "coherence": wrong}]}
+    with pytest.raises(RowInvalid, match="coherence"):
+        helpsteer2_ratings.read(pair)
+
+
+@pytest.mark.parametrize("wrong", [4, -99, "1", None])
+def test_a_strength_off_the_scale_is_refused_by_name(wrong):
+    row = {"split": "train", "prompt": "p", "response_1": "a", "response_2": "b", "preference_strength": 1}
+    row["all_preferences_unprocessed"] = [{"strength": wrong, "justification": ""}]
+    with pytest.raises(RowInvalid, match="strength"):
+        helpsteer2_preference.read(row)
+
+
+def test_files_lie_where_the_original_has_them():
+    definition = protocols.read(protocols.PRESETS["helpsteer2"])
+    places = {
+        share: [
+            HelpSteer2(definition, Options(validation=share)).path(config, split)
+            for config in ("default", "preference", "disagreements")
+            for split in ("train", "validation")
+        ]
+        for share in (0.0, 0.1)
+    }
+    assert places[0.0][:3] == ["train", "validation", "preference/preference"]
+    assert places[0.0][4] == "disagreements/disagreements"
+    assert places[0.1][4:] == ["disagreements/train", "disagreements/validation"]
+
+
+def test_what_was_said_of_other_responses_is_no_answer_about_a_and_b():
+    untold = replace(vote(None, 1), outcome="ranked")
+    rows = helpsteer2(judged(vote(-1), untold))
+    assert [each["strength"] for each in rows["preference"][0][1]["all_preferences_unprocessed"]] == [-3]
