@@ -22,6 +22,7 @@ from django.utils.timezone import now
 from annotator import protocols
 from annotator.formats import WRITERS
 from annotator.formats.card import card
+from annotator.formats.croissant import croissant
 from annotator.formats.source import FormatUnfit, Options, Row, Writer, read_filters, read_options
 from annotator.formats.tables import CONTAINERS, Written, sha256_of, usual_path, write_tables
 from annotator.models import Dataset, Export, Job, Project, Recipe, User
@@ -126,6 +127,9 @@ def write_export(export: Export, job: Job | None = None) -> Export:
         facts = manifest(export, snapshot, writer, options, files)
         (folder / "manifest.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
         (folder / "README.md").write_text(card(facts, writer))
+        (folder / "croissant.json").write_text(
+            json.dumps(croissant(facts, writer), indent=2, ensure_ascii=False) + "\n"
+        )
         if job:
             job.beat(snapshot.passed, snapshot.passed, "storing")
         _publish(export, folder, files, facts, job)

@@ -1,0 +1,200 @@
+"""croissant.json: the data set described for machines, in Croissant 1.1 with the fields of its RAI extension.
+
+As the card it is written from the manifest alone. https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+
+from annotator.formats.card import agreement, filters, machines, seen
+from annotator.formats.header import by_config, by_split, languages
+from annotator.formats.source import Config, Writer
+
+_ENCODINGS = {".parquet": "application/x-parquet", ".jsonl": "application/jsonlines", ".json": "application/json"}
+_CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "arrayShape": "cr:arrayShape",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "containedIn": "cr:containedIn",
+    "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "description": {"@container": "@language"},
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileProperty": "cr:fileProperty",
+    "fileObject": "cr:fileObject",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isArray": "cr:isArray",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "name": {"@container": "@language"},
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+
+
+def croissant(facts: Mapping[str, Any], writer: Writer) -> dict[str, Any]:
+    """The whole document for the files in `facts["files"]`, as JSON types."""
+    configs = {config.name: config for config in writer.configs}
+    project, spoken = facts["project"], languages(facts)
+    return {
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.1",
+        "name": project["name"],
+        "description": _description(facts, writer),
+        "version": f"{facts['export']}.0.0",
+        "datePublished": facts["snapshot"]["seen"],
+        "license": _licences(facts),
+        **({"inLanguage": spoken} if spoken else {}),
+        "keywords": ["preference", "rlhf", "switchyard"],
+        "isLiveDataset": False,
+        "distribution": [_file(file) for file in facts["files"]],
+        "recordSet": [record for name, files in by_config(facts).items() for record in _records(configs[name], files)],
+        **_rai(facts, writer),
+    }
+
+
+def _description(facts: Mapping[str, Any], writer: Writer) -> str:
+    provenance = facts["project"]["provenance"]
+    warning = f" Not collected in the field: this data is {provenance}." if provenance else ""
+    return f"Preference judgments in the format {writer.title}, exported by Switchyard.{warning}"
+
+
+def _licences(facts: Mapping[str, Any]) -> list[str]:
+    """What texts state, word for word; "unknown" stands for those that state none."""
+    stated = {name or "unknown" for found in facts["counted"].get("licences", {}).values() for name in found}
+    return sorted(stated) or ["unknown"]
+
+
+def _file(file: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileObject",
+        "@id": file["name"],
+        "name": file["name"],
+        "contentUrl": file["name"],
+        "contentSize": f"{file['bytes']} B",
+        "encodingFormat": _ENCODINGS[PurePosixPath(file["name"].removesuffix(".gz")).suffix],
+        "sha256": file["sha256"],
+    }
+
+
+def _records(config: Config, files: list[Any]) -> Iterator[dict[str, Any]]:
+    """One record set a file, named by config and split: a split in parts has one for each part."""
+    for split, parts in by_split(files).items():
+        for number, file in enumerate(parts):
+            name = f"{config.name}/{split}" + (f"/{number}" if len(parts) > 1 else "")
+            yield {
+                "@type": "cr:RecordSet",
+                "@id": name,
+                "name": name,
+                "description": config.about,
+                "field": [_field(name, column, file["name"]) for column in config.schema],
+            }
+
+
+def _field(record_set: str, column: pa.Field, file: str) -> dict[str, Any]:
+    """A column; of a list of structs every part is a sub-field, found in each element."""
+    source = {"fileObject": {"@id": file}, "extract": {"column": column.name}}
+    kind, depth = _element(column.type)
+    field: dict[str, Any] = {"@type": "cr:Field", "@id": f"{record_set}/{column.name}", "name": column.name}
+    if depth:
+        field |= {"isArray": True, "arrayShape": ",".join(["-1"] * depth)}
+    # Parts are found by a path in one list of structs; deeper nesting is given as it stands.
+    if not pa.types.is_struct(kind) or depth > 1:
+        return {**field, "dataType": _type(kind), "source": source}
+    parts = [
+        {
+            "@type": "cr:Field",
+            "@id": f"{record_set}/{column.name}/{part.name}",
+            "name": part.name,
+            "dataType": _type(_element(part.type)[0]),
+            "source": {**source, "transform": {"jsonPath": part.name}},
+        }
+        for part in kind
+    ]
+    return {**field, "subField": parts}
+
+
+def _element(kind: pa.DataType) -> tuple[pa.DataType, int]:
+    """What the innermost list holds, and how many lists stand around it."""
+    depth = 0
+    while pa.types.is_list(kind):
+        kind, depth = kind.value_type, depth + 1
+    return kind, depth
+
+
+def _type(kind: pa.DataType) -> str:
+    if pa.types.is_boolean(kind):
+        return "sc:Boolean"
+    if pa.types.is_integer(kind):
+        return "sc:Integer"
+    return "sc:Float" if pa.types.is_floating(kind) else "sc:Text"
+
+
+def _rai(facts: Mapping[str, Any], writer: Writer) -> dict[str, Any]:
+    """The fields on responsible use, with what is known and nothing that is not."""
+    counted = facts["counted"]
+    comparisons, judgments = (sum(counted[of].values()) for of in ("comparisons_by_source", "judgments_by_source"))
+    said = {
+        "dataCollection": " ".join(["Raters compared two responses to a prompt.", *seen(counted)]),
+        "dataCollectionType": _ways(counted),
+        "dataCollectionTimeFrame": facts["snapshot"]["seen"],
+        "dataCollectionMissingData": [f"{number} × {why}" for why, number in facts["filters"]["left_out"].items()],
+        "dataCollectionRawData": [str(each.get("sha256")) for each in facts.get("imports", []) if each.get("sha256")],
+        "dataPreprocessingProtocol": [f"only: {name} {value}" for name, value in filters(facts)],
+        "dataAnnotationProtocol": [
+            f"Protocol {each['preset']} version {each['version']}, sha256 {each.get('sha256', '')}; its definition is "
+            "in manifest.json."
+            for each in facts["protocols"]
+        ],
+        "dataAnnotationPlatform": [f"Switchyard {facts['software']['version']}"],
+        "dataAnnotationAnalysis": [agreement(counted)] if counted["people"] else [],
+        "annotationsPerItem": f"{judgments / comparisons:.2f} on average" if comparisons else "",
+        "machineAnnotationTools": [text.removeprefix("- ").replace("\\", "") for text in machines(facts)],
+        "personalSensitiveInformation": [
+            "People appear under pseudonyms; names, accounts, e-mail addresses and worker ids are left out. Prompts "
+            "and responses are as they were imported and were not searched for personal data."
+        ],
+        "dataBiases": [
+            "Preferences are those of the people and models that judged; which comparisons got people's judgments was "
+            "chosen by a plan where there is one."
+        ],
+        "dataLimitations": list(writer.notes),
+        "dataUseCases": ["Training and evaluating reward models and preference optimisation."],
+    }
+    return {f"rai:{name}": value for name, value in said.items() if value}
+
+
+def _ways(counted: Mapping[str, Any]) -> list[str]:
+    sources = counted["judgments_by_source"]
+    ways = ["Crowdsourcing"] if "people" in sources else []
+    return [*ways, "Machine generated"] if any(name != "people" for name in sources) else ways

@@ -1,0 +1,242 @@
+"""What travels with an export beside its data: the card for people, the Croissant file for machines."""
+
+import json
+import re
+
+import pyarrow as pa
+import pytest
+import yaml
+from django.core.files.storage import default_storage
+
+from annotator.formats import croissant, header
+from annotator.models import Job
+from annotator.pipeline import aggregate, export, work
+from tests.builders import make_comparison, make_judgment, make_labeler, make_person, make_plan, make_project
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def quiet_broker(monkeypatch):
+    monkeypatch.setattr(work, "nudge", lambda task: None)
+
+
+def judged(project, level=1, **texts):
+    comparison = make_comparison(project, **texts)
+    make_judgment(comparison, make_person(project), level)
+    return comparison
+
+
+def write(project, format="trl_reward", container="jsonl", **options):
+    made, _job = export.request_export(
+        project, format, container, aggregate.recipe(project, "routed"), options, None
+    )
+    done = export.write_export(made)
+    Job.objects.update(state=Job.State.DONE)
+    return done
+
+
+def text(done, name):
+    address = next(file["address"] for file in done.files if file["name"] == name)
+    with default_storage.open(address) as file:
+        return file.read().decode()
+
+
+def parts(done):
+    """The card's header as YAML reads it, and the rest."""
+    _nothing, head, body = text(done, "README.md").split("---\n", 2)
+    return yaml.safe_load(head), body
+
+
+def folder_of(done, path):
+    """The export as it lies on the disk of somebody who downloaded it."""
+    for file in done.files:
+        target = path / file["name"]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with default_storage.open(file["address"]) as stored:
+            target.write_bytes(stored.read())
+    return path
+
+
+def licensed(project, prompt="cc-by-4.0", response="CC BY 4.0", language="en"):
+    comparison = judged(project)
+    comparison.prompt.metadata = {"license": prompt, "language": language}
+    comparison.prompt.save()
+    for each in (comparison.response_a, comparison.response_b):
+        each.metadata = {"licence": response}
+        each.save()
+
+
+def test_licences_and_languages_of_texts_are_carried_through():
+    project = make_project()
+    licensed(project)
+    head, body = parts(write(project))
+    assert (head["license"], head["language"]) == ("cc-by-4.0", ["en"])
+    assert "| prompts | cc-by-4.0 | 1 |" in body
+    assert "| responses | CC BY 4.0 | 2 |" in body
+    licensed(project, prompt="odc-by", language="pt-BR")
+    head, body = parts(write(project))
+    assert head["license"] == ["cc-by-4.0", "odc-by"]
+    assert head["language"] == ["en", "pt"]
+    licensed(project, response="ask Ana")
+    assert parts(write(project))[0]["license"] == "other"
+    judged(project)
+    head, body = parts(write(project))
+    assert head["license"] == "unknown"
+    assert "| prompts | not stated | 1 |" in body
+    assert "replace `unknown` above" in body
+
+
+def test_a_licence_said_of_the_whole_comparison_counts_for_its_texts():
+    project = make_project()
+    comparison = judged(project)
+    comparison.metadata = {"license": "mit"}
+    comparison.save()
+    assert parts(write(project))[0]["license"] == "mit"
+
+
+def test_the_card_says_what_was_asked_who_was_sent_where_and_by_what_chance():
+    project = make_project("helpsteer2")
+    judge = make_labeler(project, "gpt")
+    people, machine = judged(project), make_comparison(project)
+    make_judgment(machine, judge, p_b=0.9)
+    plan = make_plan(project, {people: None, machine: judge})
+    plan.routes.filter(comparison=people).update(is_control=True, propensity=0.25)
+    _head, body = parts(write(project))
+    assert "Of its 2 routes 1 were drawn at random as a control" in body
+    assert "the least chance with which a route was drawn is 0.25" in body
+    assert "ratings: Helpfulness, Correctness" in body
+    assert "| gpt | 1 | 50.0% |" in body
+
+
+def test_hostile_words_break_neither_header_nor_card_nor_croissant():
+    evil = "x\n---\nlicense: mit\n# <b>|`\u2028\u0085 'q' \"q\" : {a} @x &y *z !!python/object"
+    project = make_project(name=evil, provenance=evil)
+    licensed(project, prompt=evil)
+    done = write(project)
+    head, body = parts(done)
+    assert head["pretty_name"] == evil
+    assert head["license"] == "other"
+    assert [line for line in body.splitlines() if line.startswith("#")][1:] == [
+        *("## Tables", "## Collection", "## Protocol and guidelines", "## Annotators and agreement"),
+        *("## Who judged what, and what it cost", "## Labels", "## Licences", "## Limits and notes"),
+        "## Repeating it",
+    ]
+    assert "<b>" not in body
+    assert json.loads(text(done, "croissant.json"))["name"] == evil
+
+
+def test_no_secret_no_worker_and_no_mail_address_travels():
+    project = make_project()
+    judge = make_labeler(project, "gpt")
+    judge.labeler_version.parameters = {"model": "m", "base_url": "http://10.0.0.7", "api_key": "sk-1"}
+    judge.labeler_version.save()
+    comparison = judged(project)
+    person = make_person(project)
+    person.external_id = "ines@example.org"
+    person.save()
+    make_judgment(comparison, person, 1)
+    routed = make_comparison(project)
+    make_judgment(routed, judge, p_b=0.9)
+    make_plan(project, {routed: judge})
+    done = write(project)
+    told = "".join(text(done, name) for name in ("README.md", "croissant.json", "manifest.json"))
+    assert "model m" in told
+    for secret in ("10.0.0.7", "sk-1", "ines@", person.external_id):
+        assert secret not in told
+
+
+def test_a_table_in_several_parts_is_one_split_of_the_card_and_a_record_set_each_in_croissant():
+    facts = {
+        "project": {"name": "P", "provenance": ""},
+        "configs": ["default"],
+        "counted": {"judgments_by_source": {"people": 5}},
+        "files": [
+            {"name": f"default/train-{n}.parquet", "config": "default", "split": "train", "rows": 5, "bytes": 9,
+             "sha256": "0" * 64}
+            for n in range(2)
+        ],
+    }  # fmt: skip
+    config = export.Row  # any class: only `configs` is looked at
+    config = type("W", (), {"configs": ()})
+    from annotator.formats.source import Config
+
+    schema = pa.schema([("deep", pa.list_(pa.list_(pa.string()))), ("n", pa.int64())])
+    config.configs = (Config("default", schema, "about"),)
+    head = yaml.safe_load(header.header(facts, config))
+    assert head["configs"][0]["data_files"] == [
+        {"split": "train", "path": ["default/train-0.parquet", "default/train-1.parquet"]}
+    ]
+    assert head["dataset_info"][0]["splits"] == [{"name": "train", "num_bytes": 18, "num_examples": 10}]
+    assert head["dataset_info"][0]["features"][0] == {"name": "deep", "list": {"list": "string"}}
+    records = list(croissant._records(config.configs[0], facts["files"]))
+    assert [each["@id"] for each in records] == ["default/train/0", "default/train/1"]
+    assert records[0]["field"][0]["arrayShape"] == "-1,-1"
+
+
+def test_every_config_has_its_record_sets_with_every_column():
+    project = make_project("helpsteer2")
+    judged(project)
+    done = write(project, "judgments", "parquet")
+    said = json.loads(text(done, "croissant.json"))
+    assert said["conformsTo"] == "http://mlcommons.org/croissant/1.1"
+    files = {each["@id"]: each for each in said["distribution"]}
+    assert {name: each["sha256"] for name, each in files.items()} == {
+        each["name"]: each["sha256"] for each in done.manifest["files"]
+    }
+    assert {each["@id"].split("/")[0] for each in said["recordSet"]} == {
+        each["config"] for each in done.manifest["files"]
+    }
+    turns = next(each for each in said["recordSet"] if each["@id"] == "prompts/train")["field"][1]
+    assert [part["name"] for part in turns["subField"]] == ["role", "content"]
+    for name in ("dataCollection", "dataAnnotationProtocol", "dataAnnotationPlatform", "annotationsPerItem"):
+        assert said[f"rai:{name}"]
+
+
+def validated(path, capfd):
+    import mlcroissant
+
+    data = mlcroissant.Dataset(jsonld=str(path / "croissant.json"))
+    assert data.metadata.ctx.issues.errors == set()
+    assert data.metadata.ctx.issues.warnings == set()
+    return data
+
+
+def values(record):
+    """A record with its fields by their own names; mlcroissant gives bytes for text in some versions."""
+    return {name.rsplit("/", 1)[-1]: value for name, value in record.items()}
+
+
+ODD = "naïve Ω𝄞 “x” e\u0301 שלום"
+
+
+def test_mlcroissant_accepts_the_file_and_streams_its_records(tmp_path, capfd):
+    project = make_project(name="Rain & sun", provenance="generated")
+    judged(project, prompt=ODD)
+    data = validated(folder_of(write(project), tmp_path), capfd)
+    assert str(data.metadata.version) == "1.0.0"
+    record = values(next(iter(data.records(record_set="default/train"))))
+    assert [values(turn)["content"] for turn in record["chosen"]][0] == ODD
+    assert [values(turn)["role"] for turn in record["chosen"]] == ["user", "assistant"]
+    assert record["meta_votes"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("container", ["parquet", "jsonl", "jsonl.gz"])
+@pytest.mark.parametrize("format", ["judgments", "trl_reward", "helpsteer2"])
+def test_every_kind_of_file_streams_through_mlcroissant(tmp_path, capfd, format, container):
+    project = make_project("helpsteer2")
+    for level in (1, -1):
+        comparison = judged(project, level, prompt=ODD)
+        ratings = {name: {"a": 3, "b": 2} for name in ("helpfulness", "correctness", "coherence")}
+        ratings |= {name: {"a": 3, "b": 2} for name in ("complexity", "verbosity")}
+        comparison.judgments.update(attributes=ratings, reasons=["x"])
+    try:
+        done = write(project, format, container)
+    except work.StepRefused as refusal:
+        assert re.search("file type", str(refusal))
+        return
+    data = validated(folder_of(done, tmp_path), capfd)
+    for file in done.manifest["files"]:
+        records = list(data.records(record_set=f"{file['config']}/{file['split']}"))
+        assert len(records) == file["rows"]
