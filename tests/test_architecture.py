@@ -23,6 +23,7 @@ KNOWS = {
     "export": set(),
     # No steps, but they work for one.
     "ingest_tables": {"ingest"},
+    "preview": {"ingest"},  # looks at a file as it will be read
     "start": {"aggregate"},
     "onboarding": {"judge"},  # to check an answer as the seat does
     "revise": {"judge", "assign", "review"},  # an answer given again; it answers what was sent back

@@ -27,13 +27,17 @@ class ShapeUnknown(FileInvalid):
 
 @dataclass(frozen=True)
 class Way:
-    """How a file is to be read. `format`: a key of READERS, MAPPED, or "" for whichever reader knows its rows."""
+    """How a file is to be read. `format`: a key of READERS, MAPPED, or "" for whichever reader knows its rows.
+
+    `table`: of a folder with several, the one to read; "" for the one that stands for it.
+    """
 
     format: str = ""
     mapping: Mapping[str, Any] = field(default_factory=dict)
+    table: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        return {"format": self.format, "mapping": dict(self.mapping)}
+        return {"format": self.format, "mapping": dict(self.mapping), "table": self.table}
 
 
 @cache
@@ -60,14 +64,16 @@ def place_of(name: str, column: str) -> str:
 class Entries:
     """Iterates (line, entry) of a file's rows; a row that cannot be taken comes as the RowInvalid that says why.
 
-    `format` names the reader of the first row that one knew, `strict` says whether the last row given is held to all
-    that the protocol asks. Raises ShapeUnknown when no reader knows a row and none knew one before it.
+    `format` names the reader of the first row that one knew; `strict` says whether the last row given is held to all
+    that the protocol asks, `preset` which one asks for all it holds. Raises ShapeUnknown when no reader knows a row and
+    none knew one before it.
     """
 
     def __init__(self, numbered: Iterable[Numbered], way: Way | None = None) -> None:
         self.way = way or Way()
         self.format = self.way.format
         self.strict = False
+        self.preset = ""
         self._numbered = iter(numbered)
         self._only: Any = None
         if self.format == MAPPED:
@@ -105,16 +111,17 @@ class Entries:
 
     def _read(self, row: Mapping[str, Any]) -> Entry:
         if self._only:
-            self.strict = self.format == STRICT
-            entry: Entry = self._only.read(row)
-            return entry
+            return self._read_by(self._only, self.format, row)
         for name in formats.READERS:
             if reader(name).claims(row):
                 self.format = self.format or name
-                self.strict = name == STRICT
-                entry = reader(name).read(row)
-                return entry
+                return self._read_by(reader(name), name, row)
         raise RowInvalid("", _unknown(row)) if self.format else ShapeUnknown(f"the rows are {_unknown(row)}")
+
+    def _read_by(self, by: Any, name: str, row: Mapping[str, Any]) -> Entry:
+        self.strict, self.preset = name == STRICT, getattr(by, "PRESET", "")
+        entry: Entry = by.read(row)
+        return entry
 
 
 def _unknown(row: Mapping[str, Any]) -> str:

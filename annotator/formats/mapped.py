@@ -1,7 +1,7 @@
 """Files with columns of their own: somebody says which column is the prompt, which the responses, which the winner.
 
-A mapping is {"columns": {field: column}, "winner": {value: verdict}, "by": "person" | "ai"}. Its rows become rows of our
-own shape. Columns that it does not name stay in the comparison's metadata.
+A mapping is {"columns": {field: column}, "winner": {value: verdict}, "by": "person" | "ai"}. Its rows become rows of
+our own shape. Columns that it does not name stay in the comparison's metadata.
 """
 
 from __future__ import annotations
@@ -137,13 +137,14 @@ class Reader:
         """Rows of our own shape. Neighbours about the same two responses are one with several judgments."""
         made = ((line, self._translated(row)) for line, row in numbered)
         for _key, group in groupby(made, key=lambda one: _same(one[1])):
-            (line, first), *others = islice(group, MOST_TOGETHER)
+            together = list(islice(group, MOST_TOGETHER + 1))
+            line, first = together[0]
             if isinstance(first, RowInvalid):
-                yield from ((line, first), *others)
-            elif (another := next(group, None)) is not None:
-                yield another[0], RowInvalid("", f"is about the same two responses as {MOST_TOGETHER:,} rows before it")
+                yield from together
+            elif len(together) > MOST_TOGETHER:
+                yield line, RowInvalid("", f"more than {MOST_TOGETHER:,} rows are about the same two responses")
             else:
-                yield line, _merged(first, [row for _line, row in others if not isinstance(row, RowInvalid)])
+                yield line, _merged(first, [row for _line, row in together[1:] if isinstance(row, dict)])
 
     def read(self, row: Mapping[str, Any]) -> Entry:
         try:

@@ -7,11 +7,13 @@ then one transaction compares them with what is stored and inserts what is new. 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import hashlib
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +24,20 @@ from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from annotator import formats, protocols
-from annotator.formats import native, recorded
-from annotator.formats.files import BudgetSpent, FileInvalid, RowFile
+from annotator import protocols
+from annotator.formats import recorded
+from annotator.formats.entries import Entries, Way
+from annotator.formats.files import FileInvalid, RowFile
 from annotator.formats.rows import Entry, RowInvalid, judged_texts
-from annotator.models import Job, JobCancelled, Project
+from annotator.models import Import, Job, JobCancelled, Project, User
+from annotator.models.jobs import storable
 from annotator.pipeline import featurise, ingest_tables, work
-from annotator.protocols import Definition
+from annotator.protocols import Answer
 
 ERRORS_SHOWN = 100
 # Rows and characters between two progress beats; each batch is one COPY a table.
 BATCH = 1000
 BATCH_SIZE = 16 * 2**20
-# Bytes of text that a preview reads: somebody waits for the page, and a small gzip file may hold gigabytes.
-PREVIEW_SIZE = 64 * 2**20
 # Folder of uploads in storage, one folder a project.
 UPLOADS = "uploads"
 UPLOAD_KEPT = timedelta(days=1)
@@ -85,6 +87,13 @@ class IngestReport:
     skipped_existing: int
     # Rows that held a prompt and no comparison.
     alone: int
+    rows: int = 0
+    # What could not be carried, in words, and how often.
+    left: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def anything_new(self) -> bool:
+        return any((self.prompts, self.responses, self.comparisons, self.candidates, self.golds, self.judgments))
 
     def __str__(self) -> str:
         words = _("%(comparisons)s comparisons of %(prompts)s new prompts and %(judgments)s judgments imported")
@@ -92,22 +101,9 @@ class IngestReport:
             words += "; " + _("%(alone)s rows hold a prompt without responses")
         if self.skipped_existing:
             words += "; " + _("%(skipped_existing)s comparisons existed already")
-        return words % asdict(self)
-
-
-@dataclass
-class Preview:
-    """What a look at the start of a file found."""
-
-    container: str = ""
-    entries: list[Entry] = field(default_factory=list)
-    rows_checked: int = 0
-    errors: Errors = field(default_factory=Errors)
-    problem: str = ""
-    # How many of the rows hold a prompt and no comparison.
-    alone: int = 0
-    # The rest was not looked at, because it is long, not because enough rows were.
-    cut_short: bool = False
+        if self.left:
+            words += "; " + _("%(left)s parts of the file could not be carried")
+        return words % {**asdict(self), "left": sum(self.left.values())}
 
 
 @shared_task(name=work.TASKS[Job.Kind.INGEST])
@@ -115,17 +111,18 @@ def run_ingests() -> int:
     return work.work(Job.Kind.INGEST, ingest_upload)
 
 
-def ingest_upload(job: Job) -> str:
+def ingest_upload(job: Job) -> work.Done:
     """Import the uploaded file of a job and remove it, whatever came of it: a refused file's errors are in the job.
 
-    Only a job that another worker took over leaves the file, for that worker.
+    Only a job that another worker took over leaves the file, for that worker; and a dry run, for the import.
     """
     name = job.parameters["upload"]
     if not default_storage.exists(name):
         raise work.StepRefused(_("The uploaded file is gone from storage. Upload it again."))
+    if job.parameters.get("dry_run"):
+        return _ingest_stored(job, name)
     try:
-        with local_upload(name) as path:
-            report = ingest_file(job.project, path, source=job.parameters.get("source", ""), job=job)
+        done = _ingest_stored(job, name)
     except JobCancelled:
         if Job.objects.filter(pk=job.pk, cancel_requested=True).exists():
             default_storage.delete(name)
@@ -134,7 +131,19 @@ def ingest_upload(job: Job) -> str:
         default_storage.delete(name)
         raise
     default_storage.delete(name)
-    return str(report)
+    return done
+
+
+def _ingest_stored(job: Job, name: str) -> work.Done:
+    asked = job.parameters
+    way = Way(asked.get("format", ""), asked.get("mapping") or {}, asked.get("table", ""))
+    with local_upload(name) as path:
+        coming = Coming(path, asked.get("filename", ""), way, asked.get("source", ""), by=job.requested_by)
+        if asked.get("dry_run"):
+            found = check_file(job.project, coming, job=job)
+            return work.Done(str(found), found.as_json())
+        report = take_in(job.project, coming, job=job)
+    return work.Done(str(report), asdict(report))
 
 
 @contextlib.contextmanager
@@ -170,18 +179,129 @@ def sweep_uploads(project: Project) -> int:
     return len(set(old) - wanted)
 
 
-def ingest_file(project: Project, path: Path, *, source: str = "", job: Job | None = None) -> IngestReport:
-    """Import the file at `path`: all of it, or nothing.
+def ingest_file(
+    project: Project,
+    path: Path,
+    *,
+    source: str = "",
+    job: Job | None = None,
+    way: Way | None = None,
+    origin: dict[str, Any] | None = None,
+) -> IngestReport:
+    """Import the file at `path`: all of it, or nothing; `take_in` says more."""
+    return take_in(project, Coming(path, path.name, way or Way(), source, origin or {}), job=job)
 
-    `source` names where judgments come from when the rows do not. Raises StepRefused with
-    result {"errors": [{"line", "field", "reason"}], "more": n}; JobCancelled when `job` was cancelled.
+
+@dataclass(frozen=True)
+class Coming:
+    """A file on its way in. `source` names where judgments come from when the rows do not.
+
+    `origin`: of a public set {"name", "config", "split", "revision"}.
+    """
+
+    path: Path
+    filename: str = ""
+    way: Way = Way()  # noqa: RUF009 - it is frozen
+    source: str = ""
+    origin: dict[str, Any] = field(default_factory=dict)
+    by: User | None = None
+
+
+def take_in(project: Project, coming: Coming, *, job: Job | None = None) -> IngestReport:
+    """Import a file: all of it, or nothing.
+
+    Raises StepRefused with result {"errors": [{"line", "field", "reason"}], "more": n}; JobCancelled when `job` was
+    cancelled.
     """
     errors = Errors()
-    staging = ingest_tables.Staging(connection)
-    try:
-        _stage(project, path, staging, errors, source, job)
+    with _staged(project, coming, errors, job) as staged:
         errors.refuse()
-        return _store(project, staging, errors, job)
+        return _store(project, staged.staging, errors, job, staged)
+
+
+@dataclass
+class Check:
+    """What a dry run found: the report the import would have (None where rows do not fit), and what is wrong."""
+
+    rows: int
+    errors: Errors
+    left: dict[str, int]
+    report: IngestReport | None = None
+
+    def __str__(self) -> str:
+        if not self.report:
+            count = len(self.errors.shown) + self.errors.more
+            words = ngettext(
+                "%(rows)s rows were checked: there is %(count)s problem",
+                "%(rows)s rows were checked: there are %(count)s problems",
+                count,
+            )
+            return words % {"rows": self.rows, "count": count}
+        words = _("All %(rows)s rows fit: %(comparisons)s comparisons would be new, %(existing)s exist already")
+        return words % {
+            "rows": self.rows,
+            "comparisons": self.report.comparisons,
+            "existing": self.report.skipped_existing,
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        counts = asdict(self.report) if self.report else {}
+        said = {"errors": self.errors.shown, "more": self.errors.more, "rows": self.rows, "left": self.left}
+        return {**counts, **said, "dry_run": True}
+
+
+def check_file(project: Project, coming: Coming, *, job: Job | None = None) -> Check:
+    """What the import of the file would do, to the last row, with nothing stored. Raises StepRefused, JobCancelled."""
+    errors = Errors()
+    with _staged(project, coming, errors, job) as staged, transaction.atomic():
+        report = None
+        if not errors.shown:
+            with contextlib.suppress(work.StepRefused):  # what is wrong is in `errors`
+                report = _store(project, staged.staging, errors, job, staged)
+        transaction.set_rollback(True)
+        return Check(staged.rows, errors, dict(staged.left), report)
+
+
+@dataclass
+class Staged:
+    """A file's rows in the staging tables, and what there is to say of the file."""
+
+    staging: ingest_tables.Staging
+    coming: Coming
+    rows: int = 0
+    format: str = ""
+    left: Counter[str] = field(default_factory=Counter)
+
+    def record(self, project: Project, report: IngestReport) -> None:
+        """Note the import, once for a file that came again and brought nothing. In the import's transaction."""
+        coming = self.coming
+        with coming.path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        row = Import(
+            project=project,
+            filename=storable(coming.filename)[-200:],
+            origin=storable(coming.origin),
+            format=self.format,
+            mapping=storable(dict(coming.way.mapping)),
+            source=storable(coming.source)[:100],
+            sha256=sha256,
+            bytes=coming.path.stat().st_size,
+            rows=self.rows,
+            report=storable({**asdict(report), "table": coming.way.table}),
+            created_by=coming.by,
+        )
+        same = project.imports.filter(sha256=sha256, format=self.format, mapping=row.mapping, source=row.source)
+        if report.anything_new or not same.exists():
+            row.save()
+
+
+@contextlib.contextmanager
+def _staged(project: Project, coming: Coming, errors: Errors, job: Job | None) -> Iterator[Staged]:
+    """The file's rows, checked and copied into staging tables. What the file as a whole lacks raises StepRefused."""
+    staged = Staged(ingest_tables.Staging(connection), coming)
+    try:
+        _stage(project, staged, errors, job)
+        yield staged
     except FileInvalid as invalid:
         reason = _("Nothing was imported: %(reason)s.") % {"reason": invalid}
         raise work.StepRefused(reason, errors=errors.shown, more=errors.more) from invalid
@@ -189,7 +309,7 @@ def ingest_file(project: Project, path: Path, *, source: str = "", job: Job | No
         reason = _("Nothing was imported: the database refused a value: %(reason)s")
         raise work.StepRefused(reason % {"reason": error}) from error
     finally:
-        staging.drop()
+        staged.staging.drop()
 
 
 def ingest_entries(project: Project, made: Iterable[Entry], *, job: Job | None = None) -> IngestReport:
@@ -208,106 +328,80 @@ def ingest_entries(project: Project, made: Iterable[Entry], *, job: Job | None =
         staging.drop()
 
 
-def _store(project: Project, staging: ingest_tables.Staging, errors: Errors, job: Job | None) -> IngestReport:
+def _store(
+    project: Project, staging: ingest_tables.Staging, errors: Errors, job: Job | None, staged: Staged | None = None
+) -> IngestReport:
     with transaction.atomic(), ingest_tables.Heart(job) as heart:
         counts = staging.store(project, errors, heart.beat)
         errors.refuse()
+        report = IngestReport(**counts)
+        if staged:
+            report = dataclasses.replace(report, rows=staged.rows, left=dict(staged.left))
+            staged.record(project, report)
         featurise.request(project)
-    return IngestReport(**counts)
+    return report
 
 
-def _stage(
-    project: Project, path: Path, staging: ingest_tables.Staging, errors: Errors, source: str, job: Job | None
-) -> None:
+def _stage(project: Project, staged: Staged, errors: Errors, job: Job | None) -> None:
     taken = 0
 
     def beat(_line: int = 0) -> None:
         if job:
             job.beat(int(70 * file.share_read()), 100, _("%(count)s rows read") % {"count": taken})
 
-    file = RowFile(path, on_line=beat)
-    definition = recorded.lenient(protocols.read(project.protocol.definition))
-    staging.begin(project.protocol.pk, source)
-    for taken, (line, entry) in enumerate(entries(file, errors), 1):
-        try:
-            answers = [recorded.answer(definition, vote, judged_texts(entry, vote)) for vote in entry.votes]
-            staging.add(line, entry, answers)
-        except RowInvalid as invalid:
-            errors.add(line, invalid.field, invalid.reason)
-        if taken % BATCH == 0 or staging.pending_size > BATCH_SIZE:
-            staging.flush(keep=not errors.shown)
-            beat()
-    staging.flush(keep=not errors.shown)
-    if not taken and not errors.shown:
+    with opened(staged.coming.path, staged.coming.way, on_line=beat) as file:
+        read = Entries(file, staged.coming.way)
+        taking, staging = Taking(project, read), staged.staging
+        staging.begin(project.protocol.pk, staged.coming.source)
+        for taken, (line, entry) in enumerate(read, 1):
+            try:
+                staging.add(line, *taking.take(entry))
+            except RowInvalid as invalid:
+                errors.add(line, invalid.field, invalid.reason)
+            if taken % BATCH == 0 or staging.pending_size > BATCH_SIZE:
+                staging.flush(keep=not errors.shown)
+                beat()
+        staging.flush(keep=not errors.shown)
+    staged.rows, staged.format, staged.left = taken, read.format, taking.left
+    if not taken:
         raise FileInvalid("the file holds no rows")
 
 
-def entries(file: RowFile, errors: Errors) -> Iterator[tuple[int, Entry]]:
-    """(line, entry) of every row that fits; the others go to `errors`."""
-    known = False
-    for line, row in file:
-        try:
-            entry = read_row(row, known)
-        except RowInvalid as invalid:
-            errors.add(line, invalid.field, invalid.reason)
-        else:
-            known = True
-            yield line, entry
+@contextlib.contextmanager
+def opened(
+    path: Path, way: Way, *, budget: int | None = None, on_line: Callable[[int], None] | None = None
+) -> Iterator[RowFile]:
+    """The rows of what lies at `path`. Raises FileInvalid; `budget` and `on_line` are those of RowFile."""
+    yield RowFile(path, budget=budget, on_line=on_line)
 
 
-def read_row(row: dict[str, Any] | RowInvalid, known: bool) -> Entry:
-    """The row by the reader that knows its shape.
+class Taking:
+    """Entries as the project takes them: the answers in its protocol, and a count of what was left."""
 
-    Raises RowInvalid; FileInvalid when no reader knows it and no row before it was `known` either.
-    """
-    if isinstance(row, RowInvalid):
-        raise row
-    for dotted in formats.READERS.values():
-        reader = import_module(dotted)
-        if reader.claims(row):
-            entry: Entry = reader.read(row)
-            return entry
-    found = ", ".join(sorted(str(name) for name in row)[:12])
-    reason = f"in no known shape: it needs an id, a prompt, and responses or response_a and response_b (found: {found})"
-    if not row.keys().isdisjoint(native.PROMPT):
-        more = ", ".join(sorted(str(name) for name in row.keys() - native.PROMPT_ALONE)[:12])
-        reason += f"; a prompt without responses may have nothing beside it but metadata, put into metadata: {more}"
-    raise RowInvalid("", reason) if known else FileInvalid(f"the rows are {reason}")
+    def __init__(self, project: Project, read: Entries) -> None:
+        self.definition = recorded.lenient(protocols.read(project.protocol.definition))
+        self.read = read
+        self.left: Counter[str] = Counter()
 
+    def take(self, entry: Entry | RowInvalid) -> tuple[Entry, list[Answer]]:
+        """The entry without what was left, and an answer a vote. Raises RowInvalid."""
+        if isinstance(entry, RowInvalid):
+            raise entry
+        left = list(entry.left)
+        if not self.read.strict:
+            left += self._leave(entry)
+        answers = [recorded.answer(self.definition, vote, judged_texts(entry, vote)) for vote in entry.votes]
+        self.left.update(left)
+        return entry, answers
 
-def preview(project: Project, path: Path, *, rows: int = 1000, shown: int = 10) -> Preview:
-    """Check the first `rows` rows without storing anything, and keep the first `shown` entries to look at.
-
-    Reads PREVIEW_SIZE at most.
-    """
-    seen = Preview()
-    definition = recorded.lenient(protocols.read(project.protocol.definition))
-    try:
-        file = RowFile(path, budget=PREVIEW_SIZE)
-        seen.container = file.container
-        for line, row in file:
-            if seen.rows_checked == rows:
-                break
-            seen.rows_checked += 1
-            _look(seen, definition, line, row, shown)
-    except FileInvalid as invalid:
-        seen.problem = str(invalid)
-    except BudgetSpent:
-        seen.cut_short = True
-    if seen.cut_short and not seen.rows_checked:
-        seen.problem = _("there is no row in the first %(size)s MB of the file") % {"size": PREVIEW_SIZE // 2**20}
-    if not seen.rows_checked and not seen.problem:
-        seen.problem = "the file holds no rows"
-    return seen
-
-
-def _look(seen: Preview, definition: Definition, line: int, row: dict[str, Any] | RowInvalid, shown: int) -> None:
-    try:
-        entry = read_row(row, bool(seen.entries))
+    def _leave(self, entry: Entry) -> list[str]:
+        left: list[str] = []
+        kept = []
         for vote in entry.votes:
-            recorded.answer(definition, vote, judged_texts(entry, vote))
-        seen.alone += not entry.comparisons
-        if len(seen.entries) < shown:
-            seen.entries.append(entry)
-    except RowInvalid as invalid:
-        seen.errors.add(line, invalid.field, invalid.reason)
+            if why := recorded.cannot_say(self.definition, vote):
+                left.append(why)
+                continue
+            left += recorded.leave(self.definition, vote, self.read.preset)
+            kept.append(vote)
+        entry.votes = kept
+        return left

@@ -22,7 +22,7 @@ from annotator import access, rendering
 from annotator.formats.rows import Entry
 from annotator.forms.imports import NewProject, Upload
 from annotator.models import Job, Membership, Project, Role, User
-from annotator.pipeline import ingest, start, work
+from annotator.pipeline import ingest, preview, start, work
 
 SALT = "annotator.imports"
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".gz")
@@ -75,7 +75,7 @@ def import_preview(request: HttpRequest, project_id: int, upload: str) -> HttpRe
         messages.info(request, _("That upload was imported already, or is older than a day. Choose the file again."))
         return redirect("import_upload", project.pk)
     with ingest.local_upload(stored["name"]) as path:
-        seen = ingest.preview(project, path)
+        seen = preview.preview(project, path)
     context = {
         "project": project,
         "tab": "board",

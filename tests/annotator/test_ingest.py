@@ -26,7 +26,7 @@ from annotator.models import (
     Rater,
     Response,
 )
-from annotator.pipeline import ingest, work
+from annotator.pipeline import ingest, preview, work
 from tests.builders import make_project
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
@@ -297,9 +297,17 @@ def test_a_graded_preference_becomes_the_nearest_level(tmp_path, preset, prefere
 
 
 def test_a_tie_is_refused_by_a_protocol_that_has_none(tmp_path):
-    labels = [{"annotator": "w1", "preference": 0, "raw": "tie"}]
-    result = refusal(make_project("helpsteer2"), write(tmp_path, [{**ROW, "human_labels": labels}]))
-    assert result["errors"][0]["field"] == "human_labels[0].preference" and "tie" in result["errors"][0]["reason"]
+    vote = {"rater": "w1", "kind": "person", "preference": 0}
+    result = refusal(make_project("helpsteer2"), write(tmp_path, [{**ROW, "judgments": [vote]}]))
+    assert result["errors"][0]["field"] == "judgments[0].preference" and "tie" in result["errors"][0]["reason"]
+
+
+def test_of_a_published_file_what_the_protocol_cannot_say_is_left_and_counted(tmp_path):
+    labels = [{"annotator": "w1", "preference": 0}, {"annotator": "w2", "preference": 0.5}]
+    project = make_project("helpsteer2")
+    report = ingest.ingest_file(project, write(tmp_path, [{**ROW, "human_labels": labels}]))
+    assert report.left == {"ties: this project's protocol has none": 1} and report.judgments == 1
+    assert "1 parts of the file could not be carried" in str(report)
 
 
 def test_a_changed_judgment_is_refused(tmp_path):
@@ -442,7 +450,7 @@ def test_a_csv_header_in_latin_1_is_refused_before_its_rows_are_looked_at(tmp_pa
     path = tmp_path / "rows.csv"
     path.write_bytes("id,prompt,réponse\n1,x,y\n".encode("latin-1"))
     project = make_project()
-    assert ingest.preview(project, path).problem == "the first line is not UTF-8; save the file as UTF-8"
+    assert preview.preview(project, path).problem == "the first line is not UTF-8; save the file as UTF-8"
     with pytest.raises(work.StepRefused, match="save the file as UTF-8"):
         ingest.ingest_file(project, path)
 
@@ -455,16 +463,16 @@ def test_csv_lines_may_end_in_bare_carriage_returns(tmp_path):
 
 @pytest.mark.parametrize("start", [json.dumps(ROW).encode(), b"id,prompt"])
 def test_a_preview_of_endless_empty_lines_ends_soon(tmp_path, start, monkeypatch):
-    monkeypatch.setattr(ingest, "PREVIEW_SIZE", 1000 * files.LEAST_LINE)
+    monkeypatch.setattr(preview, "PREVIEW_SIZE", 1000 * files.LEAST_LINE)
     path = tmp_path / "bomb.gz"
     path.write_bytes(gzip.compress(start + b"\n" * 300_000))
     lines = []
     monkeypatch.setattr(files, "SIGN_OF_LIFE", 1)
-    file = files.RowFile(path, budget=ingest.PREVIEW_SIZE, on_line=lines.append)
+    file = files.RowFile(path, budget=preview.PREVIEW_SIZE, on_line=lines.append)
     with pytest.raises(files.BudgetSpent):
         list(file)
     assert len(lines) <= 1000
-    seen = ingest.preview(make_project(), path)
+    seen = preview.preview(make_project(), path)
     assert seen.cut_short
 
 

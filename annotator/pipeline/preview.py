@@ -1,0 +1,151 @@
+"""A look at the start of a file that is to be imported: how it is read, what fits, what is left. Stores nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from annotator.formats import entries, mapped
+from annotator.formats.entries import Entries, Way
+from annotator.formats.files import BudgetSpent, FileInvalid, Numbered
+from annotator.formats.rows import Entry, RowInvalid
+from annotator.models import Project
+from annotator.pipeline import ingest
+
+# Bytes of text that a preview reads: somebody waits for the page, and a small gzip file may hold gigabytes.
+PREVIEW_SIZE = 64 * 2**20
+# Characters of a cell shown as an example.
+EXAMPLE = 80
+
+
+@dataclass
+class Column:
+    """A column of the file: the start of its first value, and where its content goes ("" for the metadata)."""
+
+    name: str
+    example: str = ""
+    place: str = ""
+
+
+@dataclass
+class Preview:
+    """What a look at the start of a file found."""
+
+    way: Way
+    container: str = ""
+    entries: list[Entry] = field(default_factory=list)
+    rows_checked: int = 0
+    errors: ingest.Errors = field(default_factory=ingest.Errors)
+    problem: str = ""
+    # How many of the rows hold a prompt and no comparison.
+    alone: int = 0
+    # The rest was not looked at, because it is long, not because enough rows were.
+    cut_short: bool = False
+    # The reader's name, and the others that know the first row as well.
+    format: str = ""
+    fitting: list[str] = field(default_factory=list)
+    columns: dict[str, Column] = field(default_factory=dict)
+    left: Counter[str] = field(default_factory=Counter)
+    # The mapping that is used or guessed, and the values of its winner, each with what it means (None: not known).
+    mapping: dict[str, Any] = field(default_factory=dict)
+    winners: dict[str, str | None] = field(default_factory=dict)
+    # Why the columns have to be mapped: no reader knows the rows.
+    unknown: str = ""
+
+    @property
+    def can_import(self) -> bool:
+        return bool(self.rows_checked and not self.problem and not self.errors.shown)
+
+
+def preview(project: Project, path: Path, way: Way | None = None, *, rows: int = 1000, shown: int = 10) -> Preview:
+    """Check the first `rows` rows without storing anything, and keep the first `shown` entries to look at.
+
+    Reads PREVIEW_SIZE at most. Without a `way` the reader is found; rows that none knows are mapped by a guess.
+    """
+    seen = _look(project, path, way or Way(), rows, shown)
+    if seen.unknown and not seen.way.format:
+        guessed = {"columns": mapped.guess(seen.columns)}
+        return _look(project, path, Way(entries.MAPPED, guessed), rows, shown, unknown=seen.unknown)
+    return seen
+
+
+def _look(project: Project, path: Path, way: Way, rows: int, shown: int, *, unknown: str = "") -> Preview:
+    seen = Preview(way, mapping=dict(way.mapping), unknown=unknown)
+    first: list[dict[str, Any]] = []
+    try:
+        with ingest.opened(path, way, budget=PREVIEW_SIZE) as file:
+            seen.container = file.container
+            _check(seen, project, Entries(_noted(file, seen, first, rows), way), shown)
+    except entries.ShapeUnknown as invalid:
+        seen.problem = seen.unknown = str(invalid)
+    except FileInvalid as invalid:
+        seen.problem = str(invalid)
+    except BudgetSpent:
+        seen.cut_short = True
+    if seen.cut_short and not seen.rows_checked:
+        seen.problem = _("there is no row in the first %(size)s MB of the file") % {"size": PREVIEW_SIZE // 2**20}
+    if not seen.rows_checked and not seen.problem:
+        seen.problem = "the file holds no rows"
+    _recognise(seen, way, first)
+    return seen
+
+
+def _noted(numbered: Iterable[Numbered], seen: Preview, first: list[dict[str, Any]], rows: int) -> Iterator[Numbered]:
+    """The first `rows` rows, passed on; their columns and values of a winner are noted."""
+    for line, row in numbered:
+        if seen.rows_checked == rows:
+            return
+        seen.rows_checked += 1
+        if not isinstance(row, RowInvalid):
+            first[:] = first or [row]
+            _note(seen, row)
+        yield line, row
+
+
+def _note(seen: Preview, row: Mapping[str, Any]) -> None:
+    for name, value in row.items():
+        column = seen.columns.setdefault(name, Column(name))
+        if not column.example and value not in ("", None):
+            column.example = _start_of(value)
+    winner = row.get((seen.mapping.get("columns") or {}).get("winner") or "")
+    if winner is not None and len(seen.winners) <= mapped.MOST_VALUES:
+        seen.winners.setdefault(mapped.value_of(winner), None)
+
+
+def _start_of(value: Any) -> str:
+    words = str(value).encode(errors="replace").decode().replace("\0", "")
+    return words if len(words) <= EXAMPLE else words[:EXAMPLE] + "…"
+
+
+def _check(seen: Preview, project: Project, read: Entries, shown: int) -> None:
+    taking = ingest.Taking(project, read)
+    try:
+        for line, entry in read:
+            try:
+                taken, _answers = taking.take(entry)
+            except RowInvalid as invalid:
+                seen.errors.add(line, invalid.field, invalid.reason)
+                continue
+            seen.alone += not taken.comparisons
+            if len(seen.entries) < shown:
+                seen.entries.append(taken)
+    finally:
+        seen.left, seen.format = taking.left, read.format
+
+
+def _recognise(seen: Preview, way: Way, first: list[dict[str, Any]]) -> None:
+    """Which readers would do, and where each column goes."""
+    seen.fitting = entries.fitting(first[0]) if first else []
+    if seen.format in ("", entries.MAPPED):
+        chosen = seen.mapping.get("columns") or {}
+        seen.mapping.setdefault("columns", mapped.guess(seen.columns) if not way.format else {})
+        winner = seen.mapping.get("winner") or {}
+        seen.winners = {value: winner.get(value, mapped.verdict_of(value, chosen)) for value in seen.winners}
+        return
+    for column in seen.columns.values():
+        column.place = entries.place_of(seen.format, column.name)
