@@ -16,13 +16,23 @@ READERS = {
     "helpsteer2": "annotator.formats.published.helpsteer2_ratings",
     "helpsteer2_disagreements": "annotator.formats.published.helpsteer2_disagreements",
     "helpsteer2_preference": "annotator.formats.published.helpsteer2_preference",
+    "helpsteer3": "annotator.formats.published.helpsteer3_rows",
     "preference_rows": "annotator.formats.published.preference_rows",
     "native": "annotator.formats.native",
 }
 
 WRITERS = {
     "helpsteer2": "annotator.formats.published.helpsteer2.HelpSteer2",
+    "helpsteer3": "annotator.formats.published.helpsteer3.HelpSteer3",
     "multipref": "annotator.formats.published.multipref.MultiPref",
     "trl_reward": "annotator.formats.trainers.trl.TrlReward",
+    "trl_preference": "annotator.formats.trainers.trl.TrlPreference",
+    "trl_kto": "annotator.formats.trainers.trl_kto.TrlKto",
+    "trl_stepwise": "annotator.formats.trainers.trl_stepwise.TrlStepwise",
+    "openrlhf": "annotator.formats.trainers.openrlhf.OpenRlhf",
+    "llamafactory": "annotator.formats.trainers.llamafactory.LlamaFactory",
+    "nemo_rl": "annotator.formats.trainers.nemo_rl.NemoRl",
+    "nemo_aligner": "annotator.formats.trainers.nemo_aligner.NemoAligner",
+    "axolotl": "annotator.formats.trainers.axolotl.Axolotl",
     "judgments": "annotator.formats.judgments.Judgments",
 }

@@ -14,8 +14,10 @@ from annotator.formats.published import (
     helpsteer2_disagreements,
     helpsteer2_preference,
     helpsteer2_ratings,
+    helpsteer3_rows,
 )
 from annotator.formats.published.helpsteer2 import ATTRIBUTES, HelpSteer2
+from annotator.formats.published.helpsteer3 import HelpSteer3
 from annotator.formats.rows import RowInvalid
 from annotator.formats.source import Judged, Label, Options, Prompt, Response, Vote
 
@@ -211,3 +213,81 @@ def test_what_was_said_of_other_responses_is_no_answer_about_a_and_b():
     untold = replace(vote(None, 1), outcome="ranked")
     rows = helpsteer2(judged(vote(-1), untold))
     assert [each["strength"] for each in rows["preference"][0][1]["all_preferences_unprocessed"]] == [-3]
+
+
+def helpsteer3(*comparisons, preset="helpsteer3", **options):
+    writer = HelpSteer3(protocols.read(protocols.PRESETS[preset]), Options(**options))
+    return written(writer, Source(*comparisons)), writer.left_out
+
+
+@given(st.lists(st.sampled_from([-1, -2 / 3, -1 / 3]), min_size=1, max_size=3), TEXTS, TEXTS, TEXTS)
+@settings(max_examples=60, deadline=None)
+def test_helpsteer3_preferences_come_back_vote_by_vote(preferences, a, b, why):
+    votes = [vote(each, number, justification=f"{why}{number}") for number, each in enumerate(preferences)]
+    rows, left = helpsteer3(judged(*votes, a=a, b=b, p_b=0.0, prompt_metadata={"domain": "code", "language": "go"}))
+    if a == b:
+        assert left["equal responses (preference)"] == 1
+        return
+    (entry,) = read(helpsteer3_rows, rows["preference"])
+    assert (turns(entry), texts(entry)) == (TURNS, [a, b])
+    assert [(each.preference, each.answer["justification"]) for each in entry.votes] == [
+        (each.preference, each.justification) for each in votes
+    ]
+    assert json.loads(entry.prompt.metadata) == {"domain": "code", "language": "go"}
+
+
+def test_helpsteer3_rows_have_the_original_s_columns_and_defaults():
+    rows, _left = helpsteer3(judged(vote(-1, feedback={"a": "The response is mostly helpful. 𝄞"})))
+    ((_line, row),) = rows["preference"]
+    assert list(row) == [
+        *("domain", "language", "context", "response1", "response2", "overall_preference", "individual_preference")
+    ]
+    assert (row["domain"], row["language"], row["context"]) == ("general", "english", TURNS)
+    ((_line, row),) = rows["feedback"]
+    assert list(row) == ["domain", "language", "context", "response1", "response2", "feedback1", "feedback2"]
+
+
+def test_helpsteer3_never_writes_a_zero():
+    rows, left = helpsteer3(judged(vote(-1 / 3), vote(1 / 3, 1)), judged(vote(0), p_b=0.5), judged(vote(-0.1), p_b=0.0))
+    assert "preference" not in rows
+    assert left["a tie (preference)"] == 3
+
+
+def test_helpsteer3_feedback_comes_back_by_side_with_the_answer_its_openings_imply():
+    said = [
+        {"a": f"The response is mostly helpful. {ODD}", "b": "The response is not helpful. No."},
+        {"a": "The response is perfectly helpful.", "b": "Nothing to say."},
+    ]
+    rows, _left = helpsteer3(judged(*(vote(-1, number, feedback=each) for number, each in enumerate(said))))
+    (entry,) = read(helpsteer3_rows, rows["feedback"])
+    assert [each.answer["feedback"] for each in entry.votes] == said
+    assert [each.preference for each in entry.votes] == [-0.75, None]
+    # The second cannot become a judgment, so its words must not be lost.
+    assert json.loads(entry.comparisons[0].metadata)["feedback2"] == [each["b"] for each in said]
+
+
+def test_helpsteer3_edits_come_back_as_comparisons_with_what_they_were_made_of():
+    said = vote(-1, feedback={"a": "Shorter."}, edit={"side": "a", "text": ODD})
+    rows, _left = helpsteer3(judged(said, vote(-1, 1, edit={})))
+    ((_line, row),) = rows["edit"]
+    assert "change_summary" not in row  # null: nobody is asked for it
+    (entry,) = read(helpsteer3_rows, rows["edit"])
+    assert (texts(entry), entry.votes) == (["left 𝄞", ODD], [])
+    assert json.loads(entry.comparisons[0].metadata) == {"feedback": ["Shorter."]}
+
+
+def test_helpsteer3_edit_quality_comes_back_and_out_again():
+    of_edits = {"original_response": "x", "feedback": ["Say more."]}
+    rows, _left = helpsteer3(judged(vote(1), metadata=of_edits), judged(vote(1), p_b=0.0, metadata=of_edits))
+    assert set(rows) == {"edit_quality"}
+    good = [row["good_edited_response"] for _line, row in rows["edit_quality"]]
+    assert good == ["right", "left 𝄞"]
+    for entry, better in zip(read(helpsteer3_rows, rows["edit_quality"]), good, strict=True):
+        assert (texts(entry)[0], entry.votes[0].preference) == (better, -1)
+        assert entry.comparisons[0].criterion
+        assert json.loads(entry.comparisons[0].metadata).items() >= of_edits.items()
+
+
+def test_helpsteer3_tables_that_nobody_is_asked_for_are_absent():
+    writer = HelpSteer3(protocols.read(protocols.PRESETS["plain"]), Options())
+    assert [config.name for config in writer.configs] == ["preference", "edit_quality"]

@@ -142,7 +142,7 @@ class HelpSteer2:
             return
         for text, votes in sides:
             yield Row("disagreements", split, {"prompt": prompt, "response": text, **votes})
-        if any(_range(most_agreeing(votes["helpfulness"])) > WIDEST for _text, votes in sides):
+        if any(range_of(most_agreeing(votes["helpfulness"])) > WIDEST for _text, votes in sides):
             self.left_out["people differ too much on helpfulness (ratings)"] += 1
             return
         for text, votes in sides:
@@ -150,7 +150,7 @@ class HelpSteer2:
             yield Row("default", split, {"prompt": prompt, "response": text, **means})
 
     def _preference(self, judged: Judged, prompt: str, split: str) -> Iterator[Row]:
-        strengths = [(_strength(vote.preference), vote.justification) for vote in _answered(judged)]
+        strengths = [(strength_of(vote.preference), vote.justification) for vote in _answered(judged)]
         strength, reason = self._agreed(judged, [strength for strength, _why in strengths])
         if reason:
             self.left_out[f"{reason} (preference)"] += 1
@@ -167,7 +167,9 @@ class HelpSteer2:
                 "preference_strength": strength,
                 "preference_statement": _nearest(strengths, strength),
                 "preference_elaboration": "",
-                "three_most_similar_preferences": _kept(strengths, kept),
+                "three_most_similar_preferences": [
+                    {"statement": why, "elaboration": "", "strength": each} for each, why in kept_votes(strengths, kept)
+                ],
                 "all_preferences_unprocessed": _unprocessed(judged),
                 "meta_comparison_id": judged.key,
                 "meta_source": judged.label.source,
@@ -181,7 +183,7 @@ class HelpSteer2:
             return 0, reason
         if strengths:
             kept = most_agreeing(strengths)
-            if _range(kept) > WIDEST:
+            if range_of(kept) > WIDEST:
                 return 0, "people differ too much on the preference"
             strength = rounded_mean(kept)
         elif self.options.ai == "keep":
@@ -196,7 +198,7 @@ def _answered(judged: Judged) -> list[Any]:
     return [vote for vote in judged.people if vote.preference is not None]
 
 
-def _strength(preference: float) -> int:
+def strength_of(preference: float) -> int:
     """An answer on any scale as -3 to 3; the identity for protocols with three levels a side."""
     return _round(preference * HIGHEST)
 
@@ -206,7 +208,7 @@ def _round(value: float) -> int:
     return int(math.copysign(math.floor(abs(value) + 0.5 + 1e-9), value))
 
 
-def _range(votes: Sequence[int]) -> int:
+def range_of(votes: Sequence[int]) -> int:
     return max(votes) - min(votes)
 
 
@@ -226,21 +228,21 @@ def _nearest(strengths: list[tuple[int, str]], strength: int) -> str:
     return min(written)[2] if written else ""
 
 
-def _kept(strengths: list[tuple[int, str]], kept: Sequence[int]) -> list[dict[str, Any]]:
-    """The votes behind `kept`, one for each of its numbers."""
+def kept_votes(strengths: list[tuple[int, str]], kept: Sequence[int]) -> list[tuple[int, str]]:
+    """The votes behind `kept`, one for each of its numbers, in the order they were given."""
     left = Counter(kept)
-    rows = []
+    votes = []
     for strength, why in strengths:
         if left[strength]:
             left[strength] -= 1
-            rows.append({"statement": why, "elaboration": "", "strength": strength})
-    return rows
+            votes.append((strength, why))
+    return votes
 
 
 def _unprocessed(judged: Judged) -> list[dict[str, Any]]:
     return [
         {
-            "strength": NEITHER_VALID if vote.preference is None else _strength(vote.preference),
+            "strength": NEITHER_VALID if vote.preference is None else strength_of(vote.preference),
             "justification": vote.justification,
         }
         for vote in judged.people
