@@ -74,6 +74,8 @@ def croissant(facts: Mapping[str, Any], writer: Writer) -> dict[str, Any]:
         "version": f"{facts['export']}.0.0",
         "datePublished": facts["snapshot"]["seen"],
         "license": _licences(facts),
+        "citeAs": f"{project['name']}, export {facts['export']} of {facts['snapshot']['seen'][:10]}, "
+        f"sha256 {facts['data_sha256']}",
         **({"inLanguage": spoken} if spoken else {}),
         "keywords": ["preference", "rlhf", "switchyard"],
         "isLiveDataset": False,
@@ -130,13 +132,13 @@ def _field(record_set: str, column: pa.Field, file: str) -> dict[str, Any]:
         field |= {"isArray": True, "arrayShape": ",".join(["-1"] * depth)}
     # Parts are found by a path in one list of structs; deeper nesting is given as it stands.
     if not pa.types.is_struct(kind) or depth > 1:
-        return {**field, "dataType": _type(kind), "source": source}
+        return {**field, "dataType": _type(kind, column.name), "source": source}
     parts = [
         {
             "@type": "cr:Field",
             "@id": f"{record_set}/{column.name}/{part.name}",
             "name": part.name,
-            "dataType": _type(_element(part.type)[0]),
+            "dataType": _type(_element(part.type)[0], part.name),
             "source": {**source, "transform": {"jsonPath": part.name}},
         }
         for part in kind
@@ -152,7 +154,10 @@ def _element(kind: pa.DataType) -> tuple[pa.DataType, int]:
     return kind, depth
 
 
-def _type(kind: pa.DataType) -> str:
+def _type(kind: pa.DataType, name: str) -> str:
+    """Text that is a point in time is told by its name, as readers of JSON Lines tell it."""
+    if pa.types.is_timestamp(kind) or pa.types.is_string(kind) and (name.endswith("_at") or name == "timestamp"):
+        return "sc:DateTime"
     if pa.types.is_boolean(kind):
         return "sc:Boolean"
     if pa.types.is_integer(kind):

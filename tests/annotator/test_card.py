@@ -2,6 +2,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -9,6 +10,7 @@ import yaml
 from django.core.files.storage import default_storage
 
 from annotator.formats import croissant, header
+from annotator.formats.source import Config
 from annotator.models import Job
 from annotator.pipeline import aggregate, export, work
 from tests.builders import make_comparison, make_judgment, make_labeler, make_person, make_plan, make_project
@@ -28,9 +30,7 @@ def judged(project, level=1, **texts):
 
 
 def write(project, format="trl_reward", container="jsonl", **options):
-    made, _job = export.request_export(
-        project, format, container, aggregate.recipe(project, "routed"), options, None
-    )
+    made, _job = export.request_export(project, format, container, aggregate.recipe(project, "routed"), options, None)
     done = export.write_export(made)
     Job.objects.update(state=Job.State.DONE)
     return done
@@ -157,19 +157,15 @@ def test_a_table_in_several_parts_is_one_split_of_the_card_and_a_record_set_each
             for n in range(2)
         ],
     }  # fmt: skip
-    config = export.Row  # any class: only `configs` is looked at
-    config = type("W", (), {"configs": ()})
-    from annotator.formats.source import Config
-
     schema = pa.schema([("deep", pa.list_(pa.list_(pa.string()))), ("n", pa.int64())])
-    config.configs = (Config("default", schema, "about"),)
-    head = yaml.safe_load(header.header(facts, config))
+    config = Config("default", schema, "about")
+    head = yaml.safe_load(header.header(facts, SimpleNamespace(configs=(config,))))
     assert head["configs"][0]["data_files"] == [
         {"split": "train", "path": ["default/train-0.parquet", "default/train-1.parquet"]}
     ]
     assert head["dataset_info"][0]["splits"] == [{"name": "train", "num_bytes": 18, "num_examples": 10}]
     assert head["dataset_info"][0]["features"][0] == {"name": "deep", "list": {"list": "string"}}
-    records = list(croissant._records(config.configs[0], facts["files"]))
+    records = list(croissant._records(config, facts["files"]))
     assert [each["@id"] for each in records] == ["default/train/0", "default/train/1"]
     assert records[0]["field"][0]["arrayShape"] == "-1,-1"
 
@@ -193,7 +189,7 @@ def test_every_config_has_its_record_sets_with_every_column():
         assert said[f"rai:{name}"]
 
 
-def validated(path, capfd):
+def validated(path):
     import mlcroissant
 
     data = mlcroissant.Dataset(jsonld=str(path / "croissant.json"))
@@ -203,17 +199,19 @@ def validated(path, capfd):
 
 
 def values(record):
-    """A record with its fields by their own names; mlcroissant gives bytes for text in some versions."""
-    return {name.rsplit("/", 1)[-1]: value for name, value in record.items()}
+    """A record with its fields by their own names; text, which mlcroissant gives as bytes, as text."""
+    return {
+        name.rsplit("/", 1)[-1]: value.decode() if isinstance(value, bytes) else value for name, value in record.items()
+    }
 
 
 ODD = "naïve Ω𝄞 “x” e\u0301 שלום"
 
 
-def test_mlcroissant_accepts_the_file_and_streams_its_records(tmp_path, capfd):
+def test_mlcroissant_accepts_the_file_and_streams_its_records(tmp_path):
     project = make_project(name="Rain & sun", provenance="generated")
     judged(project, prompt=ODD)
-    data = validated(folder_of(write(project), tmp_path), capfd)
+    data = validated(folder_of(write(project), tmp_path))
     assert str(data.metadata.version) == "1.0.0"
     record = values(next(iter(data.records(record_set="default/train"))))
     assert [values(turn)["content"] for turn in record["chosen"]][0] == ODD
@@ -224,7 +222,7 @@ def test_mlcroissant_accepts_the_file_and_streams_its_records(tmp_path, capfd):
 @pytest.mark.slow
 @pytest.mark.parametrize("container", ["parquet", "jsonl", "jsonl.gz"])
 @pytest.mark.parametrize("format", ["judgments", "trl_reward", "helpsteer2"])
-def test_every_kind_of_file_streams_through_mlcroissant(tmp_path, capfd, format, container):
+def test_every_kind_of_file_streams_through_mlcroissant(tmp_path, format, container):
     project = make_project("helpsteer2")
     for level in (1, -1):
         comparison = judged(project, level, prompt=ODD)
@@ -236,7 +234,7 @@ def test_every_kind_of_file_streams_through_mlcroissant(tmp_path, capfd, format,
     except work.StepRefused as refusal:
         assert re.search("file type", str(refusal))
         return
-    data = validated(folder_of(done, tmp_path), capfd)
+    data = validated(folder_of(done, tmp_path))
     for file in done.manifest["files"]:
         records = list(data.records(record_set=f"{file['config']}/{file['split']}"))
         assert len(records) == file["rows"]
