@@ -1,7 +1,8 @@
-"""Files of rows: JSON Lines, CSV (both also gzip'ed) and Parquet, told apart by content, read one row at a time."""
+"""Files of rows: JSON Lines, JSON lists, CSV (also gzip'ed) and Parquet, told apart by content, read row by row."""
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -14,12 +15,15 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from annotator.formats import json_lists
 from annotator.formats.rows import RowInvalid
 
 # A longer line is not a row of text for people to judge.
 LONGEST_LINE = 64 * 2**20
 # Every so many lines, empty ones too, the reader says that it still reads: 30 million empty lines are 29 KB gzip'ed.
 SIGN_OF_LIFE = 100_000
+# Of a JSON list so many bytes are read at once, and every so many such pieces are a sign of life.
+PIECE, PIECES_ALIVE = 2**18, 16
 # What a line counts against a budget at least, in bytes: reading an empty one takes as long as a short one.
 LEAST_LINE = 64
 # Columns that hold structure; in CSV, and in Parquet where they are text, they are written as JSON.
@@ -42,7 +46,7 @@ class BudgetSpent(Exception):
 class RowFile:
     """Iterates (line, row); a row that cannot be read comes as the RowInvalid that says why. Memory stays flat.
 
-    Lines count from 1; a Parquet row's line is its place in the file. `budget`: how many bytes of text, unpacked,
+    Lines count from 1; a row of Parquet or of a JSON list has its place in it for a line. `budget`: how many bytes of text, unpacked,
     may be read before BudgetSpent is raised. `on_line(line)` is called every SIGN_OF_LIFE lines of text, empty
     ones too.
     """
@@ -72,8 +76,13 @@ class RowFile:
         with self.path.open("rb") as self._raw:
             stream = gzip.GzipFile(fileobj=self._raw) if self._gzip else self._raw
             try:
-                lines = self._lines(stream)  # type: ignore[arg-type]
-                yield from (_csv if self.container == "csv" else _json_lines)(lines)
+                if self.container == "json list":
+                    yield from json_lists.rows(self._pieces(stream))  # type: ignore[arg-type]
+                else:
+                    lines = self._lines(stream)  # type: ignore[arg-type]
+                    yield from (_csv if self.container == "csv" else _json_lines)(lines)
+            except json_lists.ListBroken as error:
+                raise FileInvalid(str(error)) from error
             except (gzip.BadGzipFile, EOFError, zlib.error) as error:
                 raise FileInvalid(f"the gzip file is damaged or cut off: {error}") from error
         self._share = 1.0
@@ -94,6 +103,22 @@ class RowFile:
                     raise BudgetSpent
             yield raw.removeprefix(b"\xef\xbb\xbf") if line == 1 else raw
 
+    def _pieces(self, stream: IO[bytes]) -> Iterator[str]:
+        """The text of a JSON list. Broken UTF-8 becomes lone surrogates, as in CSV."""
+        decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="surrogateescape")
+        taken = piece = 0
+        wanted = PIECE if self.budget is None else min(PIECE, self.budget)
+        while raw := stream.read(wanted):
+            taken, piece = taken + len(raw), piece + 1
+            yield decoder.decode(raw)
+            if self.on_line and piece % PIECES_ALIVE == 0:
+                self.on_line(piece)
+            if self.budget is not None:
+                wanted = min(PIECE, self.budget - taken)
+                if wanted <= 0 and stream.read(1):
+                    raise BudgetSpent
+        yield decoder.decode(b"", final=True)
+
     def _text_container(self) -> str:
         opener = gzip.open if self._gzip else open
         try:
@@ -104,7 +129,7 @@ class RowFile:
         if start.startswith(b"{"):
             return "json lines"
         if start.startswith(b"["):
-            raise FileInvalid("the file is one JSON list; write one JSON object a line (JSON Lines) instead")
+            return "json list"
         if b"\0" in start[:100] or self.path.suffixes[-1:] in ([".zip"], [".xlsx"]):
             raise FileInvalid("the file is neither JSON Lines, CSV nor Parquet")
         return "csv"
