@@ -8,13 +8,15 @@ from django.utils.translation import gettext_lazy as _
 
 from annotator import protocols
 from annotator.formats import WRITERS
-from annotator.formats.source import FormatUnfit, Options
+from annotator.formats.source import FormatUnfit, Options, Writer
 from annotator.formats.tables import CONTAINERS
 from annotator.models import Project, Recipe
 
 FILE_TYPES = {"parquet": _("Parquet"), "jsonl": _("JSON Lines"), "jsonl.gz": _("JSON Lines, gzip")}
 # The names of `Options`; a format says in `heeds` which of them it reads.
 OPTIONS = ("ties", "neither", "ai", "margin", "labels", "prompt", "validation", "seed")
+# A format may fit with another choice than the default alone: KTO takes pairs where nobody rates, when it is asked to.
+CHANCES = (Options(), Options(labels="pairs"))
 
 
 def fitting(project: Project) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
@@ -23,13 +25,21 @@ def fitting(project: Project) -> tuple[list[tuple[str, str]], list[tuple[str, st
     fit, unfit = [], []
     for name, path in WRITERS.items():
         writer = import_string(path)
-        try:
-            writer(definition, Options())
-        except FormatUnfit as reason:
-            unfit.append((writer.title, str(reason)))
-        else:
+        reasons = [reason for chance in CHANCES if (reason := _unfit(writer, definition, chance))]
+        if len(reasons) < len(CHANCES):
             fit.append((name, writer.title))
+        else:
+            unfit.append((writer.title, reasons[0]))
     return fit, unfit
+
+
+def _unfit(writer: type[Writer], definition: protocols.Definition, options: Options) -> str:
+    """Why the protocol cannot fill the format under the options, or ""."""
+    try:
+        writer(definition, options)
+    except FormatUnfit as reason:
+        return str(reason)
+    return ""
 
 
 class ExportForm(forms.Form):
