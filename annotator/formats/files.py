@@ -46,9 +46,9 @@ class BudgetSpent(Exception):
 class RowFile:
     """Iterates (line, row); a row that cannot be read comes as the RowInvalid that says why. Memory stays flat.
 
-    Lines count from 1; a row of Parquet or of a JSON list has its place in it for a line. `budget`: how many bytes of text, unpacked,
-    may be read before BudgetSpent is raised. `on_line(line)` is called every SIGN_OF_LIFE lines of text, empty
-    ones too.
+    Lines count from 1; a row of Parquet or of a JSON list has its place in it for a line. `budget`: how many bytes of
+    text, unpacked, may be read before BudgetSpent is raised. `on_line(line)` is called every SIGN_OF_LIFE lines of
+    text, empty ones too.
     """
 
     def __init__(self, path: Path, *, budget: int | None = None, on_line: Callable[[int], None] | None = None) -> None:
