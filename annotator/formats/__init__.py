@@ -17,6 +17,11 @@ READERS = {
     "helpsteer2_disagreements": "annotator.formats.published.helpsteer2_disagreements",
     "helpsteer2_preference": "annotator.formats.published.helpsteer2_preference",
     "helpsteer3": "annotator.formats.published.helpsteer3_rows",
+    "multipref": "annotator.formats.published.multipref_rows",
+    "argilla": "annotator.formats.tools.argilla",
+    "label_studio": "annotator.formats.tools.label_studio",
+    "potato": "annotator.formats.tools.potato",
+    "doccano": "annotator.formats.tools.doccano",
     "preference_rows": "annotator.formats.published.preference_rows",
     "native": "annotator.formats.native",
 }

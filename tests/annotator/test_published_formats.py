@@ -15,9 +15,11 @@ from annotator.formats.published import (
     helpsteer2_preference,
     helpsteer2_ratings,
     helpsteer3_rows,
+    multipref_rows,
 )
 from annotator.formats.published.helpsteer2 import ATTRIBUTES, HelpSteer2
 from annotator.formats.published.helpsteer3 import HelpSteer3
+from annotator.formats.published.multipref import MultiPref
 from annotator.formats.rows import RowInvalid
 from annotator.formats.source import Judged, Label, Options, Prompt, Response, Vote
 
@@ -291,3 +293,62 @@ def test_helpsteer3_edit_quality_comes_back_and_out_again():
 def test_helpsteer3_tables_that_nobody_is_asked_for_are_absent():
     writer = HelpSteer3(protocols.read(protocols.PRESETS["plain"]), Options())
     assert [config.name for config in writer.configs] == ["preference", "edit_quality"]
+
+
+def multipref(*comparisons, **options):
+    writer = MultiPref(protocols.read(protocols.PRESETS["multipref"]), Options(**options))
+    return written(writer, Source(*comparisons)), writer.left_out
+
+
+ANSWERED = {
+    "helpful": {"level": 2, "confidence": 3, "reasons": ["clear", "creative"]},
+    "harmless": {"level": -1, "confidence": None, "reasons": []},
+}
+
+
+def test_multipref_answers_come_back_with_who_gave_them_how_sure_and_why():
+    said = [
+        vote(0.5, aspects=ANSWERED, confidence=2.0, active_ms=61_000, justification=ODD),
+        vote(-1, 1, is_expert=True),
+    ]
+    rows, _left = multipref(judged(*said, a=ODD, prompt_metadata={"category": "Open QA"}))
+    (entry,) = read(multipref_rows, rows["default"])
+    assert (turns(entry), texts(entry), entry.comparisons[0].external_id) == (TURNS, [ODD, "right"], "c1")
+    assert json.loads(entry.prompt.metadata) == {"category": "Open QA"}
+    normal, expert = entry.votes
+    assert normal.answer == {"aspects": ANSWERED, "confidence": 2, "justification": ODD}
+    assert (normal.rater, normal.preference, normal.active_ms, normal.created_at) == ("person-0", 0.5, 61_000, NOON)
+    assert (expert.rater, expert.preference, json.loads(expert.provenance)) == ("person-1", -1, {"expert": True})
+
+
+def test_multipref_reasons_that_no_preset_offers_are_kept_word_for_word():
+    given = {"evaluator": "w", "overall_pref": "Tie", "timestamp": "Monday", "helpful_own_reason": "𝄞"}
+    given["helpful_checked_reasons"] = ["Clearer", "Nicer"]
+    row = {"comparison_id": "1", "text": "?", "completion_a": "a", "completion_b": "b"}
+    (said,) = multipref_rows.read({**row, "normal_worker_annotations": [given]}).votes
+    kept = {"helpful_checked_reasons": ["Nicer"], "helpful_own_reason": "𝄞", "timestamp": "Monday"}
+    assert (json.loads(said.provenance), said.created_at) == (kept, None)
+
+
+@pytest.mark.parametrize("field", ["overall_pref", "overall_confidence", "harmless_pref"])
+def test_a_word_that_multipref_does_not_know_is_refused_by_name(field):
+    row = {"comparison_id": "1", "text": "?", "completion_a": "a", "completion_b": "b"}
+    with pytest.raises(RowInvalid, match=field):
+        multipref_rows.read({**row, "normal_worker_annotations": [{"evaluator": "w", field: "A-wins"}]})
+
+
+def test_multipref_is_binarized_by_people_and_by_labelers_apart():
+    ai = replace(vote(None, 9), rater="judge@1", is_person=False, p_b=0.2)
+    rows, left = multipref(
+        judged(vote(0), vote(0, 1), vote(0.5, 2), ai),
+        judged(vote(-0.5), vote(0.5, 1), key="c2"),
+    )
+    ((_line, human),) = rows["human_overall_binarized"]
+    assert (human["chosen"], human["rejected"][-1]["content"]) == (
+        [*TURNS, {"role": "assistant", "content": "right"}],
+        "left 𝄞",
+    )
+    assert (human["chosen_model"], human["tie_is_common"]) == ("model-b", True)
+    ((_line, by_ai),) = rows["ai_overall_binarized"]
+    assert (by_ai["chosen"][-1]["content"], by_ai["meta_judges"]) == ("left 𝄞", ["judge@1"])
+    assert left == {"a tie (human_overall_binarized)": 1}

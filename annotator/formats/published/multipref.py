@@ -1,6 +1,8 @@
 """MultiPref (arXiv 2410.19133), in the layout of allenai/multipref: one row a comparison with every person's answers.
 
-Reviewers and leads stand under `expert_worker_annotations`, everybody else under `normal_worker_annotations`.
+Reviewers and leads stand under `expert_worker_annotations`, everybody else under `normal_worker_annotations`. The
+binarized tables hold one chosen and one rejected conversation a comparison, by what people or AI labelers said overall.
+Rows of the default table are read by `multipref_rows`.
 """
 
 from __future__ import annotations
@@ -78,9 +80,22 @@ _SCHEMA = pa.schema(
     ]
 )
 
+_CONVERSATION = pa.list_(TURN)
+_BINARIZED = pa.schema(
+    [
+        *((name, _TEXT) for name in ("comparison_id", "prompt_id", "text", "chosen_model", "rejected_model")),
+        ("chosen", _CONVERSATION),
+        ("rejected", _CONVERSATION),
+        ("tie_is_common", pa.bool_()),
+        ("meta_judges", pa.list_(_TEXT)),
+    ]
+)
+HUMAN, AI = "human_overall_binarized", "ai_overall_binarized"
+
 
 class MultiPref:
     title = "MultiPref"
+    group = "published"
     heeds = frozenset({"ai", "validation", "seed"})
     is_lossless = False
 
@@ -101,7 +116,11 @@ class MultiPref:
 
     @property
     def configs(self) -> tuple[Config, ...]:
-        return (Config("default", _SCHEMA, "one row a comparison with every person's answers"),)
+        return (
+            Config("default", _SCHEMA, "one row a comparison with every person's answers"),
+            Config(HUMAN, _BINARIZED, "one row a comparison: what people prefer overall"),
+            Config(AI, _BINARIZED, "one row a comparison: what AI labelers prefer overall"),
+        )
 
     @property
     def notes(self) -> list[str]:
@@ -112,6 +131,9 @@ class MultiPref:
             "`text` is the conversation as one string, `meta_turns` the same as messages; "
             "`meta_p_b` is the label's probability that B is better, `meta_source` whose judgment it is.",
             "A person's words about the overall answer are in `meta_justification`; `*_own_reason` is empty.",
+            f"`{HUMAN}` goes by the mean of people's overall answers, `{AI}` by the mean probability of the labelers "
+            "whose judgments the recipe counts, named in `meta_judges`. A mean in the middle is left out; "
+            "`tie_is_common` says that nobody's answer was given more often than a tie.",
         ]
         if self.options.ai == "keep":
             notes.append("Comparisons that only an AI labeler judged have empty lists and its answer in `meta_p_b`.")
@@ -120,12 +142,41 @@ class MultiPref:
     def rows(self, source: Source) -> Iterator[Row]:
         self.left_out.clear()
         for judged in source.judged():
+            split = split_of(judged.prompt, self.options)
+            for config, towards_b, ties_common, judges in _means(judged):
+                binarized = self._binarized(judged, config, towards_b, ties_common, judges)
+                if binarized:
+                    yield Row(config, split, binarized)
             votes = [vote for vote in judged.people if vote.preference is not None]
             if not votes and (judged.label.p_b is None or self.options.ai != "keep"):
                 reason = "no answer on the scale" if judged.label.p_b is None else "judged by an AI labeler only"
                 self.left_out[reason] += 1
                 continue
-            yield Row("default", split_of(judged.prompt, self.options), self._row(judged, votes))
+            yield Row("default", split, self._row(judged, votes))
+
+    def _binarized(
+        self, judged: Judged, config: str, towards_b: float, tie_is_common: bool, judges: list[str]
+    ) -> dict[str, Any] | None:
+        """The row of a binarized table; None, and counted, where neither response is the better one."""
+        if abs(towards_b) < 1e-9 or judged.response_a.text == judged.response_b.text:
+            reason = "a tie" if abs(towards_b) < 1e-9 else "equal responses"
+            self.left_out[f"{reason} ({config})"] += 1
+            return None
+        chosen, rejected = judged.response_a, judged.response_b
+        if towards_b > 0:
+            chosen, rejected = rejected, chosen
+        turns = judged.prompt.messages
+        return {
+            "comparison_id": judged.key,
+            "prompt_id": judged.prompt.key,
+            "text": judged.prompt.text,
+            "chosen_model": chosen.model,
+            "rejected_model": rejected.model,
+            "chosen": [*turns, {"role": "assistant", "content": chosen.text}],
+            "rejected": [*turns, {"role": "assistant", "content": rejected.text}],
+            "tie_is_common": tie_is_common,
+            "meta_judges": judges,
+        }
 
     def _row(self, judged: Judged, votes: list[Vote]) -> dict[str, Any]:
         said = {**judged.prompt.metadata, **judged.metadata}
@@ -164,6 +215,18 @@ class MultiPref:
             answer[f"{aspect}_own_reason"] = ""
             answer[f"{aspect}_confidence"] = _confidence(said.get("confidence"))
         return answer
+
+
+def _means(judged: Judged) -> Iterator[tuple[str, float, bool, list[str]]]:
+    """Of people and of AI labelers: table, mean from -1 (A) to 1 (B), whether ties are common, who judged."""
+    people = [(vote.rater, vote.preference) for vote in judged.people if vote.preference is not None]
+    ais = [(vote.rater, 2 * vote.p_b - 1) for vote in judged.votes if not vote.is_person and vote.p_b is not None]
+    for config, said in ((HUMAN, people), (AI, ais)):
+        if said:
+            numbers = [number for _who, number in said]
+            answers = Counter(numbers)
+            is_common = answers[0.0] == max(answers.values())
+            yield config, sum(numbers) / len(numbers), is_common, [who for who, _number in said]
 
 
 def _confidence(value: float | None) -> str | None:
