@@ -20,9 +20,10 @@ KNOWS = {
     "assign": set(),
     "judge": {"assign"},  # to recount the places of the comparison just judged
     "aggregate": set(),
-    "export": set(),
+    "export": {"parts"},
     # No steps, but they work for one.
     "ingest_tables": {"ingest"},
+    "parts": set(),  # works for export: the data files, part by part
     "preview": {"ingest"},  # looks at a file as it will be read
     "start": {"aggregate"},
     "onboarding": {"judge"},  # to check an answer as the seat does

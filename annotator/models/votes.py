@@ -31,12 +31,16 @@ UNPOOLED = ["null%", "proxy"]
 
 @dataclass(frozen=True)
 class Scope:
-    """Which judgments may count: `recipe` says whose, `plan` what was routed where, the rest as of when."""
+    """Which judgments may count: `recipe` says whose, `plan` what was routed where, the rest as of when.
+
+    With a `protocol` people's count only if they answered its version of that number.
+    """
 
     recipe: Recipe
     plan_id: int | None
     seen: datetime
     last_judgment: int = NO_BOUNDARY
+    protocol: int | None = None
 
     def parameters(self, comparisons: Sequence[int]) -> dict[str, Any]:
         return {
@@ -47,6 +51,7 @@ class Scope:
             "seen": self.seen,
             "last": self.last_judgment,
             "unpooled": UNPOOLED,
+            "protocol": self.protocol,
         }
 
 
@@ -88,6 +93,9 @@ WITH judged AS (
       AND j.is_current AND j.effective_at <= %(seen)s AND j.id <= %(last)s
       AND j.outcome IN ('level', 'neither_valid') AND j.purpose <> 'repeat'
       AND (v.id IS NULL OR v.accepted_at <= %(seen)s)
+      AND (%(protocol)s::int IS NULL OR r.kind = 'labeler' OR j.protocol_id IN (
+          SELECT id FROM annotator_protocol
+          WHERE project_id = j.project_id AND version = %(protocol)s))
 ),
 counted AS (
     SELECT judged.*,
@@ -151,6 +159,17 @@ ORDER BY comparison_id
 """
 )
 
+# What a label rests on beside what it says; exports have the ratings from the judgments themselves.
+_BEHIND = (
+    _LABELS
+    + """
+SELECT comparison_id, source, p_b, p_tie, strength, agreement, votes, neither, judgments
+FROM labels JOIN (
+    SELECT comparison_id, array_agg(id ORDER BY id) AS judgments FROM counted GROUP BY comparison_id
+) AS behind USING (comparison_id)
+"""
+)
+
 # Stale labels are looked up one by one (OFFSET 0 keeps it so) after the counts have ruled out nearly all of them: left
 # to itself the planner reads every label of the recipe, and a batch costs more the further an import has come.
 _STORE = (
@@ -198,11 +217,14 @@ def count(scope: Scope, comparisons: Sequence[int]) -> dict[int, Count]:
         return {row[0]: Count(*row) for row in _decoded(cursor.fetchall())}
 
 
-def counted(scope: Scope, comparisons: Sequence[int]) -> list[int]:
-    """Ids of the judgments that count, `neither_valid` included, in order."""
+def behind(scope: Scope, comparisons: Sequence[int]) -> dict[int, tuple[Count, list[int]]]:
+    """The labels of `comparisons` without ratings, and the ids of the judgments that count, `neither_valid` included.
+
+    Ids are in order. Counted now and not stored.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(_COUNTED + "SELECT id FROM counted ORDER BY id", scope.parameters(comparisons))
-        return [pk for (pk,) in cursor.fetchall()]
+        cursor.execute(_BEHIND, scope.parameters(comparisons))
+        return {row[0]: (Count(*(*row[:-1], {})), row[-1]) for row in cursor.fetchall()}
 
 
 def _decoded(rows: Iterable[tuple[Any, ...]]) -> Iterable[tuple[Any, ...]]:

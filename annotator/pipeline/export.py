@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from celery import shared_task
-from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
 from django.db import transaction
@@ -23,15 +21,11 @@ from annotator import protocols
 from annotator.formats import WRITERS
 from annotator.formats.card import card
 from annotator.formats.croissant import croissant
-from annotator.formats.source import FormatUnfit, Options, Row, Writer, read_filters, read_options
-from annotator.formats.tables import CONTAINERS, Written, sha256_of, usual_path, write_tables
+from annotator.formats.source import Filters, FormatUnfit, Options, Writer, read_filters, read_options
+from annotator.formats.tables import CONTAINERS, Written, sha256_of
 from annotator.models import Dataset, Export, Job, Project, Recipe, User
-from annotator.pipeline import work
+from annotator.pipeline import parts, work
 from annotator.readings.manifest import digest, manifest
-from annotator.readings.snapshot import Snapshot
-
-# Rows between two signs of life; far less than a lease's time.
-BEAT_ROWS = 1000
 
 
 def writer_for(project: Project, format: str, options: Options) -> Writer:
@@ -71,6 +65,7 @@ def request_export(
     readable = getattr(writer, "containers", tuple(CONTAINERS))
     if container not in readable:
         raise work.StepRefused(f"file type: {writer.title} is read as {' or '.join(readable)}, not as {container}")
+    _check_filters(project, writer, chosen)
     asked = {
         **{"format": format, "container": container, "recipe": recipe.pk, "dataset": dataset and dataset.pk},
         **{"options": checked.as_dict(), "filters": chosen.as_dict()},
@@ -100,6 +95,15 @@ def request_export(
     return export, job
 
 
+def _check_filters(project: Project, writer: Writer, filters: Filters) -> None:
+    if writer.is_lossless and filters != Filters():
+        raise work.StepRefused(f"filters: {writer.title} holds everything and takes none; choose another format")
+    if filters.plan is not None and not project.plans.filter(number=filters.plan).exists():
+        raise work.StepRefused(f"plan: this project has no plan {filters.plan}")
+    if filters.protocol is not None and not project.protocols.filter(version=filters.protocol).exists():
+        raise work.StepRefused(f"protocol: this project has no version {filters.protocol} of its protocol")
+
+
 def _next_version(dataset: Dataset) -> int:
     return (dataset.versions.aggregate(last=Max("version"))["last"] or 0) + 1
 
@@ -107,52 +111,30 @@ def _next_version(dataset: Dataset) -> int:
 def write_export(export: Export, job: Job | None = None) -> Export:
     """Write the export's files and publish them together; a finished export is left as it is.
 
-    Until the end nothing is in storage and nothing can be downloaded; a run that died leaves only a folder aside,
-    which the next run clears. Raises StepRefused when there is nothing to write, JobCancelled when cancelled.
+    Until the end nothing is in storage and nothing can be downloaded; a run that died is gone on with
+    (`pipeline.parts`). Raises StepRefused when there is nothing to write, JobCancelled when cancelled.
     """
     export.refresh_from_db()
     if export.completed_at:
         return export
-    assert export.recipe is not None
     options = read_options(export.options)
-    writer = writer_for(export.project, export.format, options)
-    snapshot = Snapshot.take(export.project, export.recipe)
-    folder = _clean_folder(export)
-    try:
-        rows = _beating(writer.rows(snapshot), snapshot, writer, job)
-        path_of = getattr(writer, "path", usual_path)
-        files = write_tables(folder, export.container, writer.configs, rows, path_of)
+    make = partial(writer_for, export.project, export.format, options)
+    with parts.aside(export, job) as aside:
+        begun = parts.Parts.begin(export, aside, make)
+        files = begun.write(job)
+        writer = make()
+        writer.left_out.update(begun.left_out)
         _refuse_empty(files, writer)
+        folder = aside / "set"
+        facts = manifest(export, begun.snapshot, writer, options, files)
         _add_extra(folder, writer, files)
-        facts = manifest(export, snapshot, writer, options, files)
-        (folder / "manifest.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        _write_json(folder / "manifest.json", facts)
+        _write_json(folder / "croissant.json", croissant(facts, writer))
         (folder / "README.md").write_text(card(facts, writer))
-        (folder / "croissant.json").write_text(
-            json.dumps(croissant(facts, writer), indent=2, ensure_ascii=False) + "\n"
-        )
         if job:
-            job.beat(snapshot.passed, snapshot.passed, "storing")
+            job.beat(begun.snapshot.passed, begun.snapshot.passed, "storing")
         _publish(export, folder, files, facts, job)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return export
-
-
-def _clean_folder(export: Export) -> Path:
-    """A folder of this run's own, beside what runs that died have left; theirs are removed."""
-    aside = Path(settings.VAR_DIR) / "exporting" / str(export.pk)
-    shutil.rmtree(aside, ignore_errors=True)
-    folder = aside / uuid.uuid4().hex
-    folder.mkdir(parents=True)
-    return folder
-
-
-def _beating(rows: Iterator[Row], snapshot: Snapshot, writer: Writer, job: Job | None) -> Iterator[Row]:
-    total = snapshot.size(writer.is_lossless) if job else 0
-    for number, row in enumerate(rows):
-        if job and number % BEAT_ROWS == 0:
-            job.beat(min(snapshot.passed, total), total, f"{number:,} rows")
-        yield row
 
 
 def _refuse_empty(files: list[Written], writer: Writer) -> None:
@@ -166,6 +148,10 @@ def _refuse_empty(files: list[Written], writer: Writer) -> None:
         if reasons
         else "There is nothing to export yet: no comparison has a judgment that this recipe counts."
     )
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def _add_extra(folder: Path, writer: Writer, files: list[Written]) -> None:

@@ -2,20 +2,24 @@
 
 The point is a time and the highest ids then, not a long transaction: a page is one short read, so an export of ten
 minutes holds nothing up and its worker can show progress meanwhile. Judgments are append-only and texts immutable,
-so later pages are as old as the first.
+so later pages are as old as the first, and an export whose worker died goes on from its last finished part.
 """
 
 from __future__ import annotations
 
+import copy
 import json
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 
-from django.db.models import Exists, Max, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Coalesce, NullIf
+from django.utils.functional import cached_property
 from django.utils.timezone import now
 
 from annotator.formats import source
@@ -23,79 +27,78 @@ from annotator.models import (
     Candidate,
     Comparison,
     Judgment,
+    Label,
     LabelerVersion,
     Membership,
+    Outcome,
     Project,
     Prompt,
+    Purpose,
     Rater,
     Recipe,
     Response,
     Role,
-    Route,
 )
-from annotator.models.votes import Scope, approved_plan, count, counted
+from annotator.models.votes import NO_BOUNDARY, Scope, approved_plan, behind
+from annotator.models.votes import Count as Counted
+from annotator.readings.tally import Tally
 
-PAGE = 250
-# Keys of metadata under which a text's licence is found.
-LICENCE = ("license", "licence")
-# Licences and languages that are told apart.
-DISTINCT = 200
+PAGE = 500
 # Words in a labeler's parameters that name a place or a secret rather than what was asked of the model.
 PRIVATE = ("url", "key", "token", "secret", "header", "password", "host")
 
 
 @dataclass
-class Tally:
-    """Facts for manifest and card, counted while a pass over the comparisons runs."""
+class Pass:
+    """How far the export has come in one table: where this part began, and how far it is now."""
 
-    comparisons: Counter[str] = field(default_factory=Counter)
-    votes: Counter[str] = field(default_factory=Counter)
-    cost: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
-    people: set[int] = field(default_factory=set)
-    versions: set[int] = field(default_factory=set)
-    protocols: set[int] = field(default_factory=set)
-    # Judgments of people that came with an import: how they were made is their source's to say.
-    imported: int = 0
-    # What texts of labelled comparisons say of themselves ("" where they say nothing), counted once a comparison:
-    # licences of ("prompt" | "response", licence), and languages of prompts.
-    licences: Counter[tuple[str, str]] = field(default_factory=Counter)
-    languages: Counter[str] = field(default_factory=Counter)
-    # Pairs of people who judged the same comparison, and how many of them chose the same side.
-    pairs: int = 0
-    agreeing: int = 0
+    # The last id, and how many rows, before this part and with it.
+    began_after: int = 0
+    after: int = 0
+    rows_before: int = 0
+    rows: int = 0
+    was_over: bool = False
+    is_over: bool = False
 
-    def agreement(self) -> float | None:
-        """The share of pairs of people that agree on A, tie or B; None without two people on one comparison."""
-        return self.agreeing / self.pairs if self.pairs else None
+    def begin(self) -> None:
+        """A table that is read a second time for one part is read from where the part begins."""
+        self.after, self.rows, self.is_over = self.began_after, self.rows_before, self.was_over
 
-    def add_texts(self, judged: source.Judged) -> None:
-        """What was not said of a text alone may have been said of the whole comparison."""
-        _count(self.languages, _said(("language",), judged.prompt.metadata, judged.metadata))
-        _count(self.licences, ("prompt", _said(LICENCE, judged.prompt.metadata, judged.metadata)))
-        for response in (judged.response_a, judged.response_b, *judged.further):
-            _count(self.licences, ("response", _said(LICENCE, response.metadata, judged.metadata)))
+    def next_part(self) -> None:
+        self.began_after, self.rows_before, self.was_over = self.after, self.rows, self.is_over
 
-    def add_people(self, preferences: Sequence[float]) -> None:
-        sides = Counter((preference > 0) - (preference < 0) for preference in preferences)
-        self.pairs += len(preferences) * (len(preferences) - 1) // 2
-        self.agreeing += sum(number * (number - 1) // 2 for number in sides.values())
+
+@dataclass(frozen=True)
+class Known:
+    """A rater as exports show it."""
+
+    rater: Rater
+    name: str
+    is_person: bool
+    is_expert: bool
 
 
 @dataclass
 class Snapshot:
-    """One project under one recipe as of `seen`. Satisfies `formats.source.Source`."""
+    """One project under one recipe and filters as of `seen`. Satisfies `formats.source.Source`.
+
+    It is read in parts of `part_rows` rows a table: `next_part` moves on.
+    """
 
     project: Project
     recipe: Recipe
+    filters: source.Filters
     plan_id: int | None
     seen: datetime
     last: dict[str, int]
+    part_rows: int = sys.maxsize
+    passes: dict[str, Pass] = field(default_factory=lambda: defaultdict(Pass))
     tally: Tally = field(default_factory=Tally)
-    # Comparisons (and, in their own table, judgments) passed so far, for progress.
-    passed: int = 0
+    _tally_before: Tally = field(default_factory=Tally)
+    _raters: dict[int, Known] = field(default_factory=dict)
 
     @classmethod
-    def take(cls, project: Project, recipe: Recipe) -> Snapshot:
+    def take(cls, project: Project, recipe: Recipe, filters: source.Filters) -> Self:
         """The data as it is now. Judgments inside their undo window are not in it, now or later."""
         newest = {
             "judgments": Judgment.objects.filter(project=project),
@@ -106,34 +109,94 @@ class Snapshot:
         # The time first: what becomes effective between the two reads is then in neither.
         seen = now()
         last = {name: rows.aggregate(last=Max("pk"))["last"] or 0 for name, rows in newest.items()}
-        return cls(project, recipe, approved_plan(project.pk), seen, last)
+        return cls(project, recipe, filters, approved_plan(project.pk), seen, last)
+
+    @classmethod
+    def about(cls, project: Project, recipe: Recipe, filters: source.Filters, most: int) -> int:
+        """About how many comparisons an export of now would pass, counted no further than `most`.
+
+        Agreement and votes are those of the stored labels, which a moment ago may have been others.
+        """
+        boundless = {"judgments": NO_BOUNDARY, "comparisons": NO_BOUNDARY}
+        rows = cls(project, recipe, filters, approved_plan(project.pk), now(), boundless).comparisons()
+        if filters.agreement or filters.votes:
+            labels = Label.objects.filter(
+                comparison=OuterRef("pk"), recipe=recipe, agreement__gte=filters.agreement, votes__gte=filters.votes
+            )
+            rows = rows.filter(Exists(labels))
+        return rows.order_by()[:most].count()
+
+    def kept(self) -> dict[str, Any]:
+        """Where the next part begins, in JSON types; `again` goes on from there."""
+        return {
+            "plan_id": self.plan_id,
+            "seen": self.seen.isoformat(),
+            "last": self.last,
+            "passes": {name: asdict(each) for name, each in self.passes.items()},
+            "tally": self.tally.kept(),
+        }
+
+    @classmethod
+    def again(cls, project: Project, recipe: Recipe, filters: source.Filters, kept: Mapping[str, Any]) -> Self:
+        snapshot = cls(
+            project, recipe, filters, kept["plan_id"], datetime.fromisoformat(kept["seen"]), dict(kept["last"])
+        )
+        snapshot.passes.update({name: Pass(**each) for name, each in kept["passes"].items()})
+        snapshot.tally = Tally.again(kept["tally"])
+        snapshot._tally_before = copy.deepcopy(snapshot.tally)
+        return snapshot
+
+    def next_part(self) -> bool:
+        """Move on behind what was read; False when nothing is left."""
+        for each in self.passes.values():
+            each.next_part()
+        self._tally_before = copy.deepcopy(self.tally)
+        return not all(each.is_over for each in self.passes.values())
 
     @property
     def scope(self) -> Scope:
-        return Scope(self.recipe, self.plan_id, self.seen, self.last["judgments"])
+        return Scope(self.recipe, self.plan_id, self.seen, self.last["judgments"], self.filters.protocol)
+
+    @property
+    def passed(self) -> int:
+        """Comparisons (and, in their own table, judgments) read so far, for progress."""
+        return sum(self.passes[name].rows for name in ("judged", "judgments") if name in self.passes)
 
     def size(self, all_judgments: bool) -> int:
         """What `passed` will reach after a pass over the comparisons, and over all judgments if that is done too."""
-        comparisons = self._judged_comparisons().count()
-        return comparisons + (self._judgments().count() if all_judgments else 0)
+        return self.comparisons().count() + (self.judgments().count() if all_judgments else 0)
 
     def judged(self) -> Iterator[source.Judged]:
-        """Every comparison with counted judgments, by id; the tally starts anew."""
-        self.tally = Tally()
-        for page in _pages(self._judged_comparisons(), self.last["comparisons"], _COMPARISON):
+        """Every comparison of this part that passes the filters, by id; the tally counts the part anew."""
+        self.tally = copy.deepcopy(self._tally_before)
+        for page in self.pages("judged", self.comparisons(), self.last["comparisons"], _COMPARISON):
             yield from self._page(page)
-            self.passed += len(page)
+
+    def pages(
+        self, name: str, rows: QuerySet[Any], last: int | None, columns: Sequence[str]
+    ) -> Iterator[list[dict[str, Any]]]:
+        """This part of a table: pages of `columns` and pk by pk, up to `last`, each a short indexed read."""
+        at = self.passes[name]
+        at.begin()
+        bounded = rows if last is None else rows.filter(pk__lte=last)
+        left = self.part_rows
+        while left and not at.is_over:
+            size = min(PAGE, left)
+            page = list(bounded.filter(pk__gt=at.after).order_by("pk").values(*{"pk", *columns})[:size])
+            if page:
+                at.after = page[-1]["pk"]
+                yield page
+            at.rows, at.is_over, left = at.rows + len(page), len(page) < size, left - len(page)
 
     def _page(self, page: list[dict[str, Any]]) -> Iterator[source.Judged]:
-        ids = [row["pk"] for row in page]
-        labels = count(self.scope, ids)
-        votes = self._votes(ids)
+        labels = behind(self.scope, [row["pk"] for row in page])
+        labels = {pk: found for pk, found in labels.items() if self._passes(found[0])}
+        votes = self._votes([judgment for _label, judgments in labels.values() for judgment in judgments])
         further = _further_responses([row["pk"] for row in page if row["candidates_count"]])
         for row in page:
             if row["pk"] not in labels:
                 continue
-            label = labels[row["pk"]]
-            self.tally.comparisons[label.source] += 1
+            label, _judgments = labels[row["pk"]]
             judged = source.Judged(
                 key=row["external_id"],
                 prompt=source.Prompt(
@@ -148,31 +211,27 @@ class Snapshot:
                 metadata=row["metadata"],
                 further=tuple(further[row["pk"]]),
             )
+            self.tally.comparisons[label.source] += 1
             self.tally.add_texts(judged)
             yield judged
 
-    def _votes(self, comparisons: Sequence[int]) -> dict[int, list[source.Vote]]:
+    def _passes(self, label: Counted) -> bool:
+        return label.votes >= self.filters.votes and (label.agreement or 0) >= self.filters.agreement
+
+    def _votes(self, judgments: list[int]) -> dict[int, list[source.Vote]]:
         """The counted judgments of a page, as votes by comparison; the tally learns of them."""
-        rows = list(
-            Judgment.objects.filter(pk__in=counted(self.scope, comparisons)).order_by("pk").values(*_JUDGMENT, "cost")
-        )
-        raters = _raters({row["rater_id"] for row in rows})
-        experts = self._experts({rater.user_id for rater in raters.values() if rater.user_id})
+        rows = list(Judgment.objects.filter(pk__in=judgments).order_by("pk").values(*_JUDGMENT, *_NOTED))
+        raters = self.raters({row["rater_id"] for row in rows})
         votes: dict[int, list[source.Vote]] = defaultdict(list)
         preferences: dict[int, dict[int, float]] = defaultdict(dict)
         for row in rows:
-            rater = raters[row["rater_id"]]
-            is_person = rater.kind == Rater.Kind.PERSON
-            self._note(row, rater)
-            if is_person and row["preference"] is not None:
-                preferences[row["comparison_id"]].setdefault(_identity(rater, row["pk"]), row["preference"])
+            known = raters[row["rater_id"]]
+            self._note(row, known.rater)
+            if known.is_person and row["preference"] is not None:
+                said = preferences[row["comparison_id"]]
+                said.setdefault(_identity(known.rater, row["pk"]), row["preference"])
             votes[row["comparison_id"]].append(
-                source.Vote(
-                    rater=pseudonym(rater),
-                    is_person=is_person,
-                    is_expert=rater.user_id in experts,
-                    **{name: row[name] for name in _VOTE},
-                )
+                source.Vote(known.name, known.is_person, known.is_expert, **{name: row[name] for name in VOTE})
             )
         for said in preferences.values():
             self.tally.add_people(list(said.values()))
@@ -191,17 +250,48 @@ class Snapshot:
             tally.imported += row["assignment_id"] is None
         if row["protocol_id"]:
             tally.protocols.add(row["protocol_id"])
+        if row["guidelines_version"]:
+            tally.guidelines.add(row["guidelines_version"])
 
-    def _experts(self, users: set[int]) -> set[int]:
-        """Those of `users` who review or lead the project."""
-        known = Membership.objects.filter(project=self.project, user__in=users, role__in=(Role.REVIEWER, Role.LEAD))
+    def raters(self, ids: set[int]) -> dict[int, Known]:
+        """At least those of `ids`; each is looked up once an export."""
+        missing = ids - self._raters.keys()
+        for rater in Rater.objects.filter(pk__in=missing).select_related("labeler_version__labeler") if missing else ():
+            is_person = rater.kind == Rater.Kind.PERSON
+            self._raters[rater.pk] = Known(rater, pseudonym(rater), is_person, rater.user_id in self.experts)
+        return self._raters
+
+    @cached_property
+    def experts(self) -> set[int]:
+        """Users who review or lead the project."""
+        known = Membership.objects.filter(project=self.project, role__in=(Role.REVIEWER, Role.LEAD))
         return set(known.values_list("user_id", flat=True))
 
-    def _judged_comparisons(self) -> QuerySet[Comparison]:
-        visible = self._judgments().filter(comparison=OuterRef("pk"), is_current=True)
-        return Comparison.objects.filter(Exists(visible), project=self.project, pk__lte=self.last["comparisons"])
+    def comparisons(self) -> QuerySet[Comparison]:
+        """Those with judgments that pass the filters, but for agreement and votes: these are the label's."""
+        filters = self.filters
+        rows = Comparison.objects.filter(project=self.project, pk__lte=self.last["comparisons"])
+        rows = rows.filter(Exists(self._current()))
+        if filters.plan is not None:
+            rows = rows.filter(routes__plan__project=self.project, routes__plan__number=filters.plan)
+        if filters.status == "settled":
+            rows = rows.filter(self._is_settled())
+        for number, (name, value) in enumerate(filters.metadata.items()):
+            rows = rows.alias(**{f"said_{number}": _said(name)}).filter(**{f"said_{number}": value})
+        return rows
 
-    def _judgments(self) -> QuerySet[Judgment]:
+    def _current(self) -> QuerySet[Judgment]:
+        return self.judgments().filter(comparison=OuterRef("pk"), is_current=True)
+
+    def _is_settled(self) -> Q:
+        """A reviewer has spoken, or as many people have judged it as are wanted."""
+        settling = (Outcome.LEVEL, Outcome.NEITHER_VALID)
+        reviewed = self._current().filter(purpose=Purpose.REVIEW, outcome__in=settling)
+        people = self._current().filter(purpose=Purpose.JUDGE, rater__kind=Rater.Kind.PERSON)
+        judged = people.order_by().values("comparison").annotate(times=Count("pk")).values("times")
+        return Q(Exists(reviewed)) | Q(votes_wanted__lte=Coalesce(Subquery(judged), 0))
+
+    def judgments(self) -> QuerySet[Judgment]:
         """Every revision that was ever seen by labels; an answer undone in time never was (see `judge.undo`)."""
         return Judgment.objects.filter(
             ~Q(provenance__has_key="undone"),
@@ -209,109 +299,6 @@ class Snapshot:
             effective_at__lte=self.seen,
             pk__lte=self.last["judgments"],
         )
-
-    def table(self, name: str) -> Iterator[dict[str, Any]]:
-        """The rows of one table of `formats.judgments.TABLES`."""
-        return getattr(self, f"_{name}_table")()
-
-    def _judgments_table(self) -> Iterator[dict[str, Any]]:
-        columns = (*_JUDGMENT, *_STORED, "protocol__version", "plan__number")
-        for page in _pages(self._judgments(), self.last["judgments"], columns):
-            raters = _raters({row["rater_id"] for row in page})
-            keys = _keys(Comparison.objects.filter(pk__in={row["comparison_id"] for row in page}))
-            for row in page:
-                rater = raters[row["rater_id"]]
-                yield {
-                    **{name: row[name] for name in (*_VOTE, *_STORED) if name not in _AS_JSON and name != "created_at"},
-                    **{name: as_json(row[name]) for name in _AS_JSON},
-                    "judgment_id": row["pk"],
-                    "comparison_id": keys[row["comparison_id"]],
-                    "rater": pseudonym(rater),
-                    "rater_kind": rater.kind,
-                    "cost": format(row["cost"], "f"),
-                    "protocol_version": row["protocol__version"],
-                    "plan": row["plan__number"],
-                    "created_at": row["created_at"].isoformat(),
-                    "effective_at": row["effective_at"].isoformat(),
-                }
-            self.passed += len(page)
-
-    def _comparisons_table(self) -> Iterator[dict[str, Any]]:
-        responses = ("response_a__external_id", "response_b__external_id")
-        own = ("external_id", "metadata", "criterion", "harms", "candidates_count")
-        columns = (*own, "prompt__external_id", *responses)
-        for page in _pages(Comparison.objects.filter(project=self.project), self.last["comparisons"], columns):
-            further = _further([row["pk"] for row in page if row["candidates_count"]])
-            for row in page:
-                yield {
-                    "comparison_id": row["external_id"],
-                    "prompt_id": row["prompt__external_id"],
-                    "response_a_id": row["response_a__external_id"],
-                    "response_b_id": row["response_b__external_id"],
-                    "further_response_ids": further[row["pk"]],
-                    "criterion": row["criterion"],
-                    "harms": row["harms"],
-                    "metadata": as_json(row["metadata"]),
-                }
-
-    def _prompts_table(self) -> Iterator[dict[str, Any]]:
-        columns = ("external_id", "turns", "context", "metadata")
-        for page in _pages(Prompt.objects.filter(project=self.project), self.last["prompts"], columns):
-            for row in page:
-                yield {
-                    "prompt_id": row["external_id"],
-                    "turns": row["turns"],
-                    "context": row["context"],
-                    "metadata": as_json(row["metadata"]),
-                }
-
-    def _responses_table(self) -> Iterator[dict[str, Any]]:
-        columns = ("external_id", "text", "model", "metadata", "prompt__external_id")
-        for page in _pages(Response.objects.filter(prompt__project=self.project), self.last["responses"], columns):
-            for row in page:
-                yield {
-                    "prompt_id": row["prompt__external_id"],
-                    "response_id": row["external_id"],
-                    "text": row["text"],
-                    "model": row["model"],
-                    "metadata": as_json(row["metadata"]),
-                }
-
-    def _raters_table(self) -> Iterator[dict[str, Any]]:
-        judged = self._judgments().filter(rater=OuterRef("pk"))
-        raters = Rater.objects.filter(Exists(judged), project=self.project).select_related("labeler_version__labeler")
-        experts = self._experts({user for user in raters.values_list("user_id", flat=True) if user})
-        for rater in raters.order_by("pk"):
-            version = rater.labeler_version
-            yield {
-                "rater": pseudonym(rater),
-                "kind": rater.kind,
-                "is_expert": rater.user_id in experts,
-                "labeler": version.labeler.name if version else None,
-                "labeler_kind": version.labeler.kind if version else None,
-                "labeler_digest": version.digest if version else None,
-                "parameters": as_json(public(version.parameters)) if version else None,
-            }
-
-    def _protocols_table(self) -> Iterator[dict[str, Any]]:
-        for protocol in self.project.protocols.order_by("version"):
-            yield {
-                "version": protocol.version,
-                "preset": protocol.preset,
-                "definition": as_json(protocol.definition),
-            }
-
-    def _routes_table(self) -> Iterator[dict[str, Any]]:
-        columns = ("source", "votes", "price", "propensity", "is_control", "gain", "reason")
-        routes = Route.objects.filter(plan=self.plan_id)
-        for page in _pages(routes, None, (*columns, "comparison__external_id", "plan__number")):
-            for row in page:
-                yield {
-                    **{name: row[name] for name in columns},
-                    "comparison_id": row["comparison__external_id"],
-                    "plan": row["plan__number"],
-                    "price": format(row["price"], "f"),
-                }
 
 
 _COMPARISON = (
@@ -321,42 +308,19 @@ _COMPARISON = (
     *(f"prompt__{name}" for name in ("external_id", "turns", "context", "metadata")),
     *(f"response_{side}__{name}" for side in "ab" for name in ("external_id", "text", "model", "metadata")),
 )
-_AS_JSON = ("aspects", "attributes", "spans", "feedback", "edit", "ranking", "provenance")
-_VOTE = (
+VOTE = (
     *("outcome", "preference", "p_b", "confidence", "aspects", "attributes", "reasons", "justification"),
     *("active_ms", "created_at", "level", "feedback", "edit", "spans", "ranking", "flags", "a_first"),
 )
-_JUDGMENT = ("pk", "comparison_id", "rater_id", "protocol_id", "assignment_id", *_VOTE)
-_STORED = (
-    *("round", "revision", "is_current", "p_tie", "is_surplus", "provenance"),
-    *("purpose", "guidelines_version", "cost", "effective_at"),
-)
+_JUDGMENT = ("pk", "comparison_id", "rater_id", *VOTE)
+_NOTED = ("cost", "protocol_id", "assignment_id", "guidelines_version")
 
 
-def _pages(rows: QuerySet[Any], last: int | None, columns: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
-    """Pages of `columns` and pk in the order of pk, up to `last`: each a short indexed read."""
-    after = 0
-    bounded = rows if last is None else rows.filter(pk__lte=last)
-    while page := list(bounded.filter(pk__gt=after).order_by("pk").values(*{"pk", *columns})[:PAGE]):
-        yield page
-        after = page[-1]["pk"]
-
-
-def _raters(ids: set[int]) -> dict[int, Rater]:
-    return {rater.pk: rater for rater in Rater.objects.filter(pk__in=ids).select_related("labeler_version__labeler")}
-
-
-def _keys(comparisons: QuerySet[Comparison]) -> dict[int, str]:
-    return dict(comparisons.values_list("pk", "external_id"))
-
-
-def _further(comparisons: list[int]) -> dict[int, list[str]]:
-    """Ids of the responses that are ranked with A and B, C first."""
-    found: dict[int, list[str]] = defaultdict(list)
-    candidates = Candidate.objects.filter(comparison__in=comparisons).order_by("comparison", "place")
-    for comparison, response in candidates.values_list("comparison", "response__external_id") if comparisons else ():
-        found[comparison].append(response)
-    return found
+def _said(name: str) -> Coalesce:
+    """What a comparison's metadata say under `name`, or its prompt's; a domain may have been found by its words."""
+    said: list[Any] = [KeyTextTransform(name, "metadata"), KeyTextTransform(name, "prompt__metadata")]
+    found = [F("prompt__domain")] if name == "domain" else []
+    return Coalesce(*(NullIf(each, Value("")) for each in said), *found, Value(""))
 
 
 def _further_responses(comparisons: list[int]) -> dict[int, list[source.Response]]:
@@ -388,20 +352,6 @@ def pseudonym(rater: Rater) -> str:
 def public(parameters: dict[str, Any]) -> dict[str, Any]:
     """A labeler's parameters without addresses and secrets."""
     return {name: value for name, value in parameters.items() if not any(word in name.lower() for word in PRIVATE)}
-
-
-def _said(keys: Sequence[str], *metadata: dict[str, Any]) -> str:
-    """The first text under one of `keys`, as one short line; "" where there is none."""
-    found = (each[key] for each in metadata for key in keys if isinstance(each.get(key), str))
-    return next((line[:100] for text in found if (line := " ".join(text.split()))), "")
-
-
-def _count(counter: Counter[Any], key: Any) -> None:
-    """Of keys that come from outside only so many are told apart: memory must not grow with them."""
-    if key in counter or len(counter) < DISTINCT:
-        counter[key] += 1
-    else:
-        counter[(key[0], "others") if isinstance(key, tuple) else "others"] += 1
 
 
 def as_json(value: Any) -> str:

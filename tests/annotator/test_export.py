@@ -178,7 +178,9 @@ def test_a_crash_in_the_middle_shows_nothing_and_a_rerun_completes_it(project, m
     assert export.run_exports() == 1
     made.refresh_from_db()
     assert made.completed_at
-    assert {file["name"] for file in made.files} == {"README.md", "manifest.json", "default/train.jsonl"}
+    assert {file["name"] for file in made.files} == {
+        *("README.md", "croissant.json", "manifest.json", "default/train.jsonl")
+    }
     for file in made.files:
         assert len(default_storage.open(file["address"]).read()) == file["bytes"]
 

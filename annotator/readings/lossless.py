@@ -1,0 +1,143 @@
+"""The tables of the lossless store (`formats.judgments`), read from a snapshot: all there is, counted or not."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from django.db.models import Exists, OuterRef
+
+from annotator.models import Candidate, Comparison, Prompt, Rater, Response, Route
+from annotator.readings.snapshot import VOTE, Snapshot, as_json, public
+
+_AS_JSON = ("aspects", "attributes", "spans", "feedback", "edit", "ranking", "provenance")
+_STORED = (
+    *("round", "revision", "is_current", "p_tie", "is_surplus", "provenance"),
+    *("purpose", "guidelines_version", "cost", "effective_at"),
+)
+
+
+class WholeSnapshot(Snapshot):
+    """A snapshot whose tables can be read beside its judged comparisons. Filters do not reach the tables."""
+
+    def table(self, name: str) -> Iterator[dict[str, Any]]:
+        """The rows of one table of `formats.judgments.TABLES`."""
+        return getattr(self, f"_{name}_table")()
+
+    def _judgments_table(self) -> Iterator[dict[str, Any]]:
+        columns = ("comparison_id", "rater_id", *VOTE, *_STORED, "protocol__version", "plan__number")
+        for page in self.pages("judgments", self.judgments(), self.last["judgments"], columns):
+            raters = self.raters({row["rater_id"] for row in page})
+            keys = _keys({row["comparison_id"] for row in page})
+            for row in page:
+                known = raters[row["rater_id"]]
+                yield {
+                    **{name: row[name] for name in (*VOTE, *_STORED) if name not in _AS_JSON and name != "created_at"},
+                    **{name: as_json(row[name]) for name in _AS_JSON},
+                    "judgment_id": row["pk"],
+                    "comparison_id": keys[row["comparison_id"]],
+                    "rater": known.name,
+                    "rater_kind": known.rater.kind,
+                    "cost": format(row["cost"], "f"),
+                    "protocol_version": row["protocol__version"],
+                    "plan": row["plan__number"],
+                    "created_at": row["created_at"].isoformat(),
+                    "effective_at": row["effective_at"].isoformat(),
+                }
+
+    def _comparisons_table(self) -> Iterator[dict[str, Any]]:
+        responses = ("response_a__external_id", "response_b__external_id")
+        own = ("external_id", "metadata", "criterion", "harms", "candidates_count")
+        columns = (*own, "prompt__external_id", *responses)
+        rows = Comparison.objects.filter(project=self.project)
+        for page in self.pages("comparisons", rows, self.last["comparisons"], columns):
+            further = _further([row["pk"] for row in page if row["candidates_count"]])
+            for row in page:
+                yield {
+                    "comparison_id": row["external_id"],
+                    "prompt_id": row["prompt__external_id"],
+                    "response_a_id": row["response_a__external_id"],
+                    "response_b_id": row["response_b__external_id"],
+                    "further_response_ids": further[row["pk"]],
+                    "criterion": row["criterion"],
+                    "harms": row["harms"],
+                    "metadata": as_json(row["metadata"]),
+                }
+
+    def _prompts_table(self) -> Iterator[dict[str, Any]]:
+        columns = ("external_id", "turns", "context", "metadata")
+        rows = Prompt.objects.filter(project=self.project)
+        for page in self.pages("prompts", rows, self.last["prompts"], columns):
+            for row in page:
+                yield {
+                    "prompt_id": row["external_id"],
+                    "turns": row["turns"],
+                    "context": row["context"],
+                    "metadata": as_json(row["metadata"]),
+                }
+
+    def _responses_table(self) -> Iterator[dict[str, Any]]:
+        columns = ("external_id", "text", "model", "metadata", "prompt__external_id")
+        rows = Response.objects.filter(prompt__project=self.project)
+        for page in self.pages("responses", rows, self.last["responses"], columns):
+            for row in page:
+                yield {
+                    "prompt_id": row["prompt__external_id"],
+                    "response_id": row["external_id"],
+                    "text": row["text"],
+                    "model": row["model"],
+                    "metadata": as_json(row["metadata"]),
+                }
+
+    def _raters_table(self) -> Iterator[dict[str, Any]]:
+        judged = self.judgments().filter(rater=OuterRef("pk"))
+        rows = Rater.objects.filter(Exists(judged), project=self.project)
+        for page in self.pages("raters", rows, None, ()):
+            raters = self.raters({row["pk"] for row in page})
+            for row in page:
+                known = raters[row["pk"]]
+                version = known.rater.labeler_version
+                yield {
+                    "rater": known.name,
+                    "kind": known.rater.kind,
+                    "is_expert": known.is_expert,
+                    "labeler": version.labeler.name if version else None,
+                    "labeler_kind": version.labeler.kind if version else None,
+                    "labeler_digest": version.digest if version else None,
+                    "parameters": as_json(public(version.parameters)) if version else None,
+                }
+
+    def _protocols_table(self) -> Iterator[dict[str, Any]]:
+        for page in self.pages("protocols", self.project.protocols.all(), None, ("version", "preset", "definition")):
+            for row in page:
+                yield {
+                    "version": row["version"],
+                    "preset": row["preset"],
+                    "definition": as_json(row["definition"]),
+                }
+
+    def _routes_table(self) -> Iterator[dict[str, Any]]:
+        columns = ("source", "votes", "price", "propensity", "is_control", "gain", "reason")
+        routes = Route.objects.filter(plan=self.plan_id)
+        for page in self.pages("routes", routes, None, (*columns, "comparison__external_id", "plan__number")):
+            for row in page:
+                yield {
+                    **{name: row[name] for name in columns},
+                    "comparison_id": row["comparison__external_id"],
+                    "plan": row["plan__number"],
+                    "price": format(row["price"], "f"),
+                }
+
+
+def _keys(ids: set[int]) -> dict[int, str]:
+    return dict(Comparison.objects.filter(pk__in=ids).values_list("pk", "external_id"))
+
+
+def _further(comparisons: list[int]) -> dict[int, list[str]]:
+    """Ids of the responses that are ranked with A and B, C first."""
+    found: dict[int, list[str]] = defaultdict(list)
+    candidates = Candidate.objects.filter(comparison__in=comparisons).order_by("comparison", "place")
+    for comparison, response in candidates.values_list("comparison", "response__external_id") if comparisons else ():
+        found[comparison].append(response)
+    return found
