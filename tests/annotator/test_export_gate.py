@@ -97,8 +97,17 @@ def helpsteer2():
     return a_project("helpsteer2", [{"level": -2, "attributes": attributes, "justification": ODD}])
 
 
+def helpsteer3():
+    said = {"feedback": {"a": f"{ODD} 1", "b": "Two."}, "edit": {"side": "a", "text": f"{ODD} better"}}
+    project = a_project("helpsteer3", [{"level": -2, "justification": ODD, **said}, {"level": 1}])
+    edits = project.comparisons.order_by("pk")[1]
+    edits.metadata = {"original_response": ODD, "feedback": ["Shorter."]}
+    edits.save()
+    return project
+
+
 def preset_for(format):
-    return {"multipref": multipref, "helpsteer2": helpsteer2}.get(format, plain)()
+    return {"multipref": multipref, "helpsteer2": helpsteer2, "helpsteer3": helpsteer3}.get(format, plain)()
 
 
 @pytest.mark.parametrize(("format", "container"), [*itertools.product(WRITERS, ("parquet", "jsonl"))])
