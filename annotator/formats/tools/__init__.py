@@ -1,1 +1,1 @@
-"""What other annotation tools export, read into ours: one file a tool."""
+"""Exports of annotation tools, one reader each. `sides` finds the responses in a tool's row, `said` what was said."""
