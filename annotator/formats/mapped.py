@@ -184,7 +184,7 @@ class Reader:
         verdict = self._verdict(given)
         if not verdict:
             return None
-        said = {"tie": {"preference": 0}, "neither": {"outcome": "neither_valid"}}
+        said: dict[str, dict[str, Any]] = {"tie": {"preference": 0}, "neither": {"outcome": "neither_valid"}}
         return {
             "kind": self.mapping.by,
             "rater": None if given.get("rater") is None else rows.identifier(given["rater"], "rater"),

@@ -82,8 +82,8 @@ def leave(definition: Definition, vote: Vote, preset: str = "") -> list[str]:
             left += [f"{WORDS[name]} ({', '.join(unasked)})"] if unasked else []
     for aspect in definition.aspects:
         left += _leave_of_aspect(aspect, given.get("aspects") or {})
-    for name, known in (("reasons", definition.reasons), ("flags", definition.flags)):
-        left += _leave_choices(given, name, {one.key for one in known}, WORDS[name])
+    for name, offered in (("reasons", definition.reasons), ("flags", definition.flags)):
+        left += _leave_choices(given, name, {one.key for one in offered}, WORDS[name])
     for name, asked in (
         ("feedback", definition.feedback != "none"),
         ("edit", definition.edit != "none"),

@@ -4,9 +4,12 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
+from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
-from annotator import protocols
+from annotator import formats, protocols
+from annotator.formats import entries, mapped
+from annotator.formats.entries import Way
 from annotator.forms.prices import check_people
 from annotator.models import Project
 
@@ -23,6 +26,48 @@ PRESET_WORDS = {
     "ranking": _("Ranking: three to eight responses in order"),
     "best-worst": _("Best and worst of three to eight responses"),
 }
+
+
+FIELD_WORDS = {
+    "id": _("Name of the row"),
+    "prompt": _("Prompt"),
+    "system": _("System turn"),
+    "response_a": _("Response A"),
+    "response_b": _("Response B"),
+    "model_a": _("Who wrote response A"),
+    "model_b": _("Who wrote response B"),
+    "winner": _("Which response is better"),
+    "rater": _("Who says so"),
+    "justification": _("Why"),
+}
+VERDICT_WORDS = {
+    "a": _("A is better"),
+    "b": _("B is better"),
+    "tie": _("a tie"),
+    "neither": _("neither is valid"),
+    "": _("no judgment"),
+}
+RATER_WORDS = {"person": _("people"), "ai": _("AI, by the name of the judge")}
+
+
+def read_way(data: QueryDict) -> Way:
+    """How the preview's form says that the file is to be read; checked where it is used."""
+    mapping: dict[str, Any] = {}
+    if data.get("format") == entries.MAPPED:
+        columns = {field: data.get(f"column-{field}", "") for field in mapped.FIELDS}
+        winner = dict(zip(data.getlist("value"), data.getlist("means"), strict=False))
+        mapping = {
+            "columns": {field: column for field, column in columns.items() if column},
+            "winner": {value: verdict for value, verdict in winner.items() if verdict != "?"},
+            "by": data.get("by", "person"),
+        }
+    return Way(data.get("format", ""), mapping, data.get("table", ""))
+
+
+def format_choices(fitting: list[str], chosen: str) -> list[tuple[str, Any]]:
+    """What the file can be read as: by the readers that know it, and by mapped columns."""
+    names = [*fitting, *([chosen] if chosen in formats.READERS and chosen not in fitting else [])]
+    return [(name, entries.reader(name).TITLE) for name in names] + [(entries.MAPPED, _("columns of its own"))]
 
 
 class NewProject(forms.ModelForm):

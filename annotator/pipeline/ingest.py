@@ -7,7 +7,6 @@ then one transaction compares them with what is stored and inserts what is new. 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import tempfile
 from collections import Counter
@@ -290,7 +289,7 @@ class Staged:
             report=storable({**asdict(report), "table": coming.way.table}),
             created_by=coming.by,
         )
-        same = project.imports.filter(sha256=sha256, format=self.format, mapping=row.mapping, source=row.source)
+        same = Import.objects.filter(project=project, sha256=sha256, format=self.format, mapping=row.mapping, source=row.source)
         if report.anything_new or not same.exists():
             row.save()
 
@@ -334,9 +333,9 @@ def _store(
     with transaction.atomic(), ingest_tables.Heart(job) as heart:
         counts = staging.store(project, errors, heart.beat)
         errors.refuse()
-        report = IngestReport(**counts)
+        said: dict[str, Any] = {"rows": staged.rows, "left": dict(staged.left)} if staged else {}
+        report = IngestReport(**counts, **said)
         if staged:
-            report = dataclasses.replace(report, rows=staged.rows, left=dict(staged.left))
             staged.record(project, report)
         featurise.request(project)
     return report

@@ -54,6 +54,9 @@ class Preview:
     # The mapping that is used or guessed, and the values of its winner, each with what it means (None: not known).
     mapping: dict[str, Any] = field(default_factory=dict)
     winners: dict[str, str | None] = field(default_factory=dict)
+    # Of a folder: its tables, and the one that is read.
+    tables: list[str] = field(default_factory=list)
+    table: str = ""
     # Why the columns have to be mapped: no reader knows the rows.
     unknown: str = ""
 
@@ -67,10 +70,12 @@ def preview(project: Project, path: Path, way: Way | None = None, *, rows: int =
 
     Reads PREVIEW_SIZE at most. Without a `way` the reader is found; rows that none knows are mapped by a guess.
     """
-    seen = _look(project, path, way or Way(), rows, shown)
-    if seen.unknown and not seen.way.format:
+    way = way or Way()
+    to_guess = way.format == entries.MAPPED and not way.mapping.get("columns")
+    seen = _look(project, path, Way(table=way.table) if to_guess else way, rows, shown)
+    if to_guess or seen.unknown and not way.format:
         guessed = {"columns": mapped.guess(seen.columns)}
-        return _look(project, path, Way(entries.MAPPED, guessed), rows, shown, unknown=seen.unknown)
+        return _look(project, path, Way(entries.MAPPED, guessed, way.table), rows, shown, unknown=seen.unknown)
     return seen
 
 
@@ -113,7 +118,7 @@ def _note(seen: Preview, row: Mapping[str, Any]) -> None:
         if not column.example and value not in ("", None):
             column.example = _start_of(value)
     winner = row.get((seen.mapping.get("columns") or {}).get("winner") or "")
-    if winner is not None and len(seen.winners) <= mapped.MOST_VALUES:
+    if winner is not None and len(seen.winners) < mapped.MOST_VALUES and len(str(winner)) <= EXAMPLE:
         seen.winners.setdefault(mapped.value_of(winner), None)
 
 
@@ -141,11 +146,13 @@ def _check(seen: Preview, project: Project, read: Entries, shown: int) -> None:
 def _recognise(seen: Preview, way: Way, first: list[dict[str, Any]]) -> None:
     """Which readers would do, and where each column goes."""
     seen.fitting = entries.fitting(first[0]) if first else []
-    if seen.format in ("", entries.MAPPED):
-        chosen = seen.mapping.get("columns") or {}
-        seen.mapping.setdefault("columns", mapped.guess(seen.columns) if not way.format else {})
-        winner = seen.mapping.get("winner") or {}
-        seen.winners = {value: winner.get(value, mapped.verdict_of(value, chosen)) for value in seen.winners}
-        return
-    for column in seen.columns.values():
-        column.place = entries.place_of(seen.format, column.name)
+    seen.format = seen.format or way.format
+    if seen.format == entries.MAPPED:
+        chosen, winner = seen.mapping.get("columns") or {}, seen.mapping.get("winner") or {}
+        models = {str(row.get(chosen.get(f"model_{side}", ""))) for row in first for side in "ab"}
+        seen.winners = {
+            value: winner.get(value, mapped.verdict_of(value, chosen)) for value in seen.winners if value not in models
+        }
+    elif seen.format:
+        for column in seen.columns.values():
+            column.place = entries.place_of(seen.format, column.name)

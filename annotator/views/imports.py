@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from pathlib import PurePath
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -15,12 +17,22 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from annotator import access, rendering
+from annotator.formats import entries, mapped
 from annotator.formats.rows import Entry
-from annotator.forms.imports import NewProject, Upload
+from annotator.forms.imports import (
+    FIELD_WORDS,
+    RATER_WORDS,
+    VERDICT_WORDS,
+    NewProject,
+    Upload,
+    format_choices,
+    read_way,
+)
 from annotator.models import Job, Membership, Project, Role, User
 from annotator.pipeline import ingest, preview, start, work
 
@@ -70,35 +82,67 @@ def import_preview(request: HttpRequest, project_id: int, upload: str) -> HttpRe
     except signing.BadSignature as error:
         raise Http404 from error
     if request.method == "POST":
-        return _confirm(request, project, stored)
+        return _confirm(request, project, upload, stored)
     if not default_storage.exists(stored["name"]):
         messages.info(request, _("That upload was imported already, or is older than a day. Choose the file again."))
         return redirect("import_upload", project.pk)
+    way = read_way(request.GET)
     with ingest.local_upload(stored["name"]) as path:
-        seen = preview.preview(project, path)
+        seen = preview.preview(project, path, way)
     context = {
         "project": project,
         "tab": "board",
         "seen": seen,
         "filename": stored["filename"],
         "comparisons": [_as_shown(entry) for entry in seen.entries],
-        "can_import": seen.rows_checked and not seen.problem and not seen.errors.shown,
+        **_choices(seen),
     }
-    return render(request, "imports/preview.html", context)
+    part = request.htmx and not request.htmx.boosted  # type: ignore[attr-defined]
+    return render(request, "imports/_preview.html" if part else "imports/preview.html", context)
 
 
-def _confirm(request: HttpRequest, project: Project, stored: dict[str, str]) -> HttpResponse:
-    """Ask for the import once, however often the button is pressed."""
-    known = Job.objects.filter(project=project, kind=Job.Kind.INGEST, key=stored["name"][-120:]).last()
-    job = known or Job.objects.request(
-        project,
-        Job.Kind.INGEST,
-        key=stored["name"][-120:],
-        by=request.user,  # type: ignore[arg-type]
-        upload=stored["name"],
-        filename=stored["filename"],
-        source=stored["source"],
-    )
+def _choices(seen: preview.Preview) -> dict[str, Any]:
+    """What the person may say of how the file is read."""
+    columns = seen.mapping.get("columns") or {}
+    goes = {column: FIELD_WORDS[field] for field, column in columns.items() if field in FIELD_WORDS}
+    if seen.format == entries.MAPPED:
+        for name, column in seen.columns.items():
+            column.place = str(goes.get(name, ""))
+    return {
+        "formats": format_choices(seen.fitting, seen.format),
+        "is_mapped": seen.format == entries.MAPPED,
+        "fields": [
+            (field, words, columns.get(field, ""), field in mapped.NEEDED) for field, words in FIELD_WORDS.items()
+        ],
+        "verdicts": VERDICT_WORDS.items(),
+        "raters": RATER_WORDS.items(),
+        "by": seen.mapping.get("by", "person"),
+        "left": seen.left.most_common(),
+    }
+
+
+def _confirm(request: HttpRequest, project: Project, token: str, stored: dict[str, str]) -> HttpResponse:
+    """Ask for the import, or for a check of every row, once however often the button is pressed."""
+    way, dry_run = read_way(request.POST), request.POST.get("act") == "check"
+    asked = {"upload": stored["name"], "filename": stored["filename"], "source": stored["source"], **way.as_json()}
+    if dry_run:
+        # Where to go on from the result: this page, with what was said on it.
+        said = [(name, value) for name, value in request.POST.lists() if name not in ("csrfmiddlewaretoken", "act")]
+        page = f"{reverse('import_preview', args=[project.pk, token])}?{urlencode(said, doseq=True)}"
+        how = hashlib.sha256(json.dumps([stored["name"], way.as_json()], sort_keys=True).encode()).hexdigest()
+        job = Job.objects.ask(
+            project,
+            Job.Kind.INGEST,
+            key=f"check {how[:64]}",
+            by=request.user,  # type: ignore[arg-type]
+            dry_run=True,
+            page=page,
+            **asked,
+        )
+    else:
+        key = stored["name"][-120:]
+        known = Job.objects.filter(project=project, kind=Job.Kind.INGEST, key=key).last()
+        job = known or Job.objects.request(project, Job.Kind.INGEST, key=key, by=request.user, **asked)  # type: ignore[arg-type]
     transaction.on_commit(lambda: work.nudge(work.TASKS[Job.Kind.INGEST]))
     return redirect("job", project.pk, job.pk)
 

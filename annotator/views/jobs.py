@@ -52,6 +52,8 @@ def result_url(job: Job) -> str:
     """The page that shows what the job made; "" when it made nothing."""
     if job.state != Job.State.DONE:
         return ""
+    if job.parameters.get("dry_run"):
+        return str(job.parameters.get("page", ""))
     if job.result.get("realised"):
         return reverse("loop", args=[job.project_id])
     if number := job.result.get("plan"):

@@ -117,3 +117,61 @@ def test_a_name_of_any_letters_gives_an_address_that_web_servers_take(client, le
     preview = upload(client, lead.projects.get(), ROW, name=name).url
     assert len(preview) < 2_000
     assert client.get(preview).context["filename"].endswith(name[-50:])
+
+
+OWN_COLUMNS = {
+    "question": "What is rain?",
+    "answer_1": "Water.",
+    "answer_2": "Falling drops.",
+    "winner": "left",
+    "who": "ann",
+}
+SAID = {
+    "format": "mapped", "column-prompt": "question", "column-response_a": "answer_1", "column-response_b": "answer_2",
+    "column-winner": "winner", "column-rater": "who", "value": ["left"], "means": ["b"],
+}  # fmt: skip
+
+
+@pytest.mark.django_db(transaction=True)
+def test_columns_of_its_own_are_guessed_shown_and_said_otherwise_in_the_browser(client, lead):
+    project = lead.projects.get()
+    preview = upload(client, project, OWN_COLUMNS).url
+    page = client.get(preview)
+    assert page.context["seen"].mapping["columns"] == {
+        **{"prompt": "question", "response_a": "answer_1", "response_b": "answer_2", "winner": "winner"}
+    }
+    assert page.context["seen"].winners == {"left": "a"} and page.context["seen"].can_import
+    again = client.get(preview, SAID, headers={"HX-Request": "true"})
+    assert not again.content.decode().lstrip().startswith("<!doctype") and again.context["seen"].winners == {
+        "left": "b"
+    }
+    client.post(preview, {**SAID, "act": "import"})
+    assert ingest.run_ingests() == 1
+    job = Job.objects.get(kind=Job.Kind.INGEST)
+    assert job.state == Job.State.DONE, job.message
+    judgment = project.judgments.get()
+    assert judgment.preference == 1 and judgment.rater.external_id == "ann"
+    row = project.imports.get()
+    assert (row.format, row.mapping["columns"]["prompt"], row.rows) == ("mapped", "question", 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_check_of_all_rows_stores_nothing_and_leads_back(client, lead):
+    project = lead.projects.get()
+    preview = upload(client, project, OWN_COLUMNS, {**OWN_COLUMNS, "winner": "hm"}).url
+    address = client.post(preview, {**SAID, "act": "check"}).url
+    assert ingest.run_ingests() == 1
+    job = Job.objects.get(kind=Job.Kind.INGEST)
+    assert job.state == Job.State.DONE and "says 'hm'" in job.result["errors"][0]["reason"]
+    assert not project.comparisons.exists() and not project.imports.exists()
+    assert "What has to be mended" in client.get(address).content.decode()
+    said = {**SAID, "value": ["left", "hm"], "means": ["a", "tie"]}
+    client.post(preview, {**said, "act": "check"})
+    ingest.run_ingests()
+    checked = Job.objects.filter(kind=Job.Kind.INGEST).last()
+    assert (checked.result["comparisons"], checked.result["errors"]) == (1, [])
+    assert not project.comparisons.exists() and not project.raters.exists()
+    back = client.get(checked.parameters["page"])
+    assert back.context["seen"].winners == {"left": "a", "hm": "tie"}
+    page = client.get(reverse("job", args=[project.pk, checked.pk])).content.decode()
+    assert "What the import would do" in page and "Back to the preview" in page
