@@ -44,9 +44,9 @@ class KeptAnswer(models.Model):
     key = models.CharField(max_length=200)
     # sha256 of method, path and body: another request with the same key is refused.
     request = models.CharField(max_length=64)
-    # Null while the first request is being worked on.
-    status = models.PositiveSmallIntegerField(null=True)
-    body = models.JSONField(null=True)
+    # Stored in the transaction that did it: while it is being worked on there is no row.
+    status = models.PositiveSmallIntegerField()
+    body = models.JSONField()
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
