@@ -38,6 +38,10 @@ class RowInvalid(Exception):
         self.reason = reason
 
 
+class RowLeft(RowInvalid):
+    """A row that is right and cannot be carried (an empty response): passed over and counted by `reason`."""
+
+
 @dataclass(slots=True)
 class PromptRow:
     external_id: str

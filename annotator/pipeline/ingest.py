@@ -27,7 +27,7 @@ from annotator import protocols
 from annotator.formats import recorded
 from annotator.formats.entries import Entries, Way
 from annotator.formats.files import FileInvalid, RowFile
-from annotator.formats.rows import Entry, RowInvalid, judged_texts
+from annotator.formats.rows import Entry, RowInvalid, RowLeft, judged_texts
 from annotator.models import Import, Job, JobCancelled, Project, User
 from annotator.models.jobs import storable
 from annotator.pipeline import featurise, ingest_tables, work
@@ -355,6 +355,8 @@ def _stage(project: Project, staged: Staged, errors: Errors, job: Job | None) ->
         for taken, (line, entry) in enumerate(read, 1):
             try:
                 staging.add(line, *taking.take(entry))
+            except RowLeft:
+                pass
             except RowInvalid as invalid:
                 errors.add(line, invalid.field, invalid.reason)
             if taken % BATCH == 0 or staging.pending_size > BATCH_SIZE:
@@ -383,7 +385,9 @@ class Taking:
         self.left: Counter[str] = Counter()
 
     def take(self, entry: Entry | RowInvalid) -> tuple[Entry, list[Answer]]:
-        """The entry without what was left, and an answer a vote. Raises RowInvalid."""
+        """The entry without what was left, and an answer a vote. Raises RowInvalid; RowLeft, which is counted."""
+        if isinstance(entry, RowLeft):
+            self.left[f"rows: {entry.reason}"] += 1
         if isinstance(entry, RowInvalid):
             raise entry
         left = list(entry.left)

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from annotator.formats import entries, mapped
 from annotator.formats.entries import Entries, Way
 from annotator.formats.files import BudgetSpent, FileInvalid, Numbered
-from annotator.formats.rows import Entry, RowInvalid
+from annotator.formats.rows import Entry, RowInvalid, RowLeft
 from annotator.models import Project
 from annotator.pipeline import ingest
 
@@ -133,6 +133,8 @@ def _check(seen: Preview, project: Project, read: Entries, shown: int) -> None:
         for line, entry in read:
             try:
                 taken, _answers = taking.take(entry)
+            except RowLeft:
+                continue
             except RowInvalid as invalid:
                 seen.errors.add(line, invalid.field, invalid.reason)
                 continue
