@@ -1,7 +1,9 @@
 """All settings. Nothing exists only in production; nonsense in the environment is refused at start."""
 
 import os
+import re
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import dj_database_url
@@ -54,6 +56,54 @@ def _strong(name: str, value: str) -> str:
     if len(value) < 32 or value.startswith(("django-insecure", "changeme")):
         raise ImproperlyConfigured(f"{name} is too short or a known default: use 32 random characters or more.")
     return value
+
+
+def env_storage() -> dict[str, Any]:
+    """Where uploads, exports and artefacts lie: files (the default), s3, or the dotted path of another storage."""
+    name = os.environ.get("STORAGE") or "files"
+    if name in ("s3", "storages.backends.s3.S3Storage", "storages.backends.s3boto3.S3Boto3Storage"):
+        return {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": _s3()}
+    if os.environ.get("S3_BUCKET"):
+        raise ImproperlyConfigured(f"S3_BUCKET is set but STORAGE={name!r}: say STORAGE=s3, or leave S3_BUCKET out.")
+    if name != "files" and not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", name):
+        raise ImproperlyConfigured(f"STORAGE={name!r}: say files, s3, or the dotted path of a Django storage.")
+    return {"BACKEND": "django.core.files.storage.FileSystemStorage" if name == "files" else name}
+
+
+def _s3() -> dict[str, Any]:
+    """Options of django-storages. Without keys boto3 looks for the machine's own (an instance role, ~/.aws)."""
+    bucket, endpoint = env_str("S3_BUCKET", ""), env_str("S3_ENDPOINT", "")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket):
+        raise ImproperlyConfigured(f"S3_BUCKET={bucket!r}: with STORAGE=s3 name the bucket (3 to 63 of a-z 0-9 . -).")
+    parts = urlsplit(endpoint)
+    if endpoint and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username):
+        raise ImproperlyConfigured(f"S3_ENDPOINT={endpoint!r}: say https://host, without user name and query.")
+    key, secret = os.environ.get("S3_ACCESS_KEY_ID") or None, _text("S3_SECRET_ACCESS_KEY")
+    if bool(key) != bool(secret):
+        raise ImproperlyConfigured("S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY: give both, or neither.")
+    addressing = env_str("S3_ADDRESSING", "auto")
+    if addressing not in ("auto", "path", "virtual"):
+        raise ImproperlyConfigured(f"S3_ADDRESSING={addressing!r}: say auto, path or virtual.")
+    return {
+        "bucket_name": bucket,
+        "endpoint_url": endpoint or None,
+        "region_name": env_str("S3_REGION", "") or None,
+        "access_key": key,
+        "secret_key": secret,
+        "addressing_style": addressing,
+        "location": env_str("S3_PREFIX", "").strip("/"),
+        # As files behave: a second one of a name gets another name. Read copies beyond this many bytes lie on the disk.
+        "file_overwrite": False,
+        "max_memory_size": 8 * 2**20,
+        "signature_version": "s3v4",
+        "default_acl": None,
+    }
+
+
+def _text(name: str) -> str | None:
+    """The variable, or what the file NAME_FILE holds; None for neither."""
+    path = os.environ.get(f"{name}_FILE")
+    return (Path(path).read_text().strip() if path else os.environ.get(name)) or None
 
 
 # Everything the site keeps outside the database lies here unless told otherwise.
@@ -173,6 +223,8 @@ CELERY_IMPORTS = [
         "route",
         "aggregate",
         "export",
+        "push",
+        "changes",
         "ledger",
         "check",
         "pairs",
@@ -182,7 +234,7 @@ CELERY_IMPORTS = [
 ]
 
 STORAGES = {
-    "default": {"BACKEND": env_str("STORAGE", "django.core.files.storage.FileSystemStorage")},
+    "default": env_storage(),
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 MEDIA_ROOT = VAR_DIR / "storage"
@@ -221,6 +273,8 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20
+# The largest file that a browser may send, in bytes; it is written to disk as it arrives (annotator/uploads.py).
+UPLOAD_LIMIT = env_int("UPLOAD_LIMIT_MB", 4096) * 10**6
 
 # AI labelers and heavy models are optional: `make run MODELS=no` leaves torch out and pages say so.
 MODELS = env_bool("MODELS", True)

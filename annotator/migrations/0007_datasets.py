@@ -117,7 +117,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='job',
             name='kind',
-            field=models.CharField(choices=[('ingest', 'Import'), ('featurise', 'Features'), ('label', 'AI labels'), ('retrain', 'Performance model'), ('route', 'Plan'), ('export', 'Export'), ('generate', 'Responses'), ('check', 'Labeler report'), ('pairs', 'Pairs of responses'), ('tag', 'Prompt tags'), ('measure', 'Reward models of mixtures'), ('backtest', 'Backtest'), ('fetch', 'Public data set'), ('push', 'Push to a hub')], max_length=12),
+            field=models.CharField(choices=[('ingest', 'Import'), ('featurise', 'Features'), ('label', 'AI labels'), ('retrain', 'Performance model'), ('route', 'Plan'), ('export', 'Export'), ('generate', 'Responses'), ('check', 'Labeler report'), ('pairs', 'Pairs of responses'), ('tag', 'Prompt tags'), ('measure', 'Reward models of mixtures'), ('backtest', 'Backtest'), ('fetch', 'Public data set'), ('push', 'Push to a hub'), ('changes', 'Difference of versions')], max_length=12),
         ),
         migrations.CreateModel(
             name='Dataset',

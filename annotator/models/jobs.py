@@ -151,6 +151,7 @@ class Job(models.Model):
         BACKTEST = "backtest", _("Backtest")
         FETCH = "fetch", _("Public data set")
         PUSH = "push", _("Push to a hub")
+        CHANGES = "changes", _("Difference of versions")
 
     class State(models.TextChoices):
         WAITING = "waiting", _("Waiting")

@@ -17,10 +17,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
-from annotator.models import Credential, Labeler, LabelerVersion, Project, User
+from annotator.models import Credential, Labeler, LabelerVersion, Project, Push, User
 from annotator.pipeline.work import StepRefused
 from labelers import endpoint
 from labelers.keys import sendable
@@ -143,8 +144,9 @@ def addresses(parameters: Mapping[str, Any]) -> list[str]:
 
 
 def forget_unused(project: Project) -> int:
-    """Delete the project's keys that no labeler and no candidate uses any more; gives how many."""
-    return project.credentials.filter(labelers=None, candidates=None).delete()[0]
+    """Delete the project's keys that no labeler, no candidate and no push uses any more; gives how many."""
+    pushed = Push.objects.filter(credential=OuterRef("pk"))
+    return project.credentials.filter(~Exists(pushed), labelers=None, candidates=None).delete()[0]
 
 
 @transaction.atomic

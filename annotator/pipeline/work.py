@@ -42,6 +42,7 @@ TASKS = {
     Job.Kind.BACKTEST: "annotator.pipeline.backtest.run_backtests",
     Job.Kind.FETCH: "annotator.pipeline.fetch.run_fetches",
     Job.Kind.PUSH: "annotator.pipeline.push.run_pushes",
+    Job.Kind.CHANGES: "annotator.pipeline.changes.run_changes",
 }
 # The queue of workers that may hold a model, and the tasks by which they ask for jobs that are meant for them.
 GPU = "gpu"
