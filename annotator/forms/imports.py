@@ -118,7 +118,8 @@ class Upload(forms.Form):
     file = forms.FileField(
         label=_("File"),
         help_text=_(
-            "JSON Lines or CSV (also .gz), or Parquet, of any size. Nothing is imported before you have seen a preview."
+            "JSON Lines, a JSON list or CSV (also .gz), Parquet, or a zip of an exported folder. Nothing is imported"
+            " before you have seen a preview."
         ),
     )
     source = forms.CharField(

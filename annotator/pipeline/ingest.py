@@ -32,6 +32,7 @@ from annotator.models import Import, Job, JobCancelled, Project, User
 from annotator.models.jobs import storable
 from annotator.pipeline import featurise, ingest_tables, work
 from annotator.protocols import Answer
+from annotator.uploads import ARRIVING
 
 ERRORS_SHOWN = 100
 # Rows and characters between two progress beats; each batch is one COPY a table.
@@ -161,21 +162,26 @@ def local_upload(name: str) -> Iterator[Path]:
 
 
 def sweep_uploads(project: Project) -> int:
-    """Remove uploads older than a day that no unfinished job needs: previews never confirmed, cancelled imports."""
+    """Remove uploads older than a day that no unfinished job needs: previews never confirmed, cancelled
+    imports, uploads that broke off."""
     folder = f"{UPLOADS}/{project.pk}"
     wanted = set(
         Job.objects.unfinished()
         .filter(project=project, kind=Job.Kind.INGEST)
         .values_list("parameters__upload", flat=True)
     )
-    try:
-        names = [f"{folder}/{name}" for name in default_storage.listdir(folder)[1]]
-    except FileNotFoundError:
-        return 0
-    old = [name for name in names if default_storage.get_modified_time(name) < now() - UPLOAD_KEPT]
+    old = [*_old_files(folder), *_old_files(ARRIVING)]
     for name in set(old) - wanted:
         default_storage.delete(name)
     return len(set(old) - wanted)
+
+
+def _old_files(folder: str) -> list[str]:
+    try:
+        names = [f"{folder}/{name}" for name in default_storage.listdir(folder)[1]]
+    except FileNotFoundError:
+        return []
+    return [name for name in names if default_storage.get_modified_time(name) < now() - UPLOAD_KEPT]
 
 
 def ingest_file(
@@ -289,7 +295,9 @@ class Staged:
             report=storable({**asdict(report), "table": coming.way.table}),
             created_by=coming.by,
         )
-        same = Import.objects.filter(project=project, sha256=sha256, format=self.format, mapping=row.mapping, source=row.source)
+        same = Import.objects.filter(
+            project=project, sha256=sha256, format=self.format, mapping=row.mapping, source=row.source
+        )
         if report.anything_new or not same.exists():
             row.save()
 

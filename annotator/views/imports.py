@@ -9,19 +9,21 @@ from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core import signing
 from django.core.exceptions import PermissionDenied
 from django.core.files.storage import default_storage
 from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods
 
-from annotator import access, rendering
+from annotator import access, rendering, uploads
 from annotator.formats import entries, mapped
 from annotator.formats.rows import Entry
 from annotator.forms.imports import (
@@ -37,7 +39,7 @@ from annotator.models import Job, Membership, Project, Role, User
 from annotator.pipeline import ingest, preview, start, work
 
 SALT = "annotator.imports"
-SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".gz")
+SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".gz", ".zip")
 
 
 def may_create_projects(user: User) -> bool:
@@ -58,19 +60,40 @@ def new_project(request: HttpRequest) -> HttpResponse:
     return render(request, "imports/new_project.html", {"form": form}, status=422 if form.errors else 200)
 
 
+@csrf_exempt  # `_upload` looks at the token: to read it earlier would read the file before anyone says where to
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def import_upload(request: HttpRequest, project_id: int) -> HttpResponse:
     project = access.project_or_404(request, project_id, access.LEADS)
-    form = Upload(request.POST or None, request.FILES or None)
+    if request.method == "POST" and uploads.is_too_large(request):
+        words = _("The file is larger than the %(limit)s MB that this site takes.")
+        return HttpResponse(words % {"limit": settings.UPLOAD_LIMIT // 10**6}, status=413, content_type="text/plain")
+    request.upload_handlers = [uploads.ToDisk(request)]
+    return _upload(request, project)
+
+
+@csrf_protect
+def _upload(request: HttpRequest, project: Project) -> HttpResponse:
+    form = Upload(request.POST, request.FILES) if request.method == "POST" else Upload()
+    by_script = request.accepts("application/json") and not request.accepts("text/html")
     if request.method == "POST" and form.is_valid():
-        file = form.cleaned_data["file"]
-        ingest.sweep_uploads(project)
-        name = default_storage.save(_storage_name(project, file.name), file)
-        upload = {"name": name, "filename": file.name[-80:], "source": form.cleaned_data["source"]}
-        return redirect("import_preview", project.pk, signing.dumps(upload, salt=f"{SALT}.{project.pk}", compress=True))
-    context = {"project": project, "tab": "board", "form": form}
+        address = _keep(project, form)
+        return JsonResponse({"next": address}) if by_script else redirect(address)
+    if request.method == "POST" and by_script:
+        wrong = [f"{form[name].label}: {reason}" for name, reasons in form.errors.items() for reason in reasons]
+        return JsonResponse({"errors": wrong}, status=422)
+    context = {"project": project, "tab": "board", "form": form, "limit": settings.UPLOAD_LIMIT}
     return render(request, "imports/upload.html", context, status=422 if form.errors else 200)
+
+
+def _keep(project: Project, form: Upload) -> str:
+    """Store the file and give the address of its preview."""
+    file = form.cleaned_data["file"]
+    ingest.sweep_uploads(project)
+    name = default_storage.save(_storage_name(project, file.name), file)
+    upload = {"name": name, "filename": file.name[-80:], "source": form.cleaned_data["source"]}
+    token = signing.dumps(upload, salt=f"{SALT}.{project.pk}", compress=True)
+    return reverse("import_preview", args=[project.pk, token])
 
 
 @login_required

@@ -1,13 +1,17 @@
 """From a file to a project by the browser's way: create, upload, preview, confirm."""
 
 import json
+from pathlib import Path
 
 import pytest
-from django.core.files.storage import default_storage
+from django.core.files.storage import FileSystemStorage, default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.files.uploadhandler import MemoryFileUploadHandler
 from django.core.management import CommandError, call_command
+from django.test import Client
 from django.urls import reverse
 
+from annotator import uploads
 from annotator.models import Job, Project, Role
 from annotator.pipeline import ingest
 from tests.builders import make_member, make_project, make_user
@@ -16,6 +20,7 @@ ROW = {"id": "q1", "prompt": "What is <b>rain</b>?", "response_a": "Water.", "re
 NEW = {"name": "Fresh", "description": "", "preset": "multipref", "votes": 2, "currency": "eur",
        "price_per_judgment": "0.75", "cap": "100"}  # fmt: skip
 pytestmark = pytest.mark.django_db
+save = FileSystemStorage._save
 
 
 @pytest.fixture
@@ -175,3 +180,39 @@ def test_a_check_of_all_rows_stores_nothing_and_leads_back(client, lead):
     assert back.context["seen"].winners == {"left": "a", "hm": "tie"}
     page = client.get(reverse("job", args=[project.pk, checked.pk])).content.decode()
     assert "What the import would do" in page and "Back to the preview" in page
+
+
+def test_an_upload_goes_to_disk_as_it_arrives_and_is_moved_never_held_in_memory(client, lead, monkeypatch):
+    monkeypatch.setattr(MemoryFileUploadHandler, "new_file", lambda *_args, **_options: pytest.fail("held in memory"))
+    saved = []
+    monkeypatch.setattr(
+        FileSystemStorage, "_save", lambda self, name, file: saved.append(file) or save(self, name, file)
+    )
+    project = lead.projects.get()
+    upload(client, project, ROW)
+    assert isinstance(saved[0], uploads.ArrivingFile)
+    folder = default_storage.path("")
+    assert saved[0].temporary_file_path().startswith(folder) and not Path(saved[0].temporary_file_path()).exists()
+
+
+def test_a_script_is_told_where_to_go_or_what_is_wrong(client, lead):
+    address = reverse("import_upload", args=[lead.projects.get().pk])
+    file = SimpleUploadedFile("rows.jsonl", json.dumps(ROW).encode())
+    answer = client.post(address, {"file": file}, headers={"Accept": "application/json"})
+    assert client.get(answer.json()["next"]).context["seen"].can_import
+    refused = client.post(address, {}, headers={"Accept": "application/json"})
+    assert refused.status_code == 422 and refused.json()["errors"] == ["File: This field is required."]
+
+
+def test_too_large_an_upload_is_refused_before_it_is_read(client, lead, settings):
+    settings.UPLOAD_LIMIT = 20
+    address = reverse("import_upload", args=[lead.projects.get().pk])
+    answer = client.post(address, {"file": SimpleUploadedFile("rows.jsonl", b"x" * 100)})
+    assert answer.status_code == 413
+
+
+def test_an_upload_without_the_pages_token_is_refused(lead):
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(lead)
+    address = reverse("import_upload", args=[lead.projects.get().pk])
+    assert strict.post(address, {"file": SimpleUploadedFile("rows.jsonl", b"{}")}).status_code == 403
