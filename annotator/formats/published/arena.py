@@ -169,6 +169,7 @@ def read(row: Mapping[str, Any]) -> Entry:
     names = ("conversation_a", "conversation_b")
     a, b = (conversations.turns_of(turns, name, left) for name, turns in zip(names, _both(row), strict=True))
     turns, texts = conversations.taken_apart(a, b, names, left)
+    conversations.filled(turns, texts)
     prompt = rows.prompt_row(None, turns, [], _language(row))
     responses = rows.apart(
         [

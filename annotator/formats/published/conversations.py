@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from annotator.formats import rows
-from annotator.formats.rows import RowInvalid
+from annotator.formats.rows import RowInvalid, RowLeft
 from annotator.formats.source import Prompt
 
 Turns = list[dict[str, str]]
@@ -43,6 +43,14 @@ def taken_apart(first: Turns, second: Turns, names: tuple[str, str], left: list[
     return first[:shared], [
         spoken(each[shared:], name, left) for each, name in zip((first, second), names, strict=True)
     ]
+
+
+def filled(turns: Turns, texts: Iterable[str | None]) -> None:
+    """Raises RowLeft where a turn or a response is empty, as published sets have them: there is nothing to judge."""
+    if not all(turn["content"] for turn in turns):
+        raise RowLeft("prompt", "with an empty turn")
+    if "" in texts:
+        raise RowLeft("response", "with an empty response")
 
 
 def spoken(turns: Turns, name: str, left: list[str]) -> str:

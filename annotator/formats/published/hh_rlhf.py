@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from annotator.formats import rows
 from annotator.formats.pairs import META, Pair, PairWriter
-from annotator.formats.published import better
+from annotator.formats.published import better, conversations
 from annotator.formats.rows import Entry, RowInvalid
 from annotator.formats.source import Config
 
@@ -75,11 +75,12 @@ def read(row: Mapping[str, Any]) -> Entry:
     """One row. Raises RowInvalid."""
     said = [rows.text(row.get(name), name) for name in better.SIDES]
     cut = _shared(*said)
-    prompt = rows.prompt_row(None, _turns(said[0][: cut - len(_ANSWER)]), [])
+    turns = _turns(said[0][: cut - len(_ANSWER)])
     left = better.summed_up(row)
     left += ["a response of several turns, kept as one text"] * any(_TAG.search(text[cut:]) for text in said)
     texts, models = [text[cut:].removeprefix(" ") for text in said], better.models_of(row)
-    metadata = better.metadata_of(row, better.SIDES)
+    conversations.filled(turns, texts)
+    prompt, metadata = rows.prompt_row(None, turns, []), better.metadata_of(row, better.SIDES)
     return better.entry(better.row_id(row), prompt, texts, models, better.said_by(row), metadata, left)
 
 

@@ -89,8 +89,10 @@ def claims(row: Mapping[str, Any]) -> bool:
 
 def read(row: Mapping[str, Any]) -> Entry:
     """One row. Raises RowInvalid."""
-    prompt = rows.prompt_row(None, [{"role": "user", "content": rows.text(row.get("prompt"), "prompt")}], [])
     texts = [row.get(name) for name in better.SIDES]
+    turns = [{"role": "user", "content": rows.text(row.get("prompt"), "prompt", empty=True)}]
+    conversations.filled(turns, texts)
+    prompt = rows.prompt_row(None, turns, [])
     models = [row.get(f"{name}_model") for name in better.SIDES]
     name = f"{rows.text(row['subset'], 'subset', width=100)}:{rows.identifier(row['id'], 'id')}"
     left = better.summed_up(row)

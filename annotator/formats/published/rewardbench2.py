@@ -159,7 +159,9 @@ def claims(row: Mapping[str, Any]) -> bool:
 
 def read(row: Mapping[str, Any]) -> Entry:
     """One row: each right response compared with each wrong one. Raises RowInvalid."""
-    prompt = rows.prompt_row(None, [{"role": "user", "content": rows.text(row.get("prompt"), "prompt")}], [])
+    turns = [{"role": "user", "content": rows.text(row.get("prompt"), "prompt", empty=True)}]
+    conversations.filled(turns, [*row["chosen"], *row["rejected"]])
+    prompt = rows.prompt_row(None, turns, [])
     responses = rows.apart(_responses(row))
     count = len(row["chosen"])
     pairs, left = _pairs(list(range(count)), list(range(count, len(responses))))

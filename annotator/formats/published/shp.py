@@ -108,7 +108,9 @@ def read(row: Mapping[str, Any]) -> Entry:
     labels = row["labels"]
     if type(labels) is not int or labels not in (0, 1):
         raise RowInvalid("labels", f"must be 1 (A is better) or 0 (B is), not {labels!r}")
-    prompt = rows.prompt_row(None, [{"role": "user", "content": rows.text(row.get("history"), "history")}], [])
+    turns = [{"role": "user", "content": rows.text(row.get("history"), "history", empty=True)}]
+    conversations.filled(turns, [row.get("human_ref_A"), row.get("human_ref_B")])
+    prompt = rows.prompt_row(None, turns, [])
     responses = rows.apart([_response(row, side) for side in "AB"])
     metadata = {
         name: value for name, value in better.metadata_of(row, KNOWN).items() if name not in ("post_id", *_OWN_MODELS)

@@ -138,6 +138,7 @@ def read(row: Mapping[str, Any]) -> Entry:
     summaries = [rows.mapping(each, "summaries") for each in rows.sequence(row["summaries"], "summaries")]
     if len(summaries) != 2:
         raise RowInvalid("summaries", f"must be two, not {len(summaries)}")
+    conversations.filled([], [each.get("text") for each in summaries])
     responses = rows.apart(
         [
             rows.response_row({"text": each.get("text"), "model": each.get("policy")}, name, f"{name}.text")

@@ -74,6 +74,7 @@ def read(row: Mapping[str, Any]) -> Entry:
         raise RowInvalid("completion" if "completion" in row else "completions", _refused(row))
     left = [what for name, what in UNHELD.items() if row.get(name)] + better.summed_up(row)
     turns, texts = _texts(row, left)
+    conversations.filled(turns, texts)
     prompt = rows.prompt_row(None, turns, [])
     said, metadata = better.said_by(row, _strength(row, left)), better.metadata_of(row, KNOWN)
     return better.entry(better.row_id(row), prompt, texts, better.models_of(row), said, metadata, left)

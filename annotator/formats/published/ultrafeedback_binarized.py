@@ -98,6 +98,7 @@ def read(row: Mapping[str, Any]) -> Entry:
     left = better.summed_up(row)
     chosen, rejected = (conversations.turns_of(row[name], name, left) for name in better.SIDES)
     turns, texts = conversations.taken_apart(chosen, rejected, better.SIDES, left)
+    conversations.filled(turns, texts)
     prompt_id = row.get("prompt_id")
     prompt = rows.prompt_row(None if prompt_id is None else rows.identifier(prompt_id, "prompt_id"), turns, [])
     said = better.said_by(row, _strength(row), otherwise=LABELER)
