@@ -49,6 +49,9 @@ def answer(definition: Definition, vote: Vote, texts: Mapping[str, str]) -> Answ
         if vote.preference is None:
             raise RowInvalid(vote.field, "needs a level, a preference or an outcome")
         given["level"] = nearest_level(definition, vote.preference, vote.field)
+    if definition.spans and not any(_severity(span) for span in given.get("spans") or []):
+        # The source may not have asked how bad a marked passage is.
+        definition = dataclasses.replace(definition, spans=dataclasses.replace(definition.spans, severities=()))
     reason = _words(vote)
     if given.get("outcome") == "cannot_judge" and definition.cannot_judge and not reason:
         return Answer("cannot_judge")  # the source may not have asked why
@@ -60,6 +63,10 @@ def answer(definition: Definition, vote: Vote, texts: Mapping[str, str]) -> Answ
         raise RowInvalid(vote.field, f"is not shaped as docs/formats.md says: {error}") from None
     # Words of the source stay as they are, even where the protocol would not have asked for them.
     return dataclasses.replace(checked, justification=reason)
+
+
+def _severity(span: Any) -> Any:
+    return span.get("severity") if isinstance(span, Mapping) else None
 
 
 def leave(definition: Definition, vote: Vote, preset: str = "") -> list[str]:

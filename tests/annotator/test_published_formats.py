@@ -1,15 +1,19 @@
 """Published layouts, out and in again: what people said survives the way through a file of ours."""
 
+import gzip
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotator import protocols
+from annotator.formats import recorded, rows
 from annotator.formats.published import (
+    fine_grained_rows,
     glued,
     helpsteer2_disagreements,
     helpsteer2_preference,
@@ -17,12 +21,14 @@ from annotator.formats.published import (
     helpsteer3_rows,
     multipref_rows,
 )
+from annotator.formats.published.fine_grained import FineGrained
 from annotator.formats.published.helpsteer2 import ATTRIBUTES, HelpSteer2
 from annotator.formats.published.helpsteer3 import HelpSteer3
 from annotator.formats.published.multipref import MultiPref
 from annotator.formats.rows import RowInvalid
 from annotator.formats.source import Judged, Label, Options, Prompt, Response, Vote
 
+SHARED = Path(__file__).parents[3] / "shared" / "data"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ODD = "naïve\u2028Ω𝄞\t“x”\r\n\n  e\u0301 \u200f שלום \x01 end "
 TURNS = [
@@ -123,8 +129,8 @@ def test_words_about_tags_that_make_no_conversation_stay_one_turn(text):
 
 
 def test_helpsteer2_ratings_come_back_with_both_responses_and_the_answer_they_imply():
-    rows = helpsteer2(judged(vote(1, attributes=rated((1, 2, 3, 4, 0), (4, 4, 4, 4, 4))), a=ODD))
-    (entry,) = read(helpsteer2_ratings, rows["default"])
+    tables = helpsteer2(judged(vote(1, attributes=rated((1, 2, 3, 4, 0), (4, 4, 4, 4, 4))), a=ODD))
+    (entry,) = read(helpsteer2_ratings, tables["default"])
     assert (turns(entry), texts(entry)) == (TURNS, [ODD, "right"])
     (said,) = entry.votes
     assert said.answer["attributes"] == rated((1, 2, 3, 4, 0), (4, 4, 4, 4, 4))
@@ -133,8 +139,8 @@ def test_helpsteer2_ratings_come_back_with_both_responses_and_the_answer_they_im
 
 def test_helpsteer2_disagreements_come_back_as_votes_of_anonymous_people():
     said = [rated((3, 3, 3, 3, 3), (1, 1, 1, 1, 1)), rated((4, 2, 4, 2, 4), (4, 0, 0, 0, 0))]
-    rows = helpsteer2(judged(*(vote(1, number, attributes=each) for number, each in enumerate(said))))
-    (entry,) = read(helpsteer2_disagreements, rows["disagreements"])
+    tables = helpsteer2(judged(*(vote(1, number, attributes=each) for number, each in enumerate(said))))
+    (entry,) = read(helpsteer2_disagreements, tables["disagreements"])
     assert [each.answer["attributes"] for each in entry.votes] == said
     assert [(each.rater, each.preference) for each in entry.votes] == [("", -0.5), ("", 0)]
 
@@ -158,8 +164,8 @@ def test_helpsteer2_preferences_come_back_vote_by_vote(preferences, a, b, why):
         vote(each, number, outcome=outcome[each is None], justification=f"{why}{number}")
         for number, each in enumerate(preferences)
     ]
-    rows = helpsteer2(judged(*votes, a=a, b=b, p_b=None if mean is None else 0.6), neither="keep", ties="keep")
-    for entry in read(helpsteer2_preference, rows.get("preference", [])):
+    tables = helpsteer2(judged(*votes, a=a, b=b, p_b=None if mean is None else 0.6), neither="keep", ties="keep")
+    for entry in read(helpsteer2_preference, tables.get("preference", [])):
         assert (turns(entry), texts(entry)) == (TURNS, [a, b])
         assert [each.answer["justification"] for each in entry.votes] == [each.justification for each in votes]
         assert [each.preference for each in entry.votes] == preferences
@@ -213,8 +219,8 @@ def test_files_lie_where_the_original_has_them():
 
 def test_what_was_said_of_other_responses_is_no_answer_about_a_and_b():
     untold = replace(vote(None, 1), outcome="ranked")
-    rows = helpsteer2(judged(vote(-1), untold))
-    assert [each["strength"] for each in rows["preference"][0][1]["all_preferences_unprocessed"]] == [-3]
+    tables = helpsteer2(judged(vote(-1), untold))
+    assert [each["strength"] for each in tables["preference"][0][1]["all_preferences_unprocessed"]] == [-3]
 
 
 def helpsteer3(*comparisons, preset="helpsteer3", **options):
@@ -226,11 +232,11 @@ def helpsteer3(*comparisons, preset="helpsteer3", **options):
 @settings(max_examples=60, deadline=None)
 def test_helpsteer3_preferences_come_back_vote_by_vote(preferences, a, b, why):
     votes = [vote(each, number, justification=f"{why}{number}") for number, each in enumerate(preferences)]
-    rows, left = helpsteer3(judged(*votes, a=a, b=b, p_b=0.0, prompt_metadata={"domain": "code", "language": "go"}))
+    tables, left = helpsteer3(judged(*votes, a=a, b=b, p_b=0.0, prompt_metadata={"domain": "code", "language": "go"}))
     if a == b:
         assert left["equal responses (preference)"] == 1
         return
-    (entry,) = read(helpsteer3_rows, rows["preference"])
+    (entry,) = read(helpsteer3_rows, tables["preference"])
     assert (turns(entry), texts(entry)) == (TURNS, [a, b])
     assert [(each.preference, each.answer["justification"]) for each in entry.votes] == [
         (each.preference, each.justification) for each in votes
@@ -239,19 +245,21 @@ def test_helpsteer3_preferences_come_back_vote_by_vote(preferences, a, b, why):
 
 
 def test_helpsteer3_rows_have_the_original_s_columns_and_defaults():
-    rows, _left = helpsteer3(judged(vote(-1, feedback={"a": "The response is mostly helpful. 𝄞"})))
-    ((_line, row),) = rows["preference"]
+    tables, _left = helpsteer3(judged(vote(-1, feedback={"a": "The response is mostly helpful. 𝄞"})))
+    ((_line, row),) = tables["preference"]
     assert list(row) == [
         *("domain", "language", "context", "response1", "response2", "overall_preference", "individual_preference")
     ]
     assert (row["domain"], row["language"], row["context"]) == ("general", "english", TURNS)
-    ((_line, row),) = rows["feedback"]
+    ((_line, row),) = tables["feedback"]
     assert list(row) == ["domain", "language", "context", "response1", "response2", "feedback1", "feedback2"]
 
 
 def test_helpsteer3_never_writes_a_zero():
-    rows, left = helpsteer3(judged(vote(-1 / 3), vote(1 / 3, 1)), judged(vote(0), p_b=0.5), judged(vote(-0.1), p_b=0.0))
-    assert "preference" not in rows
+    tables, left = helpsteer3(
+        judged(vote(-1 / 3), vote(1 / 3, 1)), judged(vote(0), p_b=0.5), judged(vote(-0.1), p_b=0.0)
+    )
+    assert "preference" not in tables
     assert left["a tie (preference)"] == 3
 
 
@@ -260,8 +268,8 @@ def test_helpsteer3_feedback_comes_back_by_side_with_the_answer_its_openings_imp
         {"a": f"The response is mostly helpful. {ODD}", "b": "The response is not helpful. No."},
         {"a": "The response is perfectly helpful.", "b": "Nothing to say."},
     ]
-    rows, _left = helpsteer3(judged(*(vote(-1, number, feedback=each) for number, each in enumerate(said))))
-    (entry,) = read(helpsteer3_rows, rows["feedback"])
+    tables, _left = helpsteer3(judged(*(vote(-1, number, feedback=each) for number, each in enumerate(said))))
+    (entry,) = read(helpsteer3_rows, tables["feedback"])
     assert [each.answer["feedback"] for each in entry.votes] == said
     assert [each.preference for each in entry.votes] == [-0.75, None]
     # The second cannot become a judgment, so its words must not be lost.
@@ -270,21 +278,21 @@ def test_helpsteer3_feedback_comes_back_by_side_with_the_answer_its_openings_imp
 
 def test_helpsteer3_edits_come_back_as_comparisons_with_what_they_were_made_of():
     said = vote(-1, feedback={"a": "Shorter."}, edit={"side": "a", "text": ODD})
-    rows, _left = helpsteer3(judged(said, vote(-1, 1, edit={})))
-    ((_line, row),) = rows["edit"]
+    tables, _left = helpsteer3(judged(said, vote(-1, 1, edit={})))
+    ((_line, row),) = tables["edit"]
     assert "change_summary" not in row  # null: nobody is asked for it
-    (entry,) = read(helpsteer3_rows, rows["edit"])
+    (entry,) = read(helpsteer3_rows, tables["edit"])
     assert (texts(entry), entry.votes) == (["left 𝄞", ODD], [])
     assert json.loads(entry.comparisons[0].metadata) == {"feedback": ["Shorter."]}
 
 
 def test_helpsteer3_edit_quality_comes_back_and_out_again():
     of_edits = {"original_response": "x", "feedback": ["Say more."]}
-    rows, _left = helpsteer3(judged(vote(1), metadata=of_edits), judged(vote(1), p_b=0.0, metadata=of_edits))
-    assert set(rows) == {"edit_quality"}
-    good = [row["good_edited_response"] for _line, row in rows["edit_quality"]]
+    tables, _left = helpsteer3(judged(vote(1), metadata=of_edits), judged(vote(1), p_b=0.0, metadata=of_edits))
+    assert set(tables) == {"edit_quality"}
+    good = [row["good_edited_response"] for _line, row in tables["edit_quality"]]
     assert good == ["right", "left 𝄞"]
-    for entry, better in zip(read(helpsteer3_rows, rows["edit_quality"]), good, strict=True):
+    for entry, better in zip(read(helpsteer3_rows, tables["edit_quality"]), good, strict=True):
         assert (texts(entry)[0], entry.votes[0].preference) == (better, -1)
         assert entry.comparisons[0].criterion
         assert json.loads(entry.comparisons[0].metadata).items() >= of_edits.items()
@@ -311,8 +319,8 @@ def test_multipref_answers_come_back_with_who_gave_them_how_sure_and_why():
         vote(0.5, aspects=ANSWERED, confidence=2.0, active_ms=61_000, justification=ODD),
         vote(-1, 1, is_expert=True),
     ]
-    rows, _left = multipref(judged(*said, a=ODD, prompt_metadata={"category": "Open QA"}))
-    (entry,) = read(multipref_rows, rows["default"])
+    tables, _left = multipref(judged(*said, a=ODD, prompt_metadata={"category": "Open QA"}))
+    (entry,) = read(multipref_rows, tables["default"])
     assert (turns(entry), texts(entry), entry.comparisons[0].external_id) == (TURNS, [ODD, "right"], "c1")
     assert json.loads(entry.prompt.metadata) == {"category": "Open QA"}
     normal, expert = entry.votes
@@ -339,16 +347,128 @@ def test_a_word_that_multipref_does_not_know_is_refused_by_name(field):
 
 def test_multipref_is_binarized_by_people_and_by_labelers_apart():
     ai = replace(vote(None, 9), rater="judge@1", is_person=False, p_b=0.2)
-    rows, left = multipref(
+    tables, left = multipref(
         judged(vote(0), vote(0, 1), vote(0.5, 2), ai),
         judged(vote(-0.5), vote(0.5, 1), key="c2"),
     )
-    ((_line, human),) = rows["human_overall_binarized"]
+    ((_line, human),) = tables["human_overall_binarized"]
     assert (human["chosen"], human["rejected"][-1]["content"]) == (
         [*TURNS, {"role": "assistant", "content": "right"}],
         "left 𝄞",
     )
     assert (human["chosen_model"], human["tie_is_common"]) == ("model-b", True)
-    ((_line, by_ai),) = rows["ai_overall_binarized"]
+    ((_line, by_ai),) = tables["ai_overall_binarized"]
     assert (by_ai["chosen"][-1]["content"], by_ai["meta_judges"]) == ("left 𝄞", ["judge@1"])
     assert left == {"a tie (human_overall_binarized)": 1}
+
+
+def fine_grained(*comparisons, **options):
+    writer = FineGrained(protocols.read(protocols.PRESETS["fine-grained"]), Options(**options))
+    return written(writer, Source(*comparisons))
+
+
+def span(side, text, start, end, kind="wrong_fact", **said):
+    return {"side": side, "start": start, "end": end, "type": kind, "severity": "major", "comment": "", **said}
+
+
+@given(TEXTS, TEXTS, st.data())
+@settings(max_examples=60, deadline=None)
+def test_marked_passages_come_back_on_the_same_code_points(a, b, data):
+    spans = []
+    for side, text in (("a", a), ("b", b)):
+        start = data.draw(st.integers(0, len(text) - 1))
+        spans.append(span(side, text, start, data.draw(st.integers(start + 1, len(text))), comment=ODD))
+    edit = {"side": "b", "text": b + "𝄞"}
+    ratings = {"completeness": {"a": 0, "b": 3}}
+    said = [vote(1, spans=spans, edit=edit, attributes=ratings), vote(-1, 1, spans=spans[:1]), vote(0, 2)]
+    (entry,) = read(fine_grained_rows, fine_grained(judged(*said, a=a, b=b))["default"])
+    assert (turns(entry), texts(entry), entry.comparisons[0].external_id) == (TURNS, [a, b], "c1")
+    assert [each.preference for each in entry.votes] == [1, -1, 0]
+    first, second, third = (each.answer for each in entry.votes)
+    assert (first["spans"], first["edit"], first["attributes"]) == (spans, edit, ratings)
+    assert (second["spans"], third["spans"]) == (spans[:1], [])
+    marked = {each["side"]: dict(a=a, b=b)[each["side"]][each["start"] : each["end"]] for each in first["spans"]}
+    assert marked == {each["side"]: dict(a=a, b=b)[each["side"]][each["start"] : each["end"]] for each in spans}
+
+
+def test_marks_count_code_points_where_other_programs_count_two_units():
+    text = "𝄞𝄞 wrong"
+    ((_line, row), _other) = fine_grained(judged(vote(1, spans=[span("a", text, 3, 8)]), a=text))["default"]
+    (error,) = row["feedback"]["errors"]
+    assert row["prediction 1"][error["start"] : error["end"]] == "wrong"
+    assert (error["error type"], row["preference"]) == ("Wrong-Grounding", [2])
+
+
+def test_neither_valid_and_documents_come_back():
+    context = [{"title": "Clefs", "text": "A clef is a sign. 𝄞"}]
+    said = vote(None, outcome="neither_valid")
+    (entry,) = read(fine_grained_rows, fine_grained(judged(said, context=context))["default"])
+    assert (entry.votes[0].answer["outcome"], json.loads(entry.prompt.context)) == ("neither_valid", context)
+    assert turns(entry) == TURNS
+
+
+def test_qa_feedback_is_six_comparisons_with_the_marks_on_the_first():
+    predictions = {f"prediction {number}": f"text {number}" for number in range(1, 5)}
+    error = {"error type": "Redundant", "explanation": "", "start": 0, "end": 4}
+    missing = [{"error type": "Missing-Major-Auxiliary", "passage_id": 2, "sentence_id": [8]}]
+    feedback = {"errors": [error], "missing-info": missing, "corrected-prediction": "t"}
+    row = {"question": "?", **predictions, "feedback": feedback, "preference": [0, 2, 1, 0, 1, 1]}
+    (entry,) = read(fine_grained_rows, [(1, row)])
+    assert [(each.a, each.b) for each in entry.comparisons][:3] == [(0, 1), (0, 2), (0, 3)]
+    assert [each.preference for each in entry.votes] == [0, 1, -1, 0, -1, -1]
+    first, *others = (each.answer for each in entry.votes)
+    assert first["spans"] == [{"side": "a", "start": 0, "end": 4, "type": "repetitive", "comment": ""}]
+    assert (first["attributes"], first["edit"]) == ({"completeness": {"a": 1}}, {"side": "a", "text": "t"})
+    assert others == [{}] * 5
+    with pytest.raises(RowInvalid, match="5 numbers for 6 pairs"):
+        fine_grained_rows.read({**row, "preference": [0] * 5})
+
+
+def test_marks_without_severity_are_an_answer_of_a_protocol_that_asks_for_it():
+    definition = recorded.lenient(protocols.read(protocols.PRESETS["fine-grained"]))
+    marked = {"side": "a", "start": 0, "end": 4, "type": "repetitive"}
+    said = rows.Vote(field="v", comparison=0, rater="", is_ai=False, source="s", preference=1.0)
+    said.answer = {"spans": [marked]}
+    assert recorded.answer(definition, said, {"a": "text", "b": "b"}).spans[0]["severity"] == ""
+    said.answer = {"spans": [marked, {**marked, "start": 1, "severity": "awful"}]}
+    with pytest.raises(RowInvalid):
+        recorded.answer(definition, said, {"a": "text", "b": "b"})
+
+
+def qa_feedback(most):
+    """Rows of qa-feedback put together again from its comparisons, the first `most` questions."""
+    questions = {}
+    with gzip.open(SHARED / "qa_feedback.jsonl.gz", "rt", encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            number = row["meta"]["question_index"]
+            if number >= most:
+                break
+            questions.setdefault(number, {"question": row["prompt"], "feedback": None, "said": {}})
+            own = questions[number]
+            places = [int(row[f"model_{side}"].rsplit(" ", 1)[1]) for side in "ab"]
+            own.update(
+                {f"prediction {place}": row[f"response_{side}"] for place, side in zip(places, "ab", strict=True)}
+            )
+            own["said"][min(places), max(places)] = row["human_labels"][0]["raw"]
+            own["feedback"] = row["meta"].get("span_feedback_of_prediction_1") or own["feedback"]
+    for own in questions.values():
+        own["preference"] = [number for _pair, number in sorted(own.pop("said").items())]
+    return list(questions.values())
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the folder of public data sets is not here")
+def test_real_qa_feedback_is_read_whole():
+    given = qa_feedback(100)
+    entries = read(fine_grained_rows, enumerate(given, 1))
+    assert len(entries) == 100
+    definition = recorded.lenient(protocols.read(protocols.PRESETS["fine-grained"]))
+    marked = 0
+    for row, entry in zip(given, entries, strict=True):
+        assert texts(entry) == [row[f"prediction {place}"] for place in range(1, 5)]
+        assert [each.preference for each in entry.votes] == [(0, -1, 1)[number] for number in row["preference"]]
+        for each in entry.votes:
+            recorded.leave(definition, each)
+            answer = recorded.answer(definition, each, rows.judged_texts(entry, each))
+            marked += len(answer.spans)
+    assert marked > 100
