@@ -223,6 +223,7 @@ CELERY_IMPORTS = [
         "route",
         "aggregate",
         "export",
+        "fetch",
         "push",
         "changes",
         "ledger",
