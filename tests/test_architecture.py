@@ -38,6 +38,7 @@ KNOWS = {
     "loop": {"route"},  # what closes the circle: it asks for a new plan when something was learnt
     "tag": {"featurise"},  # tags become columns of the features
     "backtest": {"ingest"},  # reads an uploaded file as it does
+    "fetch": {"ingest"},  # a public set comes in as a file does
     "pairs": {"ingest"},  # what it makes comes in as what is imported
 }
 
