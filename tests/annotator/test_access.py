@@ -257,6 +257,7 @@ MATRIX: dict[str, Url] = {
     "settings_status": Url(own(), post={LEAD}),
     "new_project": Url(get=FOUNDERS, post=FOUNDERS, refusal=403, in_project=False),
     "import_upload": Url(own(), get={LEAD}, post={LEAD}),
+    "import_fetch": Url(own(), get={LEAD}, post={LEAD}),
     "import_preview": Url(own("upload"), get={LEAD}, post={LEAD}),
     "run": Url(own("run.pk"), get=READERS),
     "run_progress": Url(own("run.pk"), get=READERS),
