@@ -7,7 +7,6 @@ then one transaction compares them with what is stored and inserts what is new. 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -24,15 +23,16 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from annotator import protocols
-from annotator.formats import recorded
+from annotator.formats import folders, recorded
 from annotator.formats.entries import Entries, Way
 from annotator.formats.files import FileInvalid, RowFile
+from annotator.formats.folders import Folder
 from annotator.formats.rows import Entry, RowInvalid, RowLeft, judged_texts
 from annotator.models import Import, Job, JobCancelled, Project, User
 from annotator.models.jobs import storable
 from annotator.pipeline import featurise, ingest_tables, work
 from annotator.protocols import Answer
-from annotator.uploads import ARRIVING
+from annotator.uploads import ARRIVING, arriving_folder
 
 ERRORS_SHOWN = 100
 # Rows and characters between two progress beats; each batch is one COPY a table.
@@ -49,10 +49,13 @@ class Errors:
 
     shown: list[dict[str, Any]] = field(default_factory=list)
     more: int = 0
+    # Where a line is to be found, where lines count on over several files.
+    where: Callable[[int], str] | None = None
 
     def add(self, line: int, field_name: str, reason: str) -> None:
         if len(self.shown) < ERRORS_SHOWN:
-            self.shown.append({"line": line, "field": field_name, "reason": reason})
+            place = {"file": self.where(line)} if self.where else {}
+            self.shown.append({"line": line, "field": field_name, "reason": reason, **place})
         else:
             self.more += 1
 
@@ -280,8 +283,7 @@ class Staged:
     def record(self, project: Project, report: IngestReport) -> None:
         """Note the import, once for a file that came again and brought nothing. In the import's transaction."""
         coming = self.coming
-        with coming.path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256, size = folders.digest(coming.path)
         row = Import(
             project=project,
             filename=storable(coming.filename)[-200:],
@@ -290,7 +292,7 @@ class Staged:
             mapping=storable(dict(coming.way.mapping)),
             source=storable(coming.source)[:100],
             sha256=sha256,
-            bytes=coming.path.stat().st_size,
+            bytes=size,
             rows=self.rows,
             report=storable({**asdict(report), "table": coming.way.table}),
             created_by=coming.by,
@@ -356,32 +358,36 @@ def _stage(project: Project, staged: Staged, errors: Errors, job: Job | None) ->
         if job:
             job.beat(int(70 * file.share_read()), 100, _("%(count)s rows read") % {"count": taken})
 
-    with opened(staged.coming.path, staged.coming.way, on_line=beat) as file:
-        read = Entries(file, staged.coming.way)
-        taking, staging = Taking(project, read), staged.staging
-        staging.begin(project.protocol.pk, staged.coming.source)
-        for taken, (line, entry) in enumerate(read, 1):
-            try:
-                staging.add(line, *taking.take(entry))
-            except RowLeft:
-                pass
-            except RowInvalid as invalid:
-                errors.add(line, invalid.field, invalid.reason)
-            if taken % BATCH == 0 or staging.pending_size > BATCH_SIZE:
-                staging.flush(keep=not errors.shown)
-                beat()
-        staging.flush(keep=not errors.shown)
+    file = opened(staged.coming.path, staged.coming.way, on_line=beat)
+    if isinstance(file, Folder):
+        errors.where = file.where
+    read = Entries(file, staged.coming.way)
+    taking, staging = Taking(project, read), staged.staging
+    staging.begin(project.protocol.pk, staged.coming.source)
+    for taken, (line, entry) in enumerate(read, 1):
+        try:
+            staging.add(line, *taking.take(entry))
+        except RowLeft:
+            pass
+        except RowInvalid as invalid:
+            errors.add(line, invalid.field, invalid.reason)
+        if taken % BATCH == 0 or staging.pending_size > BATCH_SIZE:
+            staging.flush(keep=not errors.shown)
+            beat()
+    staging.flush(keep=not errors.shown)
     staged.rows, staged.format, staged.left = taken, read.format, taking.left
     if not taken:
         raise FileInvalid("the file holds no rows")
 
 
-@contextlib.contextmanager
 def opened(
     path: Path, way: Way, *, budget: int | None = None, on_line: Callable[[int], None] | None = None
-) -> Iterator[RowFile]:
+) -> RowFile | Folder:
     """The rows of what lies at `path`. Raises FileInvalid; `budget` and `on_line` are those of RowFile."""
-    yield RowFile(path, budget=budget, on_line=on_line)
+    if not folders.is_folder(path):
+        return RowFile(path, budget=budget, on_line=on_line)
+    folder = arriving_folder()
+    return Folder(path, way.table, scratch=Path(folder) if folder else None, budget=budget, on_line=on_line)
 
 
 class Taking:

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from annotator.formats import entries, mapped
 from annotator.formats.entries import Entries, Way
 from annotator.formats.files import BudgetSpent, FileInvalid, Numbered
+from annotator.formats.folders import Folder
 from annotator.formats.rows import Entry, RowInvalid, RowLeft
 from annotator.models import Project
 from annotator.pipeline import ingest
@@ -83,9 +84,11 @@ def _look(project: Project, path: Path, way: Way, rows: int, shown: int, *, unkn
     seen = Preview(way, mapping=dict(way.mapping), unknown=unknown)
     first: list[dict[str, Any]] = []
     try:
-        with ingest.opened(path, way, budget=PREVIEW_SIZE) as file:
-            seen.container = file.container
-            _check(seen, project, Entries(_noted(file, seen, first, rows), way), shown)
+        file = ingest.opened(path, way, budget=PREVIEW_SIZE)
+        seen.container = file.container
+        if isinstance(file, Folder):
+            seen.tables, seen.table, seen.errors.where = list(file.tables), file.table, file.where
+        _check(seen, project, Entries(_noted(file, seen, first, rows), way), shown)
     except entries.ShapeUnknown as invalid:
         seen.problem = seen.unknown = str(invalid)
     except FileInvalid as invalid:

@@ -1,0 +1,151 @@
+"""Folders of tables and zips of them are read as one file, in order; nothing of them reaches beyond its place."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+
+import pytest
+from django.core.management import call_command
+
+from annotator.formats import folders
+from annotator.formats.files import BudgetSpent, FileInvalid
+from annotator.formats.folders import Folder
+from annotator.pipeline import ingest, preview, work
+from tests.builders import make_project
+
+README = """---
+license: mit
+configs:
+- config_name: other
+  data_files: other/*.jsonl
+- config_name: pairs
+  default: true
+  data_files:
+  - split: validation
+    path: pairs/late-*.jsonl
+  - split: train
+    path: ["pairs/a.jsonl", "pairs/b.jsonl"]
+---
+# A set
+"""
+
+
+def row(name):
+    prompt = f"What is {name}?"
+    return json.dumps({"id": name, "prompt": prompt, "response_a": "Water.", "response_b": "Drops."}) + "\n"
+
+
+FILES = {
+    "README.md": README,
+    "pairs/late-0.jsonl": row("late"),
+    "pairs/a.jsonl": row("a1") + row("a2"),
+    "pairs/b.jsonl": row("b"),
+    "other/x.jsonl": row("x"),
+    "croissant.json": "{}",
+}
+
+
+def folder_of(tmp_path, files):
+    for name, content in files.items():
+        path = tmp_path / "set" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return tmp_path / "set"
+
+
+def zip_of(tmp_path, files, prefix=""):
+    path = tmp_path / "set.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, content in files.items():
+            packed.writestr(prefix + name, content)
+    return path
+
+
+def ids(rows):
+    return [found["id"] for _line, found in rows]
+
+
+@pytest.mark.parametrize("make", [folder_of, zip_of, lambda *given: zip_of(*given, prefix="export-3/")])
+def test_the_default_table_is_read_split_by_split_and_lines_name_their_file(tmp_path, make):
+    folder = Folder(make(tmp_path, FILES), scratch=tmp_path)
+    assert list(folder.tables) == ["pairs", "other"]
+    found = list(folder)
+    assert [line for line, _row in found] == [1, 2, 3, 4] and ids(found) == ["a1", "a2", "b", "late"]
+    assert folder.where(3).endswith("pairs/b.jsonl, 1") and folder.share_read() == 1
+    assert ids(Folder(make(tmp_path, FILES), "other", scratch=tmp_path)) == ["x"]
+    with pytest.raises(FileInvalid, match="no table z; it has pairs, other"):
+        Folder(make(tmp_path, FILES), "z")
+
+
+def test_without_a_readme_top_files_stand_for_the_folder_and_folders_are_tables(tmp_path):
+    files = {"validation.jsonl": row("v"), "train.jsonl": row("t"), "preference/p.jsonl": row("p"), ".git/x.json": "{}"}
+    folder = Folder(zip_of(tmp_path, files), scratch=tmp_path)
+    assert list(folder.tables) == ["default", "preference"] and ids(folder) == ["t", "v"]
+
+
+def test_names_in_a_zip_are_never_paths(tmp_path):
+    scratch = tmp_path / "in" / "scratch"
+    scratch.mkdir(parents=True)
+    files = {"../../out.jsonl": row("up"), "/etc/out.jsonl": row("root")}
+    folder = Folder(zip_of(tmp_path, files), scratch=scratch)
+    for table in folder.tables:
+        assert ids(Folder(tmp_path / "set.zip", table, scratch=scratch))
+    assert sorted(one.name for one in tmp_path.rglob("*")) == ["in", "scratch", "set.zip"]
+
+
+def test_of_a_local_folder_nothing_outside_is_read(tmp_path):
+    (tmp_path / "secret.jsonl").write_text(row("secret"))
+    folder = folder_of(tmp_path, {"a.jsonl": row("a")})
+    (folder / "b.jsonl").symlink_to(tmp_path / "secret.jsonl")
+    assert ids(Folder(folder)) == ["a"]
+
+
+def test_a_zip_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "LEAST_UNPACKED", 1000)
+    bomb = zip_of(tmp_path, {"a.jsonl": " " * 10_000_000})
+    with pytest.raises(FileInvalid, match="far more than its size"):
+        list(Folder(bomb, scratch=tmp_path))
+    monkeypatch.setattr(folders, "MOST_FILES", 2)
+    with pytest.raises(FileInvalid, match="more than 2 files"):
+        Folder(zip_of(tmp_path, FILES))
+
+
+def test_a_look_unpacks_no_more_than_its_budget(tmp_path):
+    packed = zip_of(tmp_path, {"a.jsonl": row("a") * 1000})
+    with pytest.raises(BudgetSpent):
+        list(Folder(packed, scratch=tmp_path, budget=500))
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [({"notes.txt": "x"}, "no files of rows"),
+     ({"manifest.json": '{"format": "judgments"}', "a.jsonl": "{}"}, "restore"),
+     ({"a.jsonl": ""}, "a.jsonl: the file is empty")],
+)  # fmt: skip
+def test_what_cannot_be_read_as_a_folder_is_refused_in_words(tmp_path, files, words):
+    with pytest.raises(FileInvalid, match=words):
+        list(Folder(zip_of(tmp_path, files), scratch=tmp_path))
+
+
+def test_a_damaged_zip_is_refused(tmp_path):
+    path = zip_of(tmp_path, FILES)
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(FileInvalid, match="damaged"):
+        Folder(path)
+
+
+@pytest.mark.django_db
+def test_a_zip_is_previewed_and_imported_with_errors_that_name_the_file(tmp_path, capsys):
+    project = make_project()
+    path = zip_of(tmp_path, FILES)
+    seen = preview.preview(project, path)
+    assert seen.can_import and seen.tables == ["pairs", "other"] and seen.rows_checked == 4
+    call_command("ingest", str(project.pk), str(path), "--table", "pairs")
+    assert project.comparisons.count() == 4 and project.imports.get().rows == 4
+    call_command("ingest", str(project.pk), str(folder_of(tmp_path, FILES)), "--table", "other")
+    assert project.comparisons.count() == 5
+    with pytest.raises(work.StepRefused) as refused:
+        ingest.ingest_file(project, zip_of(tmp_path, {**FILES, "pairs/b.jsonl": row("b") + "{"}))
+    [error] = refused.value.result["errors"]
+    assert (error["line"], error["file"]) == (4, "pairs/b.jsonl, 2")
