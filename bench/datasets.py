@@ -1,7 +1,9 @@
-"""How fast a file of comparisons comes in: `python bench/datasets.py --comparisons 20000 --json`.
+"""How fast comparisons come in and a data set goes out: `python bench/datasets.py --comparisons 20000 --json`.
 
-Starts a PostgreSQL of its own with production's durability, writes pairs of about 4 kB with two judgments each, and
-imports them twice. Exits 1 when a row is missing, or when the second import changes anything.
+Starts a PostgreSQL of its own with production's durability and writes pairs of about 4 kB with three judgments each.
+Import and export run in a process of their own, so that each peak of memory is its own. The file is imported twice; the
+export is of the labels that people and AI give together. Exits 1 when a row is missing, or when the second import
+changes anything.
 """
 
 from __future__ import annotations
@@ -13,14 +15,18 @@ import random
 import resource
 import secrets
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.annotators import machine, versions  # noqa: E402
+
+PEOPLE = 2
 
 
 def write_rows(path: Path, count: int, seed: int) -> None:
@@ -30,61 +36,118 @@ def write_rows(path: Path, count: int, seed: int) -> None:
     with path.open("w") as file:
         for number in range(count):
             text = [" ".join(rng.choices(words, k=length)) for length in (60, 290, 290)]
+            people = [
+                {"rater": f"person-{(number + each) % 50}", "kind": "person", "level": rng.choice((-1, 0, 1))}
+                for each in range(PEOPLE)
+            ]
             row = {
                 "id": f"bench-{number}",
                 "prompt": text[0],
                 "response_a": text[1],
                 "response_b": text[2],
-                "judgments": [
-                    {"rater": f"person-{number % 50}", "kind": "person", "level": rng.choice((-1, 0, 1))},
-                    {"rater": "judge", "kind": "ai", "p_b": round(rng.random(), 4)},
-                ],
+                "judgments": [*people, {"rater": "judge", "kind": "ai", "p_b": round(rng.random(), 4)}],
             }
             file.write(json.dumps(row) + "\n")
 
 
-def measure(folder: Path, count: int, seed: int) -> dict[str, object]:
-    import django
+def measure_import(file: Path, count: int) -> dict[str, Any]:
     from django.core.management import call_command
 
-    django.setup()
     call_command("migrate", verbosity=0)
     from annotator.models import User
-    from annotator.pipeline import ingest, start, work
+    from annotator.pipeline import ingest, start
 
-    work.nudge = lambda task: None  # nobody listens here
-    lead = User.objects.create(username="bench")
-    project = start.create_project("bench", lead=lead)
-    file = folder / "rows.jsonl"
-    write_rows(file, count, seed)
+    project = start.create_project("bench", lead=User.objects.create(username="bench"))
     before = _peak_mb()
     began = time.perf_counter()
     report = ingest.ingest_file(project, file)
     import_s = time.perf_counter() - began
+    peak = _peak_mb()
     again = ingest.ingest_file(project, file)
     return {
         "comparisons": count,
+        "judgments": report.judgments,
         "file_mb": round(file.stat().st_size / 2**20, 1),
         "import_s": round(import_s, 2),
         "import_rows_per_s": round(count / import_s),
-        "import_peak_mb": _peak_mb(),
-        "import_growth_mb": _peak_mb() - before,
+        "import_peak_mb": peak,
+        "import_growth_mb": peak - before,
         "again_s": round(time.perf_counter() - began - import_s, 2),
-        "exact": (report.comparisons, report.judgments) == (count, 2 * count)
+        "exact": (report.comparisons, report.judgments) == (count, (PEOPLE + 1) * count)
         and (again.comparisons, again.judgments, again.skipped_existing) == (0, 0, count),
     }
+
+
+def measure_export(format: str, container: str) -> dict[str, Any]:
+    from annotator.models import Job, Project
+    from annotator.pipeline import aggregate, export
+
+    project = Project.objects.get()
+    made, _job = export.request_export(project, format, container, aggregate.recipe(project, "pooled"), {}, None)
+    job = Job.objects.claim(Job.Kind.EXPORT)
+    began = time.perf_counter()
+    made = export.write_export(made, job)
+    export_s = time.perf_counter() - began
+    counted = made.manifest["counted"]["comparisons_by_source"]
+    return {
+        "format": format,
+        "container": container,
+        "export_s": round(export_s, 2),
+        "export_comparisons_per_s": round(sum(counted.values()) / export_s),
+        "export_rows": made.rows,
+        "export_left_out": sum(made.manifest["filters"]["left_out"].values()),
+        "export_mb": round(sum(file["bytes"] for file in made.files) / 2**20, 1),
+        "export_peak_mb": _peak_mb(),
+        "sha256": made.sha256,
+        "exported": sum(counted.values()),
+    }
+
+
+def step(name: str, arguments: list[str]) -> dict[str, Any]:
+    """Run one half in a process of its own, in the environment of this one."""
+    command = [sys.executable, __file__, "--step", name, *arguments]
+    return dict(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
+
+
+def run_step(given: argparse.Namespace) -> dict[str, Any]:
+    import django
+
+    django.setup()
+    from annotator.pipeline import work
+
+    work.nudge = lambda task: None  # nobody listens here
+    if given.step == "import":
+        return measure_import(given.file, given.comparisons)
+    return measure_export(given.format, given.container)
 
 
 def _peak_mb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
+def measure(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+    file = folder / "rows.jsonl"
+    write_rows(file, given.comparisons, given.seed)
+    found = step("import", ["--file", str(file), "--comparisons", str(given.comparisons)])
+    file.unlink()
+    found |= step("export", ["--format", given.format, "--container", given.container])
+    found["exact"] = found["exact"] and found["exported"] == given.comparisons
+    return found
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--comparisons", type=int, default=10_000)
+    parser.add_argument("--format", default="trl_reward", help="as in `manage.py export`")
+    parser.add_argument("--container", default="parquet", help="parquet, jsonl or jsonl.gz")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--step", choices=("import", "export"), help=argparse.SUPPRESS)
+    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.step:
+        print(json.dumps(run_step(given)))
+        return 0
     from annotator.embedded import Cluster
 
     folder = Path(tempfile.mkdtemp(prefix="switchyard-bench-"))
@@ -94,18 +157,12 @@ def main() -> int:
     os.environ.update(DATABASE_URL=cluster.url, SWITCHYARD_VAR=str(folder / "var"), SECRET_KEY=secrets.token_hex(32))
     os.environ.update(HTTPS="no", DJANGO_SETTINGS_MODULE="annotator.settings", LOG_LEVEL="ERROR")
     try:
-        here = machine()
-        found = measure(folder, given.comparisons, given.seed)
-        found |= {"seed": given.seed, "versions": versions(), "machine": here}
+        found = {**measure(folder, given), "seed": given.seed, "versions": versions(), "machine": machine()}
     finally:
-        from django.db import connection
-
-        connection.close()
-        connection.close_pool()
         cluster.stop()
         shutil.rmtree(folder, ignore_errors=True)
     for name, value in found.items():
-        print(f"{name:>20}  {value}")
+        print(f"{name:>24}  {value}")
     if given.json:
         print(json.dumps(found))
     return 0 if found["exact"] else 1

@@ -142,7 +142,8 @@ labels AS (
            greatest(count(*) FILTER (WHERE vote < 0.5), count(*) FILTER (WHERE vote > 0.5),
                     count(*) FILTER (WHERE vote = 0.5))::float8 / nullif(count(vote), 0) AS agreement,
            count(vote) AS votes,
-           count(*) FILTER (WHERE outcome = 'neither_valid') AS neither
+           count(*) FILTER (WHERE outcome = 'neither_valid') AS neither,
+           array_agg(id ORDER BY id) AS judgments
     FROM counted
     GROUP BY comparison_id
 )
@@ -159,15 +160,9 @@ ORDER BY comparison_id
 """
 )
 
-# What a label rests on beside what it says; exports have the ratings from the judgments themselves.
+# Exports have the ratings from the judgments themselves.
 _BEHIND = (
-    _LABELS
-    + """
-SELECT comparison_id, source, p_b, p_tie, strength, agreement, votes, neither, judgments
-FROM labels JOIN (
-    SELECT comparison_id, array_agg(id ORDER BY id) AS judgments FROM counted GROUP BY comparison_id
-) AS behind USING (comparison_id)
-"""
+    _LABELS + "SELECT comparison_id, source, p_b, p_tie, strength, agreement, votes, neither, judgments FROM labels"
 )
 
 # Stale labels are looked up one by one (OFFSET 0 keeps it so) after the counts have ruled out nearly all of them: left

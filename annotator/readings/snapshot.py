@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
+from django.db import connection
 from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce, NullIf
@@ -118,7 +119,8 @@ class Snapshot:
         Agreement and votes are those of the stored labels, which a moment ago may have been others.
         """
         boundless = {"judgments": NO_BOUNDARY, "comparisons": NO_BOUNDARY}
-        rows = cls(project, recipe, filters, approved_plan(project.pk), now(), boundless).comparisons()
+        snapshot = cls(project, recipe, filters, approved_plan(project.pk), now(), boundless)
+        rows = snapshot.comparisons().filter(Exists(snapshot._current()))
         if filters.agreement or filters.votes:
             labels = Label.objects.filter(
                 comparison=OuterRef("pk"), recipe=recipe, agreement__gte=filters.agreement, votes__gte=filters.votes
@@ -163,14 +165,14 @@ class Snapshot:
         return sum(self.passes[name].rows for name in ("judged", "judgments") if name in self.passes)
 
     def size(self, all_judgments: bool) -> int:
-        """What `passed` will reach after a pass over the comparisons, and over all judgments if that is done too."""
+        """What `passed` will reach after a pass over the comparisons, and over all judgments if they are read too."""
         return self.comparisons().count() + (self.judgments().count() if all_judgments else 0)
 
     def judged(self) -> Iterator[source.Judged]:
         """Every comparison of this part that passes the filters, by id; the tally counts the part anew."""
         self.tally = copy.deepcopy(self._tally_before)
-        for page in self.pages("judged", self.comparisons(), self.last["comparisons"], _COMPARISON):
-            yield from self._page(page)
+        for page in self.pages("judged", self.comparisons(), self.last["comparisons"], ()):
+            yield from self._page([row["pk"] for row in page])
 
     def pages(
         self, name: str, rows: QuerySet[Any], last: int | None, columns: Sequence[str]
@@ -188,28 +190,25 @@ class Snapshot:
                 yield page
             at.rows, at.is_over, left = at.rows + len(page), len(page) < size, left - len(page)
 
-    def _page(self, page: list[dict[str, Any]]) -> Iterator[source.Judged]:
-        labels = behind(self.scope, [row["pk"] for row in page])
-        labels = {pk: found for pk, found in labels.items() if self._passes(found[0])}
+    def _page(self, ids: list[int]) -> Iterator[source.Judged]:
+        """Those of `ids` that have a label: texts are read for no others."""
+        labels = {pk: found for pk, found in behind(self.scope, ids).items() if self._passes(found[0])}
+        page = _comparisons(list(labels))
         votes = self._votes([judgment for _label, judgments in labels.values() for judgment in judgments])
-        further = _further_responses([row["pk"] for row in page if row["candidates_count"]])
-        for row in page:
-            if row["pk"] not in labels:
-                continue
-            label, _judgments = labels[row["pk"]]
+        further = _further_responses([pk for pk, _key, _metadata, candidates, *_texts in page if candidates])
+        for pk, key, metadata, _further, *texts in page:
+            label, _judgments = labels[pk]
             judged = source.Judged(
-                key=row["external_id"],
-                prompt=source.Prompt(
-                    row["prompt__external_id"], row["prompt__turns"], row["prompt__context"], row["prompt__metadata"]
-                ),
-                response_a=_response(row, "response_a"),
-                response_b=_response(row, "response_b"),
+                key=key,
+                prompt=source.Prompt(texts[0], *(_parsed(text) for text in texts[1:4])),
+                response_a=source.Response(*texts[4:7], _parsed(texts[7])),
+                response_b=source.Response(*texts[8:11], _parsed(texts[11])),
                 label=source.Label(
                     label.source, label.p_b, label.p_tie, label.strength, label.agreement, label.votes, label.neither
                 ),
-                votes=tuple(votes[row["pk"]]),
-                metadata=row["metadata"],
-                further=tuple(further[row["pk"]]),
+                votes=tuple(votes[pk]),
+                metadata=_parsed(metadata),
+                further=tuple(further[pk]),
             )
             self.tally.comparisons[label.source] += 1
             self.tally.add_texts(judged)
@@ -220,7 +219,7 @@ class Snapshot:
 
     def _votes(self, judgments: list[int]) -> dict[int, list[source.Vote]]:
         """The counted judgments of a page, as votes by comparison; the tally learns of them."""
-        rows = list(Judgment.objects.filter(pk__in=judgments).order_by("pk").values(*_JUDGMENT, *_NOTED))
+        rows = _judgments(judgments)
         raters = self.raters({row["rater_id"] for row in rows})
         votes: dict[int, list[source.Vote]] = defaultdict(list)
         preferences: dict[int, dict[int, float]] = defaultdict(dict)
@@ -229,7 +228,7 @@ class Snapshot:
             self._note(row, known.rater)
             if known.is_person and row["preference"] is not None:
                 said = preferences[row["comparison_id"]]
-                said.setdefault(_identity(known.rater, row["pk"]), row["preference"])
+                said.setdefault(_identity(known.rater, row["id"]), row["preference"])
             votes[row["comparison_id"]].append(
                 source.Vote(known.name, known.is_person, known.is_expert, **{name: row[name] for name in VOTE})
             )
@@ -268,10 +267,9 @@ class Snapshot:
         return set(known.values_list("user_id", flat=True))
 
     def comparisons(self) -> QuerySet[Comparison]:
-        """Those with judgments that pass the filters, but for agreement and votes: these are the label's."""
+        """Those that pass the filters, judged or not; but for agreement and votes, which are the label's."""
         filters = self.filters
         rows = Comparison.objects.filter(project=self.project, pk__lte=self.last["comparisons"])
-        rows = rows.filter(Exists(self._current()))
         if filters.plan is not None:
             rows = rows.filter(routes__plan__project=self.project, routes__plan__number=filters.plan)
         if filters.status == "settled":
@@ -301,19 +299,55 @@ class Snapshot:
         )
 
 
-_COMPARISON = (
-    "external_id",
-    "metadata",
-    "candidates_count",
-    *(f"prompt__{name}" for name in ("external_id", "turns", "context", "metadata")),
-    *(f"response_{side}__{name}" for side in "ab" for name in ("external_id", "text", "model", "metadata")),
-)
+_TEXTS = {
+    "prompt": ("external_id", "turns", "context", "metadata"),
+    "response_a": ("external_id", "text", "model", "metadata"),
+    "response_b": ("external_id", "text", "model", "metadata"),
+}
+_COMPARISON = ("id", "external_id", "metadata", "candidates_count")
+_COMPARISONS = f"""
+SELECT {", ".join(f"c.{name}" for name in _COMPARISON)},
+       {", ".join(f"{table}.{name}" for table, names in _TEXTS.items() for name in names)}
+FROM annotator_comparison c
+JOIN annotator_prompt prompt ON prompt.id = c.prompt_id
+JOIN annotator_response response_a ON response_a.id = c.response_a_id
+JOIN annotator_response response_b ON response_b.id = c.response_b_id
+WHERE c.id = ANY(%s)
+ORDER BY c.id
+"""
 VOTE = (
     *("outcome", "preference", "p_b", "confidence", "aspects", "attributes", "reasons", "justification"),
     *("active_ms", "created_at", "level", "feedback", "edit", "spans", "ranking", "flags", "a_first"),
 )
-_JUDGMENT = ("pk", "comparison_id", "rater_id", *VOTE)
-_NOTED = ("cost", "protocol_id", "assignment_id", "guidelines_version")
+_JUDGMENT = (
+    *("id", "comparison_id", "rater_id", *VOTE),
+    *("cost", "protocol_id", "assignment_id", "guidelines_version"),
+)
+_JSON = ("aspects", "attributes", "feedback", "edit", "spans", "ranking")
+
+
+def _comparisons(ids: list[int]) -> list[tuple[Any, ...]]:
+    """`_COMPARISON` and then `_TEXTS` of each, in order; JSON as text."""
+    with connection.cursor() as cursor:
+        cursor.execute(_COMPARISONS, [ids])
+        return cursor.fetchall()
+
+
+def _judgments(ids: list[int]) -> list[dict[str, Any]]:
+    """In order, without models: most of their JSON is empty and need not be parsed."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join(_JUDGMENT)} FROM annotator_judgment WHERE id = ANY(%s) ORDER BY id", [ids])
+        rows = [dict(zip(_JUDGMENT, row, strict=True)) for row in cursor.fetchall()]
+    for row in rows:
+        for name in _JSON:
+            row[name] = _parsed(row[name])
+    return rows
+
+
+def _parsed(text: str) -> Any:
+    if text == "{}":
+        return {}
+    return [] if text == "[]" else json.loads(text)
 
 
 def _said(name: str) -> Coalesce:
@@ -331,10 +365,6 @@ def _further_responses(comparisons: list[int]) -> dict[int, list[source.Response
     for comparison, *response in candidates.values_list(*columns) if comparisons else ():
         found[comparison].append(source.Response(*response))
     return found
-
-
-def _response(row: dict[str, Any], side: str) -> source.Response:
-    return source.Response(*(row[f"{side}__{name}"] for name in ("external_id", "text", "model", "metadata")))
 
 
 def _identity(rater: Rater, judgment: int) -> int:

@@ -83,7 +83,7 @@ _NUMBERS = ("imported", "pairs", "agreeing")
 
 def _said(keys: Sequence[str], *metadata: dict[str, Any]) -> str:
     """The first text under one of `keys`, as one short line; "" where there is none."""
-    found = (each[key] for each in metadata for key in keys if isinstance(each.get(key), str))
+    found = (each[key] for each in metadata if each for key in keys if isinstance(each.get(key), str))
     return next((line[:100] for text in found if (line := " ".join(text.split()))), "")
 
 
