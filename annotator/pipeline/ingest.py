@@ -341,10 +341,10 @@ def _store(
     project: Project, staging: ingest_tables.Staging, errors: Errors, job: Job | None, staged: Staged | None = None
 ) -> IngestReport:
     with transaction.atomic(), ingest_tables.Heart(job) as heart:
-        counts = staging.store(project, errors, heart.beat)
-        errors.refuse()
         said: dict[str, Any] = {"rows": staged.rows, "left": dict(staged.left)} if staged else {}
-        report = IngestReport(**counts, **said)
+        said |= staging.store(project, errors, heart.beat)
+        errors.refuse()
+        report = IngestReport(**said)
         if staged:
             staged.record(project, report)
         featurise.request(project)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -15,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
 from annotator import access, readings
-from annotator.models import Job, Project
+from annotator.models import Export, Job, Project
 from annotator.pipeline import probes, work
 
 # Where the result of a job is to be seen.
@@ -58,6 +59,8 @@ def result_url(job: Job) -> str:
         return reverse("loop", args=[job.project_id])
     if number := job.result.get("plan"):
         return reverse("plan", args=[job.project_id, number])
+    if job.kind == Job.Kind.CHANGES:
+        return _changes(job)
     if number := job.result.get("backtest"):
         return reverse("backtest", args=[job.project_id, number])
     if number := _reported(job):
@@ -68,6 +71,16 @@ def result_url(job: Job) -> str:
         return reverse(name, args=[job.project_id])
     except NoReverseMatch:
         return ""
+
+
+def _changes(job: Job) -> str:
+    """The page of the two versions that were compared; "" when one is gone."""
+    pair = [Export.objects.filter(pk=job.parameters[name]).first() for name in ("before", "after")]
+    if None in pair:
+        return ""
+    before, after = (export for export in pair if export)
+    address = reverse("dataset_changes", args=[job.project_id, before.dataset_id])
+    return f"{address}?{urlencode({'before': before.version, 'after': after.version})}"
 
 
 def _reported(job: Job) -> int | None:
@@ -97,7 +110,10 @@ def job_progress(request: HttpRequest, project_id: int, job_id: int) -> HttpResp
     follow = request.GET.get("follow") == "1"
     address = result_url(found)
     if follow and is_over(found):
-        return HttpResponseClientRedirect(address or reverse("job", args=[project.pk, found.pk]))
+        # What was left out of an import, or found by a dry run, is on the job's own page.
+        to_read = found.result.get("left") or found.parameters.get("dry_run")
+        here = reverse("job", args=[project.pk, found.pk])
+        return HttpResponseClientRedirect(here if to_read else address or here)
     context = {"project": project, "job": found, "result_url": address, "follow": follow}
     return render(request, "jobs/_job.html", context)
 
