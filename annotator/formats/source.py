@@ -97,6 +97,11 @@ class Filters:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    def chosen(self) -> dict[str, Any]:
+        """Those that leave something out."""
+        usual = Filters().as_dict()
+        return {name: value for name, value in self.as_dict().items() if value != usual[name]}
+
 
 STATUSES = ("labelled", "settled")
 
@@ -241,6 +246,9 @@ class Source(Protocol):
 
     def table(self, name: str) -> Iterator[dict[str, Any]]:
         """The rows of one table of the lossless store; see `judgments.TABLES`."""
+
+    def profiles(self) -> Mapping[str, Mapping[str, Any]]:
+        """By rater, what people of the project told of themselves and agreed to publish; see `models.Profile`."""
 
 
 class Row(NamedTuple):

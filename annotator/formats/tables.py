@@ -234,10 +234,11 @@ def _hashed(path: Path) -> tuple[int, Any]:
 
 
 def _characters(value: Any) -> int:
+    """About how much memory a value takes: what is long is text."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, dict):
-        return sum(_characters(each) for each in value.values())
-    if isinstance(value, list):
-        return sum(_characters(each) for each in value)
-    return 8
+        value = value.values()
+    elif not isinstance(value, list):
+        return 8
+    return sum(len(each) if isinstance(each, str) else _characters(each) if each else 8 for each in value)

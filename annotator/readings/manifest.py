@@ -17,7 +17,7 @@ from annotator.formats.tables import Written
 from annotator.models import Export, LabelerVersion, Plan, Protocol
 from annotator.readings.snapshot import Snapshot, public
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
 
 
 @cache
@@ -35,7 +35,7 @@ def digest(files: list[Written]) -> str:
 def manifest(
     export: Export, snapshot: Snapshot, writer: Writer, options: Options, files: list[Written]
 ) -> dict[str, Any]:
-    """Everything in JSON types. Only `snapshot.seen` and `export` differ between two exports of unchanged data."""
+    """Everything in JSON types. Of unchanged data only `snapshot`, `export` and `dataset` differ between two exports."""
     project = export.project
     return {
         "manifest_version": MANIFEST_VERSION,
@@ -46,14 +46,20 @@ def manifest(
             "currency": project.currency,
         },
         "export": export.number,
+        "dataset": export.dataset and {"name": export.dataset.name, "version": export.version},
         "format": export.format,
         "container": export.container,
         "options": {name: value for name, value in options.as_dict().items() if name in writer.heeds},
         "recipe": _recipe(snapshot),
-        "filters": {"judgments": "current revisions whose undo window was over", "left_out": _sorted(writer.left_out)},
+        "filters": {
+            "judgments": "current revisions whose undo window was over",
+            "chosen": snapshot.filters.chosen(),
+            "left_out": _sorted(writer.left_out),
+        },
+        "inputs": _inputs(snapshot),
         "snapshot": {"seen": snapshot.seen.isoformat(), "last_ids": snapshot.last},
         "protocols": _protocols(snapshot),
-        "guidelines": _guidelines(project.guidelines, project.guidelines_version),
+        "guidelines": _guidelines(snapshot),
         "labelers": _labelers(snapshot),
         "plan": _plan(snapshot.plan_id),
         "prices": {"person_judgment": format(project.price_per_judgment, "f"), "currency": project.currency},
@@ -73,8 +79,29 @@ def _recipe(snapshot: Snapshot) -> dict[str, Any]:
     return {"name": recipe.name, "version": recipe.version, "source": recipe.source, "method": recipe.method}
 
 
-def _guidelines(text: str, version: int) -> dict[str, Any]:
-    return {"version": version, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+def _inputs(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """The files that came into the project, each with the hash of its content."""
+    columns = ("filename", "origin", "format", "sha256", "bytes", "rows")
+    imports = snapshot.project.imports.filter(created_at__lte=snapshot.seen).order_by("pk")
+    return list(imports.values(*columns))
+
+
+def _guidelines(snapshot: Snapshot) -> dict[str, Any]:
+    """The version in force, and those that counted judgments answered (none where their source does not say)."""
+    project = snapshot.project
+    answered = project.guidelines_versions.filter(version__in=snapshot.tally.guidelines).order_by("version")
+    texts = {version.version: version.text for version in answered}
+    if project.guidelines_version in snapshot.tally.guidelines:
+        texts[project.guidelines_version] = project.guidelines
+    return {
+        "version": project.guidelines_version,
+        "sha256": _text_hash(project.guidelines),
+        "answered": [{"version": version, "sha256": _text_hash(text)} for version, text in sorted(texts.items())],
+    }
+
+
+def _text_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _protocols(snapshot: Snapshot) -> list[dict[str, Any]]:

@@ -32,6 +32,7 @@ from annotator.models import (
     LabelerVersion,
     Membership,
     Outcome,
+    Profile,
     Project,
     Prompt,
     Purpose,
@@ -173,6 +174,11 @@ class Snapshot:
         self.tally = copy.deepcopy(self._tally_before)
         for page in self.pages("judged", self.comparisons(), self.last["comparisons"], ()):
             yield from self._page([row["pk"] for row in page])
+
+    def profiles(self) -> dict[str, dict[str, Any]]:
+        """What people agreed to publish of themselves and have not withdrawn until now, by their pseudonym."""
+        agreed = Profile.objects.agreed().filter(rater__project=self.project, consented_at__lte=self.seen)
+        return {pseudonym(profile.rater): profile.about for profile in agreed.select_related("rater__labeler_version")}
 
     def pages(
         self, name: str, rows: QuerySet[Any], last: int | None, columns: Sequence[str]
@@ -385,4 +391,6 @@ def public(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_json(value: Any) -> str:
+    if not value:  # most of what a protocol defines freely is empty
+        return "{}" if isinstance(value, dict) else "[]" if isinstance(value, list) else json.dumps(value)
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
