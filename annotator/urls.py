@@ -1,6 +1,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from annotator.api import reference, site
 from annotator.views import (
     annotate,
     appearance,
@@ -8,7 +9,9 @@ from annotator.views import (
     batches,
     comparisons,
     configure,
+    datasets,
     disclosures,
+    downloads,
     ensembles,
     exports,
     features,
@@ -28,6 +31,7 @@ from annotator.views import (
     performance,
     plan_review,
     plans,
+    profile,
     projects,
     protocols,
     quality,
@@ -37,6 +41,7 @@ from annotator.views import (
     runs,
     settings,
     statistics,
+    tokens,
 )
 
 urlpatterns = [
@@ -44,6 +49,10 @@ urlpatterns = [
     path("health", health.health, name="health"),
     path("theme", appearance.theme, name="theme"),
     path("language", appearance.language, name="language"),
+    path("tokens/", tokens.tokens, name="tokens"),
+    path("tokens/<int:token_id>/revoke", tokens.token_revoke, name="token_revoke"),
+    path("api/v1/reference", reference.reference, name="api_reference"),
+    path("api/v1/", site.urls),
     path("projects/<int:project_id>/", projects.board, name="board"),
     path("projects/<int:project_id>/comparisons/", comparisons.comparisons, name="comparisons"),
     path("projects/<int:project_id>/comparisons/<int:comparison_id>/", comparisons.comparison, name="comparison"),
@@ -251,6 +260,19 @@ urlpatterns = [
         exports.export_download,
         name="export_download",
     ),
+    path("projects/<int:project_id>/exports/<int:number>/link", exports.export_link, name="export_link"),
+    path("projects/<int:project_id>/exports/<int:number>/keep", exports.export_keep, name="export_keep"),
+    path("projects/<int:project_id>/exports/<int:number>/push", exports.export_push, name="export_push"),
+    path("projects/<int:project_id>/tokens/<int:credential_id>/forget", exports.token_forget, name="token_forget"),
+    path("links/<str:token>", downloads.linked_download, name="linked_download"),
+    path("projects/<int:project_id>/datasets/", datasets.datasets, name="datasets"),
+    path("projects/<int:project_id>/datasets/<int:dataset_id>/", datasets.dataset, name="dataset"),
+    path(
+        "projects/<int:project_id>/datasets/<int:dataset_id>/version", datasets.dataset_version, name="dataset_version"
+    ),
+    path(
+        "projects/<int:project_id>/datasets/<int:dataset_id>/changes", datasets.dataset_changes, name="dataset_changes"
+    ),
     path("projects/<int:project_id>/guidelines/", guidelines.guidelines, name="guidelines"),
     path("projects/<int:project_id>/guidelines/edit", guidelines.guidelines_edit, name="guidelines_edit"),
     path("projects/<int:project_id>/guidelines/preview", guidelines.guidelines_preview, name="guidelines_preview"),
@@ -281,6 +303,8 @@ urlpatterns = [
     path("projects/<int:project_id>/annotate/", annotate.annotate, name="annotate"),
     path("projects/<int:project_id>/mine/statistics", statistics.my_statistics, name="my_statistics"),
     path("projects/<int:project_id>/mine/opt-outs", statistics.my_opt_outs, name="my_opt_outs"),
+    path("projects/<int:project_id>/mine/profile", profile.my_profile, name="my_profile"),
+    path("projects/<int:project_id>/mine/profile/withdraw", profile.my_profile_withdraw, name="my_profile_withdraw"),
     path("projects/<int:project_id>/mine/", history.history, name="history"),
     path("projects/<int:project_id>/mine/<int:judgment_id>/", history.revise, name="revise"),
     path("assignments/<int:assignment_id>/judgment", annotate.judgment, name="judgment"),

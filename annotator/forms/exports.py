@@ -107,6 +107,13 @@ class ExportForm(forms.Form):
     )
     seed = forms.IntegerField(label=_("Seed of the split"), min_value=0, max_value=2**31 - 1, initial=0)
 
+    dataset = forms.CharField(
+        label=_("Keep as a data set named"),
+        required=False,
+        max_length=100,
+        help_text=_("Later versions are made by the same choices and can be compared. Empty: an export of its own."),
+    )
+
     # What the page shows at once; the rest waits behind “More options”.
     FIRST = ("format", "container", "source", "ties")
 

@@ -16,6 +16,7 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils.module_loading import import_string
 from django.utils.timezone import now
+from django.utils.translation import gettext as _
 
 from annotator import protocols
 from annotator.formats import WRITERS
@@ -26,6 +27,10 @@ from annotator.formats.tables import CONTAINERS, Written, sha256_of
 from annotator.models import Dataset, Export, Job, Project, Recipe, User
 from annotator.pipeline import parts, work
 from annotator.readings.manifest import digest, manifest
+
+
+class Unchanged(work.StepRefused):
+    """There is nothing that the version before does not have, byte for byte."""
 
 
 def writer_for(project: Project, format: str, options: Options) -> Writer:
@@ -125,6 +130,7 @@ def write_export(export: Export, job: Job | None = None) -> Export:
         writer = make()
         writer.left_out.update(begun.left_out)
         _refuse_empty(files, writer)
+        _refuse_unchanged(export, files)
         folder = aside / "set"
         facts = manifest(export, begun.snapshot, writer, options, files)
         _add_extra(folder, writer, files)
@@ -148,6 +154,15 @@ def _refuse_empty(files: list[Written], writer: Writer) -> None:
         if reasons
         else "There is nothing to export yet: no comparison has a judgment that this recipe counts."
     )
+
+
+def _refuse_unchanged(export: Export, files: list[Written]) -> None:
+    """A data set gets no version with the bytes of the one before."""
+    if export.dataset is None:
+        return
+    before = export.dataset.versions.filter(completed_at__isnull=False).order_by("version").last()
+    if before and before.sha256 == digest(files):
+        raise Unchanged(_("Nothing has changed since version %(n)s; no new one was written.") % {"n": before.version})
 
 
 def _write_json(path: Path, value: Any) -> None:
@@ -207,7 +222,11 @@ def _store(name: str, path: Path) -> str:
 
 def _export_job(job: Job) -> str:
     export = Export.objects.select_related("project", "recipe").get(pk=job.parameters["export"])
-    write_export(export, job)
+    try:
+        write_export(export, job)
+    except Unchanged as same:
+        export.delete()
+        return str(same)
     return f"export {export.number}: {export.rows:,} rows"
 
 

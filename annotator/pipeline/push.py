@@ -174,9 +174,9 @@ def _reading(address: str, told: _Told) -> Iterator[_Reading]:
         yield content
 
 
-def forget(credential: Credential) -> None:
-    """A token that was entered for pushes alone; one that a labeler uses as well stays. Pushes under way will stop."""
-    Credential.objects.filter(pk=credential.pk, labelers=None, candidates=None).delete()
+def forget(credential: Credential) -> bool:
+    """Delete a token that only pushes use; a push under way will say so. False where a labeler uses it as well."""
+    return bool(Credential.objects.filter(pk=credential.pk, labelers=None, candidates=None).delete()[0])
 
 
 def _push_job(job: Job) -> str:

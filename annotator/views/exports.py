@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.files.storage import default_storage
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.module_loading import import_string
-from django.utils.text import slugify
+from django.urls import reverse
+from django.utils.timezone import now
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from annotator import access
-from annotator.formats import WRITERS
-from annotator.formats.archive import zipped
+from annotator import access, readings
+from annotator.forms.datasets import KeepForm
 from annotator.forms.exports import FILE_TYPES, ExportForm
+from annotator.forms.pushes import PushForm
 from annotator.models import Export, Job, Project, User
-from annotator.pipeline import aggregate, export, work
+from annotator.pipeline import aggregate, datasets, export, push, work
+from annotator.readings import links
+from annotator.views import downloads
 
 SHOWN = 100
 
@@ -54,15 +54,19 @@ def exports(request: HttpRequest, project_id: int) -> HttpResponse:
 def _ask(request: HttpRequest, project: Project, asked: dict[str, Any]) -> Export:
     recipe = aggregate.recipe(project, asked["source"])
     assert isinstance(request.user, User)
-    made, _job = export.request_export(
-        project, asked["format"], asked["container"], recipe, asked["options"], request.user
-    )
-    return made
+    choices = {"container": asked["container"], "recipe": recipe, "options": asked["options"]}
+    filters = asked.get("filters") or {}
+    if name := asked.get("dataset"):
+        _dataset, first = datasets.begin(
+            project, name, request.user, format=asked["format"], filters=filters, **choices
+        )
+        return first
+    return export.request_export(project, asked["format"], by=request.user, filters=filters, **choices)[0]
 
 
 def _rows(project: Project) -> list[dict[str, Any]]:
     """The newest exports with their jobs."""
-    newest = list(project.exports.select_related("recipe", "created_by").order_by("-number")[:SHOWN])
+    newest = list(project.exports.select_related("recipe", "created_by", "dataset").order_by("-number")[:SHOWN])
     written_by = {
         job.parameters["export"]: job
         for job in Job.objects.filter(
@@ -72,7 +76,7 @@ def _rows(project: Project) -> list[dict[str, Any]]:
     return [
         {
             "export": made,
-            "title": import_string(WRITERS[made.format]).title if made.format in WRITERS else made.format,
+            "title": readings.datasets.title(made.format),
             "file_type": FILE_TYPES.get(made.container, made.container),
             "bytes": sum(file["bytes"] for file in made.files),
             "job": written_by.get(made.pk),
@@ -86,21 +90,99 @@ def _rows(project: Project) -> list[dict[str, Any]]:
 def export_download(request: HttpRequest, project_id: int, number: int, name: str = "") -> HttpResponseBase:
     """One file of a finished export, or without `name` all of them as a zip. Always a download, never a page."""
     project = access.project_or_404(request, project_id, access.READERS)
-    made = get_object_or_404(project.exports.filter(completed_at__isnull=False), number=number)
-    folder = f"{slugify(project.name) or 'project'}-{made.number}-{made.format}"
-    if not name:
-        parts = [(f"{folder}/{file['name']}", partial(default_storage.open, file["address"])) for file in made.files]
-        return StreamingHttpResponse(
-            zipped(parts),
-            content_type="application/zip",
-            headers={"Content-Disposition": f'attachment; filename="{folder}.zip"'},
-        )
-    address = next((file["address"] for file in made.files if file["name"] == name), None)
-    if address is None:
-        raise Http404
-    return FileResponse(
-        default_storage.open(address),
-        as_attachment=True,
-        filename=name.replace("/", "-"),
-        content_type="application/octet-stream",
+    return downloads.send(request, _finished(project, number), name)
+
+
+@login_required
+@require_POST
+def export_link(request: HttpRequest, project_id: int, number: int) -> HttpResponse:
+    """A page with a link to one file (or all) that needs no login and works for a day."""
+    project = access.project_or_404(request, project_id, access.READERS)
+    made, name = _finished(project, number), request.POST.get("name", "")
+    assert isinstance(request.user, User)
+    try:
+        token = links.token(made, name, request.user)
+    except ValueError:
+        raise Http404 from None
+    context = {
+        "project": project,
+        "tab": "exports",
+        "export": made,
+        "name": name,
+        "link": request.build_absolute_uri(reverse("linked_download", args=[token])),
+        "until": now() + links.KEPT,
+    }
+    return render(request, "exports/link.html", context)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def export_keep(request: HttpRequest, project_id: int, number: int) -> HttpResponse:
+    """GET: asks for a name. POST: the export becomes the first version of a data set of that name."""
+    project = access.project_or_404(request, project_id, access.LEADS)
+    made = _finished(project, number)
+    form = KeepForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            kept = datasets.keep(made, form.cleaned_data["name"], request.user)  # type: ignore[arg-type]
+        except work.StepRefused as refusal:
+            form.add_error("name", str(refusal))
+        else:
+            return redirect("dataset", project.pk, kept.pk)
+    context = {"project": project, "tab": "exports", "export": made, "form": form}
+    return render(request, "exports/keep.html", context, status=422 if form.errors else 200)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def export_push(request: HttpRequest, project_id: int, number: int) -> HttpResponse:
+    """GET: what would be published, and where to. POST: asks for it, once the lead says that it may be."""
+    project = access.project_or_404(request, project_id, access.LEADS)
+    made = _finished(project, number)
+    form = PushForm(request.POST or None, project)
+    if request.method == "POST" and form.is_valid():
+        asked = form.cleaned_data
+        try:
+            _push, job = push.request_push(
+                made,
+                asked["hub"],
+                asked["repository"],
+                asked["key"],
+                request.user,  # type: ignore[arg-type]
+                private=not asked["is_public"],
+            )
+        except work.StepRefused as refusal:
+            form.add_error(None, str(refusal))
+        else:
+            return redirect("job", project.pk, job.pk)
+    context = {
+        "project": project,
+        "tab": "exports",
+        "export": made,
+        "title": readings.datasets.title(made.format),
+        "bytes": sum(file["bytes"] for file in made.files),
+        "published": readings.datasets.published(made),
+        "pushes": readings.datasets.pushes(made),
+        "tokens": project.credentials.filter(labelers=None, candidates=None).order_by("pk"),
+        "form": form,
+    }
+    return render(request, "exports/push.html", context, status=422 if form.errors else 200)
+
+
+@login_required
+@require_POST
+def token_forget(request: HttpRequest, project_id: int, credential_id: int) -> HttpResponse:
+    """A hub's token that was entered for pushes is deleted; one that a labeler uses as well is not one."""
+    project = access.project_or_404(request, project_id, access.LEADS)
+    credential = get_object_or_404(project.credentials, pk=credential_id)
+    if push.forget(credential):
+        messages.success(request, _("The token is forgotten."))
+    else:
+        messages.error(request, _("A labeler uses this key as well; it stays."))
+    return redirect("exports", project.pk)
+
+
+def _finished(project: Project, number: int) -> Export:
+    return get_object_or_404(
+        project.exports.filter(completed_at__isnull=False).select_related("project"), number=number
     )

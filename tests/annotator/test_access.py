@@ -22,6 +22,8 @@ from annotator.models import (
     BatchFile,
     Concern,
     Contest,
+    Credential,
+    Dataset,
     Export,
     FeatureSet,
     Flag,
@@ -36,7 +38,7 @@ from annotator.models import (
     Review,
     User,
 )
-from annotator.pipeline import aggregate, combine, versions
+from annotator.pipeline import aggregate, combine, tokens, versions
 from tests.annotator.backtest_outcomes import finished
 from tests.builders import (
     make_comparison,
@@ -55,6 +57,15 @@ from tests.plan_samples import METRICS, SUMMARY
 pytestmark = pytest.mark.django_db
 
 LEAD, REVIEWER, ANNOTATOR, VIEWER = "lead", "reviewer", "annotator", "viewer"
+# The manifest of an empty export.
+FACTS: dict[str, Any] = {
+    "project": {"name": "Own", "provenance": "", "currency": "USD"},
+    "counted": {"comparisons_by_source": {}, "judgments_by_source": {}, "cost_by_source": {}, "people": 0},
+    **{"protocols": [], "labelers": [], "plan": None, "options": {}, "configs": ["labels"], "files": []},
+    **{"guidelines": {"version": 1}, "filters": {"left_out": {}}},
+    "prices": {"person_judgment": "0", "currency": "USD"},
+    "software": {"name": "Switchyard", "version": "0"},
+}
 MEMBERS = {LEAD, REVIEWER, ANNOTATOR, VIEWER}
 READERS = {LEAD, REVIEWER, VIEWER}
 SEATED = {LEAD, REVIEWER, ANNOTATOR}
@@ -108,11 +119,19 @@ class World:
         self.membership = Membership.objects.get(project=self.project, user=self.users[VIEWER])
         self.recipe = aggregate.default_recipe(self.project)
         self.export = Export.objects.create(
-            project=self.project, number=1, format="judgments", recipe=self.recipe, completed_at=now()
+            project=self.project, number=1, format="judgments", recipe=self.recipe, completed_at=now(), manifest=FACTS
         )
+        self.dataset = Dataset.objects.create(project=self.project, name="kept", format="judgments", recipe=self.recipe)
+        for version in (1, 2):
+            Export.objects.create(
+                project=self.project, number=1 + version, format="judgments", recipe=self.recipe, completed_at=now(),
+                dataset=self.dataset, version=version, sha256=f"{version:064}", manifest=FACTS,
+            )  # fmt: skip
+        self.credential = Credential.objects.create(project=self.project, name="hub 1", place="hub.example", sealed=b"")
         stored = {"name": "uploads/gone.jsonl", "filename": "gone.jsonl", "source": ""}
         self.upload = signing.dumps(stored, salt=f"annotator.imports.{self.project.pk}")
         self.assignment = self._assignment()
+        self.token = tokens.make(self.users[LEAD], "a script", ["read"])[0]
         self._reviewed()
 
     def _performance_model(self) -> PerformanceModel:
@@ -200,6 +219,10 @@ FOUNDERS = {LEAD, "stranger", "staff"}
 MATRIX: dict[str, Url] = {
     "projects": Url(get=EVERYBODY, in_project=False),
     "theme": Url(post=EVERYBODY, in_project=False),
+    "tokens": Url(get=EVERYBODY, post=EVERYBODY, in_project=False),
+    # A token is its person's alone.
+    "token_revoke": Url(anywhere("token.pk"), post={LEAD}, in_project=False),
+    "api_reference": Url(get=EVERYBODY, in_project=False),
     "board": Url(own(), get=READERS),
     "comparisons": Url(own(), get=READERS),
     "comparison": Url(own("comparison.pk"), get=READERS),
@@ -308,6 +331,15 @@ MATRIX: dict[str, Url] = {
     **{f"measure_{act}": Url(own("measuring.pk"), post={LEAD}) for act in ("pause", "resume")},
     "exports": Url(own(), get=READERS, post={LEAD}),
     "export_download": Url(own("export.number"), get=READERS),
+    "export_link": Url(own("export.number"), post=READERS),
+    "export_keep": Url(own("export.number"), get={LEAD}, post={LEAD}),
+    "export_push": Url(own("export.number"), get={LEAD}, post={LEAD}),
+    "token_forget": Url(own("credential.pk"), post={LEAD}),
+    "datasets": Url(own(), get=READERS),
+    "dataset": Url(own("dataset.pk"), get=READERS),
+    "dataset_version": Url(own("dataset.pk"), post={LEAD}),
+    # Without two versions to compare: back to the data set.
+    "dataset_changes": Url(own("dataset.pk"), get=READERS, post=READERS),
     "guidelines": Url(own(), get=MEMBERS),
     "guidelines_edit": Url(own(), get={LEAD}, post={LEAD}),
     "guidelines_preview": Url(own(), post={LEAD}),
@@ -323,6 +355,8 @@ MATRIX: dict[str, Url] = {
     "annotate": Url(own(), get=SEATED),
     "my_statistics": Url(own(), get=SEATED),
     "my_opt_outs": Url(own(), post=SEATED),
+    "my_profile": Url(own(), get=SEATED, post=SEATED),
+    "my_profile_withdraw": Url(own(), post=SEATED),
     "quality": Url(own(), get={LEAD}),
     "quality_standards": Url(own(), get={LEAD}, post={LEAD}),
     "quality_person": Url(own("assignment.rater.pk"), get={LEAD}),
@@ -350,6 +384,8 @@ MATRIX: dict[str, Url] = {
 PUBLIC = {
     "health": 200,
     "language": 405,
+    # A link that was never signed by us.
+    "linked_download": 404,
     "account_login": 200,
     "account_logout": 302,
     "account_inactive": 200,
@@ -366,14 +402,19 @@ PUBLIC = {
     "account_reset_password_from_key": 200,
     "account_reset_password_done": 200,
 }
-PUBLIC_ARGS = {"account_confirm_email": ["some-key"], "account_reset_password_from_key": ["1", "some-key"]}
+PUBLIC_ARGS = {
+    "linked_download": ["x"],
+    "account_confirm_email": ["some-key"],
+    "account_reset_password_from_key": ["1", "some-key"],
+}
 
 
 def addresses(patterns: Any = None) -> Iterator[str]:
     """Names of every address of the site but the administration's, which Django guards itself."""
     for pattern in patterns or get_resolver().url_patterns:
         if isinstance(pattern, URLResolver):
-            if pattern.namespace != "admin":
+            # tests/api has a matrix of its own, of tokens and scopes.
+            if pattern.namespace not in ("admin", "api"):
                 yield from addresses(pattern.url_patterns)
         elif isinstance(pattern, URLPattern):
             yield pattern.name or str(pattern.pattern)
