@@ -6,6 +6,7 @@ may name any path or address, which would be read from here.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -25,7 +26,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from annotator.formats.files import STRUCTURED
-from annotator.models import Job, Project, User
+from annotator.models import Job, JobCancelled, Project, User
 from annotator.pipeline import ingest, work
 
 # "owner/name", as the hub spells it: neither a path of this machine nor an address.
@@ -109,8 +110,9 @@ def take(
     aside.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=aside) as place:
         path = Path(place) / "rows.jsonl"
-        opened = _opened(asked, folder)
-        _write(path, opened, asked, job)
+        with _in_words(asked):
+            opened = _streamed(asked, folder)
+            _write(path, opened, asked.limit, job)
         coming = ingest.Coming(path, asked.name[-200:], source=asked.source, origin=opened.origin, by=by)
         return ingest.take_in(project, coming, job=job)
 
@@ -123,16 +125,13 @@ def _check(asked: Asked) -> None:
             raise work.StepRefused(_("%(part)s is no configuration, split or revision.") % {"part": part})
 
 
-def _opened(asked: Asked, folder: Path | None) -> Opened:
-    """Find the set and its split. Whatever the hub or the set's files say goes wrong is told in words."""
-    import httpx2
-    from datasets.exceptions import DatasetsError
-
+@contextlib.contextmanager
+def _in_words(asked: Asked) -> Iterator[None]:
     try:
-        return _streamed(asked, folder)
-    except work.StepRefused:
+        yield
+    except (JobCancelled, work.StepRefused):
         raise
-    except (OSError, ValueError, RuntimeError, DatasetsError, httpx2.HTTPError) as error:
+    except Exception as error:  # whatever the hub, the library or the set does, the person who waits must be told
         raise work.StepRefused(_told(error, asked)) from error
 
 
@@ -248,10 +247,11 @@ def _split(asked: str, splits: list[str]) -> str:
 
 def _told(error: Exception, asked: Asked) -> str:
     """What went wrong with the hub or the set's files, and what to do."""
-    from datasets.exceptions import DatasetNotFoundError
+    import httpx2
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     facts = {"name": asked.name, "why": " ".join(str(error).split())[:300], "revision": asked.revision}
+    is_missing = isinstance(error, RepositoryNotFoundError) or type(error).__name__ == "DatasetNotFoundError"
     if isinstance(error, GatedRepoError):
         words = _(
             "%(name)s is given only to who accepts its terms. Accept them on the hub, and give the workers your token"
@@ -259,32 +259,25 @@ def _told(error: Exception, asked: Asked) -> str:
         )
     elif isinstance(error, RevisionNotFoundError):
         words = _("%(name)s has no revision %(revision)s.")
-    elif isinstance(error, RepositoryNotFoundError | DatasetNotFoundError):
+    elif is_missing:
         words = _("There is no public data set %(name)s on the hub. Look at the spelling; capitals count.")
-    elif isinstance(error, ValueError | RuntimeError):
-        words = _("%(name)s cannot be read as it was asked for: %(why)s")
-    else:
+    elif isinstance(error, OSError | httpx2.HTTPError) and not isinstance(error, FileNotFoundError):
         words = _(
             "The hub could not be reached: %(why)s. Try again later; or download the set's files where there is a"
             " network, and upload them."
         )
+    else:
+        words = _("%(name)s cannot be read as it was asked for: %(why)s")
     return words % facts
 
 
-def _write(path: Path, opened: Opened, asked: Asked, job: Job | None) -> None:
+def _write(path: Path, opened: Opened, limit: int, job: Job | None) -> None:
     """The rows as JSON Lines, as they would come from the set's own files."""
-    import httpx2
-    import pyarrow as pa
-    from datasets.exceptions import DatasetsError
-
-    try:
-        with path.open("w", encoding="utf-8") as file:
-            for number, row in enumerate(opened.rows if not asked.limit else opened.rows.take(asked.limit), 1):
-                file.write(_line(row, number, opened.in_columns))
-                if number % BEAT_ROWS == 0:
-                    _sign(path, number, opened.total, job)
-    except (OSError, ValueError, RuntimeError, DatasetsError, pa.ArrowException, httpx2.HTTPError) as error:
-        raise work.StepRefused(_told(error, asked)) from error
+    with path.open("w", encoding="utf-8") as file:
+        for number, row in enumerate(opened.rows.take(limit) if limit else opened.rows, 1):
+            file.write(_line(row, number, opened.in_columns))
+            if number % BEAT_ROWS == 0:
+                _sign(path, number, opened.total, job)
 
 
 def _sign(path: Path, number: int, total: int, job: Job | None) -> None:
