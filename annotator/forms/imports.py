@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 from django.http import QueryDict
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from annotator import formats, protocols
@@ -61,13 +62,18 @@ def read_way(data: QueryDict) -> Way:
             "winner": {value: verdict for value, verdict in winner.items() if verdict != "?"},
             "by": data.get("by", "person"),
         }
-    return Way(data.get("format", ""), mapping, data.get("table", ""))
+    table = data.get("table", "")
+    if data.get("of", table) != table:  # what was said was said of another table
+        return Way(table=table)
+    return Way(data.get("format", ""), mapping, table)
 
 
 def format_choices(fitting: list[str], chosen: str) -> list[tuple[str, Any]]:
-    """What the file can be read as: by the readers that know it, and by mapped columns."""
-    names = [*fitting, *([chosen] if chosen in formats.READERS and chosen not in fitting else [])]
-    return [(name, entries.reader(name).TITLE) for name in names] + [(entries.MAPPED, _("columns of its own"))]
+    """What the file can be read as: "" as its rows are recognised, each by itself; by one reader; by mapped columns."""
+    others = [*fitting[1:], *([chosen] if chosen in formats.READERS and chosen not in fitting[1:] else [])]
+    found = [("", entries.reader(fitting[0]).TITLE)] if fitting else []
+    named = [(name, format_lazy("{} {}", entries.reader(name).TITLE, _("(all rows)"))) for name in others]
+    return [*found, *named, (entries.MAPPED, _("columns of its own"))]
 
 
 class NewProject(forms.ModelForm):

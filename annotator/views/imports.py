@@ -23,7 +23,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods
 
-from annotator import access, rendering, uploads
+from annotator import access, formats, rendering, uploads
 from annotator.formats import entries, mapped
 from annotator.formats.rows import Entry
 from annotator.forms.imports import (
@@ -132,7 +132,8 @@ def _choices(seen: preview.Preview) -> dict[str, Any]:
         for name, column in seen.columns.items():
             column.place = str(goes.get(name, ""))
     return {
-        "formats": format_choices(seen.fitting, seen.format),
+        "formats": format_choices(seen.fitting, seen.way.format),
+        "title": entries.reader(seen.format).TITLE if seen.format in formats.READERS else "",
         "is_mapped": seen.format == entries.MAPPED,
         "fields": [
             (field, words, columns.get(field, ""), field in mapped.NEEDED) for field, words in FIELD_WORDS.items()

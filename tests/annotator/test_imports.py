@@ -14,6 +14,7 @@ from django.urls import reverse
 from annotator import uploads
 from annotator.models import Job, Project, Role
 from annotator.pipeline import ingest
+from tests.annotator.test_folders import FILES, zip_of
 from tests.builders import make_member, make_project, make_user
 
 ROW = {"id": "q1", "prompt": "What is <b>rain</b>?", "response_a": "Water.", "response_b": "<script>alert(1)</script>"}
@@ -216,3 +217,25 @@ def test_an_upload_without_the_pages_token_is_refused(lead):
     strict.force_login(lead)
     address = reverse("import_upload", args=[lead.projects.get().pk])
     assert strict.post(address, {"file": SimpleUploadedFile("rows.jsonl", b"{}")}).status_code == 403
+
+
+def test_a_mixed_file_stays_recognised_row_by_row_when_the_pages_choice_is_sent(client, lead):
+    labelled = {**ROW, "id": "q2", "human_labels": [{"annotator": "w", "preference": 1}]}
+    preview = upload(client, lead.projects.get(), ROW, labelled).url
+    page = client.get(preview)
+    assert page.context["formats"][0] == ("", "Switchyard") and page.context["seen"].way.format == ""
+    assert sum(len(entry.votes) for entry in client.get(preview, {"format": ""}).context["seen"].entries) == 1
+    whole = client.get(preview, {"format": "native"}).context
+    assert (
+        whole["seen"].can_import
+        and {column.name: column.place for column in whole["seen"].columns.values()}["human_labels"] == ""
+    )
+
+
+def test_a_zip_offers_its_tables_and_forgets_what_was_said_of_another(client, lead, tmp_path):
+    packed = zip_of(tmp_path, {**FILES, "other/x.jsonl": json.dumps(OWN_COLUMNS)})
+    address = reverse("import_upload", args=[lead.projects.get().pk])
+    preview = client.post(address, {"file": SimpleUploadedFile("set.zip", packed.read_bytes())}).url
+    assert client.get(preview).context["seen"].tables == ["pairs", "other"]
+    seen = client.get(preview, {"table": "other", "of": "pairs", "format": "native"}).context["seen"]
+    assert seen.table == "other" and seen.format == "mapped" and seen.can_import
