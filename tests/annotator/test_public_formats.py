@@ -152,6 +152,26 @@ def test_the_layout_that_trl_itself_refuses_is_read():
     assert better(entry) == "A" and entry.left == ["tools"]
 
 
+def test_text_beside_which_another_column_may_be_the_prompt_is_not_taken_for_it():
+    texts = {"chosen": "The sky is blue.", "rejected": "The sky is bright."}
+    assert trl_rows.claims({**texts, "source": "x", "meta_source": "people"})
+    assert not trl_rows.claims({**texts, "question": "What is the sky like?"})
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_system_column_is_the_systems_turn_and_messages_may_be_json_in_a_csv_file(as_json):
+    row = {
+        "system": "Be brief.",
+        "prompt": said("Q"),
+        "chosen": [{**A, "content": "1"}],
+        "rejected": [{**A, "content": "2"}],
+    }
+    given = {name: json.dumps(value) if as_json and name != "system" else value for name, value in row.items()}
+    (entry,) = entries("trl_rows", [given])
+    assert json.loads(entry.prompt.turns) == [{"role": "system", "content": "Be brief."}, *said("Q")]
+    assert {each.text for each in entry.responses} == {"1", "2"}
+
+
 # UltraFeedback
 
 

@@ -6,6 +6,7 @@ first thousand rows say on which scale it is: 0 to 1, or Llama 2's 0 to 3.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any, TypeGuard
@@ -21,6 +22,7 @@ from annotator.formats.rows import Entry, RowInvalid
 TITLE = "TRL preference"
 COLUMNS = {
     "prompt": _("the prompt"),
+    "system": _("the prompt's system turn"),
     "chosen": _("the better response; which becomes A is drawn"),
     "rejected": _("the other response"),
     "margin": _("how clearly the chosen response is better, where the scale is 0 to 1 or 0 to 3"),
@@ -28,7 +30,7 @@ COLUMNS = {
     "meta_chosen_model": _("the model of the chosen response"),
     "meta_rejected_model": _("the model of the other response"),
 }
-KNOWN = ("prompt", "chosen", "rejected", "margin", "margin_scale")
+KNOWN = ("prompt", "system", "chosen", "rejected", "margin", "margin_scale")
 # So many rows say which scale the margins are on: they are held together.
 LOOKED_AT = 1000
 # A margin of 0 is Llama 2's “negligibly better”: hardly, and still better.
@@ -40,8 +42,15 @@ UNHELD = {"images": "pictures", "image": "a picture", "tools": "tools"}
 def claims(row: Mapping[str, Any]) -> bool:
     """Also rows of single responses (KTO) and of steps (PRM), to say in words why they are refused."""
     if {"chosen", "rejected"} <= row.keys():
-        return all(isinstance(row[name], str) or _are_messages(row[name]) for name in ("chosen", "rejected"))
+        known = all(isinstance(row[name], str) or _are_messages(row[name]) for name in better.SIDES)
+        return known and (row.get("prompt") is not None or not _may_hide_a_prompt(row))
     return {"completion", "label"} <= row.keys() or {"completions", "labels"} <= row.keys()
+
+
+def _may_hide_a_prompt(row: Mapping[str, Any]) -> bool:
+    """Whether chosen and rejected are text and another column, "question" say, may be what they answer."""
+    others = {name for name, value in row.items() if isinstance(value, str) and not name.startswith("meta_")}
+    return isinstance(row["chosen"], str) and bool(others - {*better.SIDES, "id", "source"})
 
 
 def _are_messages(value: Any) -> bool:
@@ -73,11 +82,31 @@ def read(row: Mapping[str, Any]) -> Entry:
     if "chosen" not in row:
         raise RowInvalid("completion" if "completion" in row else "completions", _refused(row))
     left = [what for name, what in UNHELD.items() if row.get(name)] + better.summed_up(row)
-    turns, texts = _texts(row, left)
+    turns, texts = _texts(_opened(row), left)
+    if row.get("system") and turns[0]["role"] != "system":
+        turns = [{"role": "system", "content": rows.text(row["system"], "system")}, *turns]
     conversations.filled(turns, texts)
     prompt = rows.prompt_row(None, turns, [])
     said, metadata = better.said_by(row, _strength(row, left)), better.metadata_of(row, KNOWN)
     return better.entry(better.row_id(row), prompt, texts, better.models_of(row), said, metadata, left)
+
+
+def _opened(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with messages that a CSV file holds as JSON text; text that is no list of messages stays text."""
+    opened = {name: _messages_of(row.get(name)) for name in (*better.SIDES, "prompt")}
+    if not all(isinstance(opened[name], list) for name in better.SIDES):
+        return dict(row)
+    return {**row, **{name: value for name, value in opened.items() if value is not None}}
+
+
+def _messages_of(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith("[{"):
+        try:
+            parsed = json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+        return parsed if _are_messages(parsed) else value
+    return value
 
 
 def _refused(row: Mapping[str, Any]) -> str:

@@ -109,8 +109,8 @@ def read(row: Mapping[str, Any]) -> Entry:
 
 def _strength(row: Mapping[str, Any]) -> float:
     """A model's scores say by their distance how clear it was; people's say nothing of the two compared."""
-    given = [rows.number(row.get(name), name, -1, 10) for name in ("score_chosen", "score_rejected")]
+    given = [rows.number(row.get(name), name, -1000, 1000) for name in ("score_chosen", "score_rejected")]
     chosen, rejected = given
     if better.labeler_of(row.get("meta_source"), LABELER) == "" or chosen is None or rejected is None:
         return 1.0
-    return max(0.0, (chosen - rejected) / (scores.HIGHEST - scores.LOWEST))
+    return min(1.0, max(0.0, (chosen - rejected) / (scores.HIGHEST - scores.LOWEST)))
