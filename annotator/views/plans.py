@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from annotator import access, readings
 from annotator.forms.plans import PlanForm
 from annotator.models import Account, Job, Plan, Project
-from annotator.pipeline import ledger, work
+from annotator.pipeline import ledger, plan_request, work
 from annotator.readings import composition
 from annotator.readings.planner import Stop
 from annotator.views import jobs
@@ -159,12 +159,8 @@ def _ask(request: HttpRequest, project: Project, asked: dict[str, Any]) -> Job:
     with transaction.atomic():
         ledger.set_cap(project, asked["cap"])
         Project.objects.filter(pk=project.pk).update(control_share=float(asked["control"]) / 100)
-        wanted: dict[str, Any] = {name: asked[name] for name in ("strategy", "seed")} | {"budget": str(asked["budget"])}
-        at_work = project.plans.filter(status=Plan.Status.APPROVED, is_seed_set=False).first()
-        if at_work:  # what was judged and paid under it stays, and counts against the budget
-            wanted["revises"] = at_work.number
-        key = ":".join(str(wanted.get(name, "")) for name in ("budget", "strategy", "seed", "revises"))
-        return jobs.ask_for(project, Job.Kind.ROUTE, request.user, key=key, **wanted)
+        by: Any = request.user
+        return plan_request.ask(project, asked["budget"], asked["strategy"], asked["seed"], by)
 
 
 def _former(project: Project) -> list[dict[str, Any]]:

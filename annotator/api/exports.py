@@ -1,0 +1,169 @@
+"""Exports: ask for one, follow it, download its files."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from django.core.files.storage import default_storage
+from django.http import FileResponse, Http404, HttpRequest
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from ninja import Field, Router, Schema, Status
+from pydantic import ConfigDict, create_model
+
+from annotator import access
+from annotator.api.auth import EXPORT, READ, project_of
+from annotator.api.jobs import JobOut
+from annotator.api.jobs import shown as job_shown
+from annotator.api.paging import After, Limit, Number, Page, page
+from annotator.formats import WRITERS
+from annotator.formats.source import CHOICES, STATUSES, Filters, Options
+from annotator.formats.tables import CONTAINERS
+from annotator.models import Export, Project, Recipe
+from annotator.pipeline import aggregate, export
+
+router = Router(tags=["exports"])
+SHARE = {"ge": 0, "le": 1}
+# What the types of `Options` and `Filters` do not say of their numbers.
+BOUNDS: dict[str, dict[str, float]] = {
+    "validation": {"ge": 0, "le": 0.5},
+    "seed": {"ge": 0, "le": 2**31 - 1},
+    "good": {"ge": -1000, "le": 1000},
+    "bad": {"ge": -1000, "le": 1000},
+    "agreement": SHARE,
+    "votes": {"ge": 0, "le": 32_767},
+    "plan": {"ge": 1, "le": 2**31 - 1},
+    "protocol": {"ge": 1, "le": 2**31 - 1},
+}
+
+
+def _typed(name: str, of: type[Any], choices: dict[str, tuple[str, ...]]) -> type[Schema]:
+    """The dataclass as a part of a request: every field may be left out, no other is taken."""
+    types = {"str": str, "int": int, "float": float, "int | None": int | None, "dict[str, str]": dict[str, str]}
+    given: dict[str, Any] = {}
+    for field in fields(of):
+        kind: Any = Literal[choices[field.name]] if field.name in choices else types[str(field.type)]
+        bounds: Any = BOUNDS.get(field.name, {})
+        given[field.name] = (Annotated[kind, Field(**bounds)], getattr(of(), field.name))
+    made: type[Schema] = create_model(name, __base__=Strict, **given)
+    return made
+
+
+class Strict(Schema):
+    model_config = ConfigDict(extra="forbid")
+
+
+OptionsIn = _typed("ExportOptions", Options, CHOICES)
+FiltersIn = _typed("ExportFilters", Filters, {"status": STATUSES})
+
+
+class ExportIn(Strict):
+    format: Annotated[str, Field(json_schema_extra={"enum": sorted(WRITERS)})]
+    container: Annotated[str, Field(json_schema_extra={"enum": sorted(CONTAINERS)})] = "parquet"
+    # Whose judgments count.
+    source: Recipe.Source = Recipe.Source.ROUTED
+    options: OptionsIn = OptionsIn()  # type: ignore[valid-type]
+    filters: FiltersIn = FiltersIn()  # type: ignore[valid-type]
+
+
+class FileOut(Schema):
+    name: str
+    bytes: int
+    sha256: str
+    rows: int | None
+    url: str
+
+
+class ExportOut(Schema):
+    number: int
+    dataset: str | None
+    version: int | None
+    format: str
+    container: str
+    source: str | None
+    options: dict[str, Any]
+    filters: dict[str, Any]
+    rows: int
+    sha256: str
+    files: list[FileOut]
+    created_at: datetime
+    completed_at: datetime | None
+
+
+class Asked(Schema):
+    export: ExportOut
+    job: JobOut
+
+
+def shown(made: Export) -> ExportOut:
+    same = ("number", "version", "format", "container", "options", "filters", "rows", "sha256", "created_at")
+    return ExportOut(
+        **{name: getattr(made, name) for name in same},
+        dataset=made.dataset.name if made.dataset else None,
+        source=made.recipe.source if made.recipe else None,
+        files=[_file(made, file) for file in made.files],
+        completed_at=made.completed_at,
+    )
+
+
+def _file(made: Export, file: dict[str, Any]) -> FileOut:
+    url = reverse("api:get_export_file", args=[made.project_id, made.number, file["name"]])
+    return FileOut(name=file["name"], bytes=file["bytes"], sha256=file["sha256"], rows=file["rows"], url=url)
+
+
+def of(project: Project) -> Any:
+    return project.exports.select_related("recipe", "dataset")
+
+
+@router.get("/projects/{project_id}/exports", auth=READ, response=Page[ExportOut])
+def list_exports(request: HttpRequest, project_id: Number, after: After = 0, limit: Limit = 100) -> dict[str, Any]:
+    """Exports by number."""
+    return page(of(project_of(request, project_id)), "number", after, limit, shown)
+
+
+@router.post("/projects/{project_id}/exports", auth=EXPORT, response={202: Asked})
+def create_export(request: HttpRequest, project_id: Number, asked: ExportIn) -> Status[Asked]:
+    """Ask for an export, which is written in the background. The same, asked for before it was begun, is one."""
+    project = project_of(request, project_id, access.LEADS)
+    made, job = export.request_export(
+        project,
+        asked.format,
+        asked.container,
+        aggregate.recipe(project, asked.source),
+        asked.options.model_dump(exclude_unset=True),  # type: ignore[attr-defined]
+        request.user,  # type: ignore[arg-type]
+        asked.filters.model_dump(exclude_unset=True),  # type: ignore[attr-defined]
+    )
+    return Status(202, Asked(export=shown(made), job=job_shown(job)))
+
+
+@router.get("/projects/{project_id}/exports/{number}", auth=READ, response=ExportOut)
+def get_export(request: HttpRequest, project_id: Number, number: Number) -> ExportOut:
+    """One export; its files are there once `completed_at` is."""
+    return shown(get_object_or_404(of(project_of(request, project_id)), number=number))
+
+
+@router.get(
+    "/projects/{project_id}/exports/{number}/files/{path:name}",
+    auth=READ,
+    response={200: None},
+    openapi_extra={
+        "responses": {
+            200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+        }
+    },
+)
+def get_export_file(request: HttpRequest, project_id: Number, number: Number, name: str) -> FileResponse:
+    """One file of a finished export, as it is in storage."""
+    made = get_object_or_404(of(project_of(request, project_id)), number=number)
+    address = next((file["address"] for file in made.files if file["name"] == name), None)
+    if address is None or made.completed_at is None:
+        raise Http404
+    return FileResponse(
+        default_storage.open(address),
+        as_attachment=True,
+        filename=name.replace("/", "-"),
+        content_type="application/octet-stream",
+    )

@@ -1,0 +1,160 @@
+"""Rows in: the checks of a file, all or nothing, with row and field; limits of size, depth and text."""
+
+import json
+
+import pytest
+from django.core.files.storage import default_storage
+
+from annotator.api import bodies
+from annotator.models import Comparison, Import, Job, Judgment
+from annotator.pipeline import ingest, work
+from tests.api.program import NDJSON, assert_problem, lead_program, row
+from tests.builders import make_project
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def quiet_broker(monkeypatch):
+    monkeypatch.setattr(work, "nudge", lambda task: None)
+
+
+@pytest.fixture
+def project():
+    return make_project()
+
+
+@pytest.fixture
+def program(project):
+    return lead_program(project)
+
+
+@pytest.fixture
+def address(project):
+    return f"/projects/{project.pk}/comparisons"
+
+
+def test_rows_come_in_as_a_list_and_as_lines(project, program, address):
+    made = program.post(address, [row(1), row(2, judgments=[{"kind": "person", "level": 1}])])
+    assert made.status_code == 201
+    assert (made.json()["comparisons"], made.json()["judgments"], made.json()["skipped_existing"]) == (2, 1, 0)
+    lines = "\n".join(json.dumps(row(number)) for number in (2, 3)).encode()
+    assert program.post(address, lines, media_type=NDJSON).json()["comparisons"] == 1
+    assert sorted(project.comparisons.values_list("external_id", flat=True)) == ["q1", "q2", "q3"]
+    assert Import.objects.filter(project=project, created_by=program.token.user).count() == 2
+
+
+def test_one_wrong_row_keeps_all_out_and_is_named(project, program, address):
+    problem = assert_problem(program.post(address, [row(1), row(2, response_a=5), row(3, response_b="")]), 422)
+    assert [(fault["row"], fault["field"]) for fault in problem["errors"]] == [(2, "response_a"), (3, "response_b")]
+    assert not project.comparisons.exists()
+
+
+def test_a_known_id_with_another_text_is_refused(program, address):
+    program.post(address, [row(1)])
+    problem = assert_problem(program.post(address, [row(1, response_a="Something else.")]), 422)
+    assert problem["errors"][0]["row"] == 1 and "another text" in problem["errors"][0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 422),
+        (b"[]", 422),
+        (b"{}", 422),
+        (b"7", 422),
+        (b"[7]", 422),
+        (b"[{", 400),
+        (b"\xff\xfe", 400),
+        (b'[{"id": NaN}]', 400),
+        (b"[" * 100_000, 400),
+        (b'[{"a":' + b'{"a":' * 60 + b"1" + b"}" * 61 + b"]", 422),
+        (json.dumps([{**row(1), "prompt": "a\0b"}]).encode(), 422),
+        (json.dumps([{**row(1), "prompt": "\ud800"}]).encode(), 422),
+        (json.dumps([{**row(1), "metadata": {"\0": 1}}]).encode(), 422),
+        (json.dumps([row(number) for number in range(1001)]).encode(), 422),
+    ],
+)
+def test_what_cannot_be_rows_is_refused_in_words(program, address, body, status):
+    assert_problem(program.post(address, body), status)
+    assert not Comparison.objects.exists()
+
+
+def test_a_body_that_is_too_large_is_not_read(program, address):
+    assert_problem(program.post(address, b" " * (bodies.ROWS_SIZE + 1)), 413)
+    assert_problem(program.post(address.replace("comparisons", "exports"), b" " * (6 * 2**20)), 413)
+
+
+def test_judgments_of_comparisons_that_are_there(project, program, address):
+    program.post(address, [row(1), row(2)])
+    judged = [
+        {"comparison": "q2", "kind": "person", "rater": "ann", "level": 1},
+        {"comparison": "q1", "kind": "ai", "rater": "judge-1", "p_b": 0.25},
+        {"comparison": "q2", "kind": "person", "rater": "bob", "level": -1},
+    ]
+    into = f"/projects/{project.pk}/judgments"
+    made = program.post(into, judged)
+    assert made.status_code == 201 and made.json() == {"judgments": 3}
+    assert program.post(into, judged).json() == {"judgments": 0}
+    levels = Judgment.objects.filter(comparison__external_id="q2").values_list("rater__external_id", "level")
+    assert sorted(levels) == [("ann", 1), ("bob", -1)]
+
+
+def test_a_wrong_judgment_is_named_by_its_row(project, program, address):
+    program.post(address, [row(1), row(2)])
+    into = f"/projects/{project.pk}/judgments"
+    judged = [
+        {"comparison": "q2", "kind": "person", "rater": "ann", "level": 1},
+        {"comparison": "q1", "kind": "person", "rater": "ann", "level": 1},
+        {"comparison": "q2", "kind": "person", "rater": "bob", "level": 77},
+    ]
+    problem = assert_problem(program.post(into, judged), 422)
+    assert [(fault["row"], fault["field"]) for fault in problem["errors"]] == [(3, "level")]
+    problem = assert_problem(program.post(into, [judged[0], {"kind": "person"}]), 422)
+    assert [(fault["row"], fault["field"]) for fault in problem["errors"]] == [(2, "comparison")]
+    problem = assert_problem(program.post(into, [judged[0], {"comparison": "q9", "kind": "person"}]), 422)
+    assert [(fault["row"], fault["field"]) for fault in problem["errors"]] == [(2, "comparison")]
+    assert not Judgment.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_file_becomes_a_job(project, program):
+    content = "\n".join(json.dumps(row(number)) for number in range(3)).encode()
+    into = f"/projects/{project.pk}/imports?source=elsewhere&filename=three.jsonl"
+    made = program.post(into, content, media_type="application/octet-stream")
+    assert made.status_code == 202, made.content
+    job = f"/projects/{project.pk}/jobs/{made.json()['id']}"
+    assert program.get(job).json()["state"] == "waiting"
+    ingest.run_ingests()
+    assert program.get(job).json()["state"] == "done"
+    assert program.get(f"/projects/{project.pk}/imports").json()["items"][0]["filename"] == "three.jsonl"
+    assert project.comparisons.count() == 3
+    assert_problem(program.post(f"{job}/cancel"), 409)
+
+
+def test_a_file_may_come_as_a_form(project, program):
+    content = json.dumps(row(1)).encode()
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="f.jsonl"\r\n\r\n'
+    form = head + content + b"\r\n--x--\r\n"
+    into = f"/projects/{project.pk}/imports"
+    assert program.post(into, form, media_type="multipart/form-data; boundary=x").status_code == 202
+    asked = Job.objects.get().parameters
+    assert asked["filename"] == "f.jsonl"
+    with default_storage.open(asked["upload"]) as stored:
+        assert stored.read() == content
+    problem = assert_problem(program.post(into, b"--x--\r\n", media_type="multipart/form-data; boundary=x"), 422)
+    assert problem["errors"][0]["field"] == "file"
+
+
+def test_a_refused_file_says_why_in_its_job(project, program):
+    made = program.post(f"/projects/{project.pk}/imports", b'{"id": 1, "prompt": 5, "responses": ["a", "b"]}')
+    ingest.run_ingests()
+    job = program.get(f"/projects/{project.pk}/jobs/{made.json()['id']}").json()
+    assert job["state"] == "failed" and job["result"]["errors"][0]["field"] == "prompt"
+
+
+def test_a_job_of_another_kind_is_not_cancelled_with_the_scope(project):
+    job = Job.objects.create(project=project, kind="export")
+    assert_problem(lead_program(project, "ingest").post(f"/projects/{project.pk}/jobs/{job.pk}/cancel"), 403)
+    cancelled = lead_program(project, "export").post(f"/projects/{project.pk}/jobs/{job.pk}/cancel")
+    assert cancelled.json()["state"] == "cancelled"
