@@ -11,7 +11,7 @@ from django.db import DatabaseError, close_old_connections
 from django.db.models import Min
 
 from annotator.models import Job, Judgment, LabelerVersion
-from annotator.pipeline import assign, backtest, batch_results, batches, check, ledger, loop, lost, work
+from annotator.pipeline import assign, backtest, batch_results, batches, check, ledger, loop, lost, tokens, work
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +83,7 @@ def round_of(nudges: Nudges, seldom: bool = True) -> None:
             backtest.forget_uploads,
             check.request_due,
             loop.request_due,
+            tokens.forget_answers,
         ]
     for duty in duties:
         try:

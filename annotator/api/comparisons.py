@@ -107,7 +107,7 @@ def list_comparisons(
         rows = rows.filter(external_id=external_id)
     columns = ("prompt__external_id", "response_a__model", "response_b__model")
     # The texts stay in the database.
-    rows = rows.select_related("prompt", "response_a", "response_b").only(*COLUMNS, *columns)
+    rows = rows.select_related("prompt", "response_a", "response_b").only("project", *COLUMNS, *columns)
     return page(rows, "id", after, limit, shown)
 
 

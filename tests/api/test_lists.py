@@ -51,7 +51,7 @@ def test_a_page_costs_the_same_however_long_the_list(project, program):
     for _ in range(10):
         make_comparison(project)
     many = queries()
-    assert len(many) == len(few) <= 10, "\n".join(sql[-200:] for sql in many)
+    assert len(many) == len(few) <= 10
     assert not [sql for sql in many if "count(" in sql.lower()]
 
 
