@@ -77,7 +77,7 @@ def _s3() -> dict[str, Any]:
         raise ImproperlyConfigured(f"S3_BUCKET={bucket!r}: with STORAGE=s3 name the bucket (3 to 63 of a-z 0-9 . -).")
     parts = urlsplit(endpoint)
     if endpoint and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username):
-        raise ImproperlyConfigured(f"S3_ENDPOINT={endpoint!r}: say https://host, without user name and query.")
+        raise ImproperlyConfigured("S3_ENDPOINT: say https://host, without user name, password and query.")
     key, secret = os.environ.get("S3_ACCESS_KEY_ID") or None, _text("S3_SECRET_ACCESS_KEY")
     if bool(key) != bool(secret):
         raise ImproperlyConfigured("S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY: give both, or neither.")
