@@ -59,5 +59,6 @@ WRITERS = {
     "arena": "annotator.formats.published.arena.Arena",
     "summarize": "annotator.formats.published.summarize.Summarize",
     "reward_conditioned": "annotator.formats.trainers.reward_conditioned.RewardConditioned",
+    "per_rater": "annotator.formats.published.per_rater.PerRater",
     "judgments": "annotator.formats.judgments.Judgments",
 }

@@ -1,8 +1,17 @@
 from __future__ import annotations
 
+from typing import Any, Self
+
 from django.db import models
+from django.utils.timezone import now
 
 from annotator.models.labelers import Rater
+
+
+class ProfileQuerySet(models.QuerySet["Profile"]):
+    def agreed(self) -> Self:
+        """Those that may be published with their person's answers."""
+        return self.filter(consented_at__isnull=False, withdrawn_at=None)
 
 
 class Profile(models.Model):
@@ -20,5 +29,23 @@ class Profile(models.Model):
     withdrawn_at = models.DateTimeField(null=True)
     updated_at = models.DateTimeField(auto_now=True)
 
+    objects = ProfileQuerySet.as_manager()
+
     def __str__(self) -> str:
         return f"profile of rater {self.rater_id}"
+
+    @property
+    def is_agreed(self) -> bool:
+        return self.consented_at is not None and self.withdrawn_at is None
+
+    def agree(self, about: dict[str, Any], consent: str) -> None:
+        """Keep the answers and the words under which they may be published."""
+        self.about, self.consent = about, consent
+        self.consented_at, self.withdrawn_at = now(), None
+        self.save()
+
+    def withdraw(self) -> None:
+        """Take the consent back; the answers go, the words that were agreed to stay as the record of it."""
+        self.about = {}
+        self.withdrawn_at = now()
+        self.save()

@@ -25,6 +25,7 @@ from annotator.formats.published.fine_grained import FineGrained
 from annotator.formats.published.helpsteer2 import ATTRIBUTES, HelpSteer2
 from annotator.formats.published.helpsteer3 import HelpSteer3
 from annotator.formats.published.multipref import MultiPref
+from annotator.formats.published.per_rater import PerRater
 from annotator.formats.rows import RowInvalid
 from annotator.formats.source import Judged, Label, Options, Prompt, Response, Vote
 
@@ -472,3 +473,39 @@ def test_real_qa_feedback_is_read_whole():
             answer = recorded.answer(definition, each, rows.judged_texts(entry, each))
             marked += len(answer.spans)
     assert marked > 100
+
+
+def per_rater_tables(*comparisons, profiles):
+    writer = PerRater(protocols.read(protocols.PRESETS["plain"]), Options())
+    return {
+        config: [row for _line, row in numbered]
+        for config, numbered in written(writer, Source(*comparisons, profiles=profiles)).items()
+    }
+
+
+def test_a_person_s_judgments_carry_what_five_people_here_share_and_no_more():
+    about = {"age": "25-34", "gender": "woman", "languages": ["sw", "en"]}
+    profiles = {f"person-{number}": about for number in range(5)}
+    profiles["person-4"] = {**about, "languages": ["en"]}
+    profiles["person-9"] = {**about, "age": "65+"}  # has judged nothing here
+    votes = [vote((-1, 1)[number % 2], number) for number in range(6)]
+    tables = per_rater_tables(judged(*votes), profiles=profiles)
+    # Four of five share the languages: they go for all five, or the fifth would stand out.
+    assert all("languages" not in each for each in tables["survey"])
+    assert [each["user_id"] for each in tables["survey"]] == [f"person-{number}" for number in range(5)]
+    assert [each.get("age") for each in tables["judgments"]] == ["25-34"] * 5 + [None]
+
+
+def test_a_person_s_conversation_ends_with_both_responses():
+    (row,) = per_rater_tables(judged(vote(-1, attributes={"h": {"a": 1}})), profiles={})["judgments"]
+    *said, a, b = row["conversation_history"]
+    assert [(each["role"], each["content"], each["turn"]) for each in said] == [
+        ("user", "Hi\nthere", 0),
+        ("model", ODD, 0),
+        ("user", "𝄞?", 1),
+    ]
+    assert [(each["content"], each["model_name"], each["if_chosen"], each["turn"]) for each in (a, b)] == [
+        ("left 𝄞", "model-a", True, 1),
+        ("right", "model-b", False, 1),
+    ]
+    assert (row["opening_prompt"], row["preference"], row["ratings"]) == ("Hi\nthere", -1, '{"h": {"a": 1}}')
