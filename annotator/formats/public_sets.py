@@ -26,7 +26,7 @@ SETS = (
     PublicSet("nvidia/HelpSteer2", _("five ratings of each response, people"), "helpsteer2", "helpsteer2"),
     PublicSet(
         "nvidia/HelpSteer2",
-        _("preferences from -3 to 3 with reasons, people"),
+        _("preferences from −3 to 3 with reasons, people"),
         "helpsteer2_preference",
         "helpsteer2",
         "preference",
@@ -39,7 +39,7 @@ SETS = (
         "disagreements",
     ),
     PublicSet(
-        "nvidia/HelpSteer3", _("preferences from -3 to 3, people"), "helpsteer3", "helpsteer3", "preference"
+        "nvidia/HelpSteer3", _("preferences from −3 to 3, people"), "helpsteer3", "helpsteer3", "preference"
     ),
     PublicSet("nvidia/HelpSteer3", _("feedback on single responses"), "helpsteer3", "helpsteer3", "feedback"),
     PublicSet("nvidia/HelpSteer3", _("responses edited by people"), "helpsteer3", "helpsteer3", "edit"),

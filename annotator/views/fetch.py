@@ -48,7 +48,8 @@ def import_fetch(request: HttpRequest, project_id: int) -> HttpResponse:
 def _as_shown(one: public_sets.PublicSet, project: Project) -> dict[str, Any]:
     return {
         "set": one,
-        "preset": PRESET_WORDS.get(one.preset, ""),
+        # Its name alone: what it asks stands where a project is made.
+        "preset": str(PRESET_WORDS.get(one.preset, "")).partition(":")[0],
         "fits": not one.preset or one.preset == project.protocol.preset,
         "query": urlencode({part: getattr(one, part) for part in PARTS}),
     }
