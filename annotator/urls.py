@@ -13,6 +13,7 @@ from annotator.views import (
     disclosures,
     downloads,
     ensembles,
+    export_choices,
     exports,
     features,
     fetch,
@@ -254,6 +255,8 @@ urlpatterns = [
     path("projects/<int:project_id>/import/public", fetch.import_fetch, name="import_fetch"),
     path("projects/<int:project_id>/import/<str:upload>", imports.import_preview, name="import_preview"),
     path("projects/<int:project_id>/exports/", exports.exports, name="exports"),
+    path("projects/<int:project_id>/exports/options", export_choices.export_options, name="export_options"),
+    path("projects/<int:project_id>/exports/count", export_choices.export_count, name="export_count"),
     path("projects/<int:project_id>/exports/<int:number>/download/", exports.export_download, name="export_download"),
     path(
         "projects/<int:project_id>/exports/<int:number>/download/<path:name>",

@@ -1,36 +1,47 @@
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 from django import forms
+from django.urls import reverse
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
 from annotator import protocols
 from annotator.formats import WRITERS
-from annotator.formats.source import FormatUnfit, Options, Writer
+from annotator.formats.source import CHOICES, GROUPS, FormatUnfit, Options, Writer
 from annotator.formats.tables import CONTAINERS
-from annotator.models import Project, Recipe
+from annotator.models import Plan, Project, Recipe
 
 FILE_TYPES = {"parquet": _("Parquet"), "jsonl": _("JSON Lines"), "jsonl.gz": _("JSON Lines, gzip")}
+GROUP_NAMES = {"train": _("For training"), "published": _("As published sets"), "research": _("For research")}
 # The names of `Options`; a format says in `heeds` which of them it reads.
-OPTIONS = ("ties", "neither", "ai", "margin", "labels", "prompt", "validation", "seed")
+OPTIONS = (
+    *("ties", "neither", "ai", "margin", "pairs", "labels", "good", "bad", "prompt"),
+    *("validation", "seed"),
+)
+# The names of `Filters`.
+FILTERS = ("agreement", "votes", "status", "plan", "protocol", "metadata")
+PLANS_SHOWN = 100
 # A format may fit with another choice than the default alone: KTO takes pairs where nobody rates, when it is asked to.
 CHANCES = (Options(), Options(labels="pairs"))
 
 
-def fitting(project: Project) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """(name, title) of the formats that the project's protocol can fill, and (title, reason) of the others."""
+def fitting(project: Project) -> tuple[list[tuple[Any, list[tuple[str, str]]]], list[tuple[str, str]]]:
+    """Groups of (name, title) of the formats that the project's protocol can fill; (title, reason) of the others."""
     definition = protocols.read(project.protocol.definition)
-    fit, unfit = [], []
+    groups: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
+    unfit = []
     for name, path in WRITERS.items():
         writer = import_string(path)
         reasons = [reason for chance in CHANCES if (reason := _unfit(writer, definition, chance))]
         if len(reasons) < len(CHANCES):
-            fit.append((name, writer.title))
+            groups[getattr(writer, "group", GROUPS[0])].append((name, writer.title))
         else:
             unfit.append((writer.title, reasons[0]))
-    return fit, unfit
+    return [(GROUP_NAMES[group], formats) for group, formats in groups.items() if formats], unfit
 
 
 def _unfit(writer: type[Writer], definition: protocols.Definition, options: Options) -> str:
@@ -42,8 +53,16 @@ def _unfit(writer: type[Writer], definition: protocols.Definition, options: Opti
     return ""
 
 
+def _refuses(writer: type[Writer], definition: protocols.Definition, name: str, value: str) -> bool:
+    given: dict[str, Any] = {name: value}
+    return all(_unfit(writer, definition, replace(chance, **given)) for chance in CHANCES)
+
+
 class ExportForm(forms.Form):
-    """What to export and how. `options` of the cleaned data is what `request_export` takes."""
+    """What to export and how. `options` and `filters` of the cleaned data are what `request_export` takes.
+
+    Only what the chosen format reads is shown; what was not shown has its default.
+    """
 
     format = forms.ChoiceField(label=_("Format"))
     container = forms.ChoiceField(
@@ -57,55 +76,92 @@ class ExportForm(forms.Form):
             "so several labelers outvote one person."
         ),
     )
+    agreement = forms.FloatField(
+        label=_("Least agreement, %"),
+        min_value=0,
+        max_value=100,
+        initial=0,
+        required=False,
+        help_text=_("Of the votes behind a label, the share that says the same. A single vote agrees with itself."),
+    )
+    votes = forms.IntegerField(label=_("Fewest votes"), min_value=0, max_value=1000, initial=0, required=False)
+    status = forms.ChoiceField(
+        label=_("Labels"),
+        choices=[("labelled", _("all")), ("settled", _("settled ones only"))],
+        required=False,
+        help_text=_("Settled: a reviewer has spoken, or as many people have judged as are wanted."),
+    )
+    plan = forms.TypedChoiceField(label=_("Routed by plan"), coerce=int, empty_value=None, required=False)
+    protocol = forms.TypedChoiceField(
+        label=_("People's answers to version of the protocol"), coerce=int, empty_value=None, required=False
+    )
+    metadata = forms.CharField(
+        label=_("Metadata of the prompt or comparison"),
+        required=False,
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
+        help_text=_("One a line, such as language = en. All of them must hold."),
+    )
+
     ties = forms.ChoiceField(
-        label=_("Ties in HelpSteer2 and TRL reward"),
+        label=_("Ties"),
+        required=False,
         choices=[
             ("drop", _("leave them out")),
-            ("keep", _("HelpSteer2: as strength 0")),
-            ("both", _("TRL reward: both ways round")),
+            ("keep", _("keep them as ties")),
+            ("both", _("write them both ways round")),
         ],
     )
     neither = forms.ChoiceField(
         label=_("Where half or more found neither response valid"),
+        required=False,
         choices=[("drop", _("leave the comparison out")), ("keep", _("use what the others said"))],
     )
     ai = forms.ChoiceField(
         label=_("Comparisons that only an AI labeler judged"),
+        required=False,
         choices=[("leave_out", _("leave them out")), ("keep", _("keep its answer"))],
-        help_text=_("HelpSteer2: as strength ±1; MultiPref: with empty lists. The others always keep it."),
     )
     margin = forms.ChoiceField(
         label=_("Margin"),
+        required=False,
         choices=[
             ("strength", _("strength of people's preference")),
             ("llama2", _("the same, 0 to 3 as Llama 2 has it")),
             ("soft", _("how sure the label is")),
             ("none", _("no margin")),
         ],
-        help_text=_("TRL reward only."),
+    )
+    pairs = forms.ChoiceField(
+        label=_("Pairs of a ranking"),
+        required=False,
+        choices=[("first", _("A against B alone")), ("all", _("all that the ranks tell apart"))],
     )
     labels = forms.ChoiceField(
         label=_("What makes a single response good or bad"),
+        required=False,
         choices=[("ratings", _("people's ratings of it")), ("pairs", _("the pair that it won or lost"))],
-        help_text=_("TRL KTO and LLaMA-Factory KTO only."),
     )
+    good = forms.FloatField(label=_("Good from a mean rating of"), min_value=0, max_value=4, initial=3, required=False)
+    bad = forms.FloatField(label=_("Bad up to a mean rating of"), min_value=0, max_value=4, initial=1, required=False)
     prompt = forms.ChoiceField(
         label=_("Prompt"),
+        required=False,
         choices=[
             ("recommended", _("as the trainer recommends")),
             ("implicit", _("in each conversation")),
             ("explicit", _("in a column of its own")),
         ],
-        help_text=_("TRL only; RewardTrainer recommends the former, DPOTrainer the latter."),
     )
     validation = forms.FloatField(
         label=_("Validation split, % of prompts"),
         min_value=0,
         max_value=50,
         initial=0,
-        help_text=_("Equal prompts stay on one side. The judgments format is never split."),
+        required=False,
+        help_text=_("Equal prompts stay on one side."),
     )
-    seed = forms.IntegerField(label=_("Seed of the split"), min_value=0, max_value=2**31 - 1, initial=0)
+    seed = forms.IntegerField(label=_("Seed of the split"), min_value=0, max_value=2**31 - 1, initial=0, required=False)
 
     dataset = forms.CharField(
         label=_("Keep as a data set named"),
@@ -114,29 +170,107 @@ class ExportForm(forms.Form):
         help_text=_("Later versions are made by the same choices and can be compared. Empty: an export of its own."),
     )
 
-    # What the page shows at once; the rest waits behind “More options”.
-    FIRST = ("format", "container", "source", "ties")
+    # What the page shows at once; the rest waits behind “Which comparisons” and “How it is written”.
+    FIRST = ("format", "source", "dataset")
 
-    def __init__(self, data: Any, project: Project) -> None:
-        super().__init__(data)
-        fit, self.unfit = fitting(project)
-        self.fields["format"].choices = fit  # type: ignore[attr-defined]
+    def __init__(self, data: Any, project: Project, initial: dict[str, Any] | None = None) -> None:
+        super().__init__(data, initial=initial)
+        self.project = project
+        groups, self.unfit = fitting(project)
+        self._offer("format", groups)
+        self.fields["format"].widget.attrs |= {
+            "hx-get": reverse("export_options", args=[project.pk]),
+            "hx-trigger": "change",
+            "hx-target": "#export-options",
+            "hx-swap": "outerHTML",
+            "hx-include": "closest form",
+        }
+        for name in ("container", *OPTIONS):
+            self.fields[name].required = False
+        self._offer("plan", [("", _("any or none")), *_plans(project)])
+        self._offer("protocol", [("", _("any")), *_versions(project)])
+        # What was sent is refused with the format's own reason instead.
+        if self.writer and not self.is_bound:
+            self._fit(self.writer)
+
+    def _offer(self, name: str, choices: list[Any]) -> None:
+        self.fields[name].choices = choices  # type: ignore[attr-defined]
+
+    @property
+    def writer(self) -> type[Writer] | None:
+        """The format that is chosen, or the first there is."""
+        formats = [name for _group, each in self.fields["format"].choices for name, _title in each]  # type: ignore[attr-defined]
+        chosen = str(self["format"].value() or next(iter(formats), ""))
+        return import_string(WRITERS[chosen]) if chosen in formats else None
+
+    def _fit(self, writer: type[Writer]) -> None:
+        """Offer what the format can be written as: file types, and choices that it does not refuse."""
+        definition = protocols.read(self.project.protocol.definition)
+        self._offer("container", [(name, FILE_TYPES[name]) for name in _containers(writer)])
+        for name in writer.heeds & CHOICES.keys():
+            refused = [value for value in CHOICES[name] if _refuses(writer, definition, name, value)]
+            self._offer(name, [each for each in self.fields[name].choices if each[0] not in refused])  # type: ignore[attr-defined]
 
     @property
     def first(self) -> list[forms.BoundField]:
         return [self[name] for name in self.FIRST]
 
     @property
-    def more(self) -> list[forms.BoundField]:
-        return [field for field in self if field.name not in self.FIRST]
+    def filtering(self) -> list[forms.BoundField]:
+        return [] if self.writer and self.writer.is_lossless else [self[name] for name in FILTERS]
+
+    @property
+    def heeded(self) -> list[forms.BoundField]:
+        """The file type and the options that the format reads."""
+        heeds: Collection[str] = self.writer.heeds if self.writer else OPTIONS
+        return [self["container"], *(self[name] for name in OPTIONS if name in heeds)]
+
+    @property
+    def unheeded(self) -> list[forms.BoundField]:
+        """Options of other formats: for browsers without scripts, which cannot fetch them when the format changes."""
+        shown = {field.name for field in self.heeded}
+        return [self[name] for name in OPTIONS if name not in shown]
 
     @property
     def has_errors_behind(self) -> bool:
-        return any(field.errors for field in self.more)
+        return any(field.errors for field in (*self.filtering, *self.heeded))
+
+    def clean_metadata(self) -> dict[str, str]:
+        said = {}
+        for line in self.cleaned_data["metadata"].splitlines():
+            name, equals, value = (part.strip() for part in line.partition("="))
+            if line.strip() and not (name and equals and value):
+                raise forms.ValidationError(_("“%(line)s” is not of the form name = value."), params={"line": line})
+            if name:
+                said[name] = value
+        return said
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        options = {name: cleaned[name] for name in OPTIONS if name in cleaned}
+        options = {name: cleaned[name] for name in OPTIONS if _is_given(cleaned.get(name))}
         if "validation" in options:
             options["validation"] /= 100
-        return {**cleaned, "options": options}
+        filters = {name: cleaned[name] for name in FILTERS if _is_given(cleaned.get(name))}
+        if "agreement" in filters:
+            filters["agreement"] /= 100
+        container = cleaned.get("container") or _containers(self.writer)[0]
+        return {**cleaned, "container": container, "options": options, "filters": filters}
+
+
+def _containers(writer: type[Writer] | None) -> tuple[str, ...]:
+    """The file types that the format's readers read."""
+    return getattr(writer, "containers", tuple(CONTAINERS))
+
+
+def _is_given(value: Any) -> bool:
+    return value not in (None, "", {})
+
+
+def _plans(project: Project) -> list[tuple[int, str]]:
+    plans = project.plans.exclude(status=Plan.Status.DRAFT).order_by("-number")
+    return [(plan.number, str(plan.number)) for plan in plans[:PLANS_SHOWN]]
+
+
+def _versions(project: Project) -> list[tuple[int, str]]:
+    versions = project.protocols.order_by("-version").values_list("version", "preset")
+    return [(version, f"{version} ({preset})") for version, preset in versions]

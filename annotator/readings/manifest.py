@@ -14,7 +14,7 @@ from django.db.models import Count, Min, Q
 
 from annotator.formats.source import Options, Writer
 from annotator.formats.tables import Written
-from annotator.models import Export, LabelerVersion, Plan, Protocol
+from annotator.models import Export, Import, LabelerVersion, Plan, Protocol
 from annotator.readings.snapshot import Snapshot, public
 
 MANIFEST_VERSION = 2
@@ -82,7 +82,7 @@ def _recipe(snapshot: Snapshot) -> dict[str, Any]:
 def _inputs(snapshot: Snapshot) -> list[dict[str, Any]]:
     """The files that came into the project, each with the hash of its content."""
     columns = ("filename", "origin", "format", "sha256", "bytes", "rows")
-    imports = snapshot.project.imports.filter(created_at__lte=snapshot.seen).order_by("pk")
+    imports = Import.objects.filter(project=snapshot.project, created_at__lte=snapshot.seen).order_by("pk")
     return list(imports.values(*columns))
 
 

@@ -207,8 +207,8 @@ class Snapshot:
             judged = source.Judged(
                 key=key,
                 prompt=source.Prompt(texts[0], *(_parsed(text) for text in texts[1:4])),
-                response_a=source.Response(*texts[4:7], _parsed(texts[7])),
-                response_b=source.Response(*texts[8:11], _parsed(texts[11])),
+                response_a=source.Response(*(*texts[4:7], _parsed(texts[7]))),
+                response_b=source.Response(*(*texts[8:11], _parsed(texts[11]))),
                 label=source.Label(
                     label.source, label.p_b, label.p_tie, label.strength, label.agreement, label.votes, label.neither
                 ),

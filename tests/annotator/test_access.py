@@ -330,6 +330,8 @@ MATRIX: dict[str, Url] = {
     "mixture_rows": Url(own("mixture.mixture_set.number", "mixture.number"), get=READERS),
     **{f"measure_{act}": Url(own("measuring.pk"), post={LEAD}) for act in ("pause", "resume")},
     "exports": Url(own(), get=READERS, post={LEAD}),
+    "export_options": Url(own(), get={LEAD}),
+    "export_count": Url(own(), get={LEAD}),
     "export_download": Url(own("export.number"), get=READERS),
     "export_link": Url(own("export.number"), post=READERS),
     "export_keep": Url(own("export.number"), get={LEAD}, post={LEAD}),

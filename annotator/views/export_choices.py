@@ -1,0 +1,49 @@
+"""While an export is being chosen: what the format reads, and how many comparisons would go out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from annotator import access
+from annotator.formats.source import Filters, read_filters
+from annotator.forms.exports import ExportForm
+from annotator.models import Project
+from annotator.pipeline import aggregate
+from annotator.readings.snapshot import Snapshot
+
+# Counting goes no further: beyond it nobody needs the number to choose by.
+MOST = 100_000
+
+
+@login_required
+@require_safe
+def export_options(request: HttpRequest, project_id: int) -> HttpResponse:
+    """The fields that the format of the query reads, with what was chosen so far."""
+    project = access.project_or_404(request, project_id, access.LEADS)
+    form = ExportForm(None, project, initial=request.GET.dict())
+    return render(request, "exports/_export_options.html", {"project": project, "form": form})
+
+
+@login_required
+@require_safe
+def export_count(request: HttpRequest, project_id: int) -> HttpResponse:
+    """About how many comparisons pass the filters of the query, in words."""
+    project = access.project_or_404(request, project_id, access.LEADS)
+    form = ExportForm(request.GET, project)
+    form.is_valid()
+    wrong = [name for name in form.errors if name != "format"]
+    context = {"wrong": wrong, "most": MOST, **({} if wrong else _counted(project, form.cleaned_data))}
+    return render(request, "exports/_export_count.html", context)
+
+
+def _counted(project: Project, asked: dict[str, Any]) -> dict[str, Any]:
+    """Labels of a recipe that was not used yet are not stored: those of the usual one are looked at instead."""
+    filters = read_filters(asked.get("filters") or {})
+    recipes = project.recipes.filter(source=asked.get("source") or "routed", labels__isnull=False)
+    recipe = recipes.first() or aggregate.default_recipe(project)
+    return {"count": Snapshot.about(project, recipe, filters, MOST), "all": filters == Filters()}
