@@ -13,7 +13,7 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_
 from annotator import protocols  # noqa: E402
 from annotator.formats import WRITERS  # noqa: E402
 from annotator.formats.source import FormatUnfit, Options  # noqa: E402
-from annotator.models import Project, Protocol, Response  # noqa: E402
+from annotator.models import Profile, Project, Protocol, Response  # noqa: E402
 from annotator.pipeline import aggregate, export  # noqa: E402
 from tests.builders import (  # noqa: E402
     make_comparison,
@@ -105,6 +105,7 @@ def everything_answered(levels):
     edits = {"original_response": ODD, "feedback": [f"Too odd. {ODD}"]}
     compared = make_comparison(project, a=f"{ODD} better", b=f"{ODD} worse", metadata=edits)
     for person in project.raters.filter(kind="person"):
+        Profile(rater=person).agree({"age": "25-34", "languages": ["en"]}, "Yes.")
         make_judgment(compared, person, created_at=now(), **everything_said(-highest))
     return project
 

@@ -94,6 +94,19 @@ def test_helpsteer2_ratings_and_preference_say_what_people_said(tmp_path):
     assert load(folder, "disagreements")["train"][0]["helpfulness"] == [0, 0]
 
 
+@pytest.mark.slow
+def test_helpsteer2_loads_as_the_original_does(tmp_path):
+    import datasets
+
+    folder = exported(helpsteer2(), tmp_path / "set", "helpsteer2", "jsonl.gz")
+    assert (tmp_path / "set" / "train.jsonl.gz").exists()
+    assert "helpfulness" in datasets.load_dataset(folder)["train"].column_names
+    for table, column in (("preference", "preference_strength"), ("disagreements", "helpfulness")):
+        assert (tmp_path / "set" / table / f"{table}.jsonl.gz").exists()
+        loaded = datasets.load_dataset(folder, data_dir=table)["train"]
+        assert column in loaded.column_names and loaded.num_rows == load(folder, table)["train"].num_rows
+
+
 def test_multipref_keeps_every_answer(tmp_path):
     folder = exported(multipref(), tmp_path / "set", "multipref", "parquet", ai="keep")
     row, judge = load(folder)["train"]
