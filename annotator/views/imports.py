@@ -147,12 +147,14 @@ def _choices(seen: preview.Preview) -> dict[str, Any]:
 
 def _confirm(request: HttpRequest, project: Project, token: str, stored: dict[str, str]) -> HttpResponse:
     """Ask for the import, or for a check of every row, once however often the button is pressed."""
-    way, dry_run = read_way(request.POST), request.POST.get("act") == "check"
+    way, act = read_way(request.POST), request.POST.get("act")
     asked = {"upload": stored["name"], "filename": stored["filename"], "source": stored["source"], **way.as_json()}
-    if dry_run:
-        # Where to go on from the result: this page, with what was said on it.
-        said = [(name, value) for name, value in request.POST.lists() if name not in ("csrfmiddlewaretoken", "act")]
-        page = f"{reverse('import_preview', args=[project.pk, token])}?{urlencode(said, doseq=True)}"
+    # The preview with what was said on it: what a look again shows, and where to go on from the result of a check.
+    said = [(name, value) for name, value in request.POST.lists() if name not in ("csrfmiddlewaretoken", "act")]
+    page = f"{reverse('import_preview', args=[project.pk, token])}?{urlencode(said, doseq=True)}"
+    if act == "look":
+        return redirect(page)
+    if act == "check":
         how = hashlib.sha256(json.dumps([stored["name"], way.as_json()], sort_keys=True).encode()).hexdigest()
         job = Job.objects.ask(
             project,

@@ -151,6 +151,8 @@ def test_columns_of_its_own_are_guessed_shown_and_said_otherwise_in_the_browser(
     assert not again.content.decode().lstrip().startswith("<!doctype") and again.context["seen"].winners == {
         "left": "b"
     }
+    looked = client.post(preview, {**SAID, "act": "look", "csrfmiddlewaretoken": "x"})
+    assert "csrf" not in looked.url and client.get(looked.url).context["seen"].winners == {"left": "b"}
     client.post(preview, {**SAID, "act": "import"})
     assert ingest.run_ingests() == 1
     job = Job.objects.get(kind=Job.Kind.INGEST)
