@@ -1,0 +1,78 @@
+"""The OpenAPI document, tried: schemathesis asks every operation for what it promises, and for what it does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import schemathesis
+from django.db import connections
+from django.test import Client
+from schemathesis import engine
+from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
+
+from annotator.models import Dataset
+from annotator.pipeline import work
+from annotator.wsgi import application
+from tests.annotator.test_access import World
+from tests.api.program import Program
+
+ADDRESS = "/api/v1/openapi.json"
+SECONDS = 80
+
+
+@pytest.mark.django_db
+def test_the_document_is_open_and_complete():
+    document = Client().get(ADDRESS).json()
+    assert document["openapi"].startswith("3.1")
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            assert operation["description"], path
+            assert {"401", "403", "404", "422"} <= set(operation["responses"])
+    text = str(document)
+    for name in ("digest", "sealed", "password", "email"):
+        assert name not in text
+
+
+def parameters(world: World) -> dict[str, Any]:
+    """What is there, so that requests reach what lies behind the first look."""
+    made = Dataset.objects.create(project=world.project, name="tried", format="judgments", recipe=world.recipe)
+    return {
+        "path.project_id": world.project.pk,
+        "path.comparison_id": world.comparison.pk,
+        "path.job_id": world.job.pk,
+        "path.labeler_id": world.judge.pk,
+        "path.dataset_id": made.pk,
+    }
+
+
+def found(schema: Any) -> list[str]:
+    """What the engine's checks complain of, each with how to repeat it."""
+    complaints = []
+    for event in engine.from_schema(schema).execute():
+        open("/tmp/st_events.txt", "a").write(
+            f"{type(event).__name__} {getattr(event, 'label', '')} {getattr(event, 'phase', '')}\n"
+        )
+        recorder = getattr(event, "recorder", None)
+        for checks in (recorder.checks if recorder else {}).values():
+            complaints += [f"{check.name}: {check.failure_info}" for check in checks if check.failure_info]
+        if type(event).__name__ in ("NonFatalError", "FatalError"):
+            complaints.append(str(event.info if hasattr(event, "info") else event.exception))
+    return complaints
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_schemathesis_finds_nothing(monkeypatch):
+    monkeypatch.setattr(work, "nudge", lambda task: None)
+    world = World()
+    program = Program(world.users["lead"])
+    asked = ProjectConfig(
+        headers=program.headers(),
+        parameters=parameters(world),
+        generation=GenerationConfig(max_examples=4, deterministic=True, no_shrink=True),
+    )
+    config = SchemathesisConfig(projects=ProjectsConfig(default=asked), seed=7, max_time=SECONDS)
+    complaints = found(schemathesis.openapi.from_wsgi(ADDRESS, application, config=config))
+    connections.close_all()
+    assert complaints == [], "\n\n".join(complaints)
