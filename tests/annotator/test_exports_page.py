@@ -62,7 +62,7 @@ def finished(project, client):
 
 
 def test_a_lead_asks_for_an_export_follows_it_and_downloads_it(project, client, lead):
-    assert b"No data set has been exported yet" in client.get(page(project)).content
+    assert b"Nothing has been exported yet" in client.get(page(project)).content
     assert client.post(page(project), asked(validation="20", seed="3")).status_code == 302
     made = Export.objects.get()
     assert (made.created_by, made.options["validation"], made.options["seed"]) == (lead, 0.2, 3)
@@ -72,7 +72,7 @@ def test_a_lead_asks_for_an_export_follows_it_and_downloads_it(project, client, 
     export.run_exports()
     made.refresh_from_db()
     ready = client.get(page(project)).content.decode()
-    assert "<b>1 data set</b> is ready" in ready
+    assert "<b>1 export</b> is ready" in ready
     assert made.sha256[:12] in ready
     answer = client.get(reverse("export_download", args=[project.pk, made.number, "README.md"]))
     assert answer["Content-Disposition"] == 'attachment; filename="README.md"'
