@@ -4,6 +4,7 @@ import gzip
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotator import protocols
-from annotator.formats import recorded, rows
+from annotator.formats import READERS, recorded, rows
+from annotator.formats.files import RowFile
 from annotator.formats.published import (
     fine_grained_rows,
     glued,
@@ -509,3 +511,26 @@ def test_a_person_s_conversation_ends_with_both_responses():
         ("right", "model-b", False, 1),
     ]
     assert (row["opening_prompt"], row["preference"], row["ratings"]) == ("Hi\nthere", -1, '{"h": {"a": 1}}')
+
+
+OURS = ("helpsteer2", "helpsteer2_disagreements", "helpsteer2_preference", "helpsteer3", "multipref", "fine_grained")
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_preset_named_by_a_reader_asks_for_all_that_its_rows_hold(name):
+    reader = import_module(READERS[name])
+    definition = recorded.lenient(protocols.read(protocols.PRESETS[reader.PRESET]))
+    answered = 0
+    for path in sorted((Path(__file__).parent / "rows").glob(f"{name}*.jsonl")):
+        if path.stem.partition("-")[0] != name:
+            continue
+        numbered = iter(RowFile(path))
+        for _line, row in reader.joined(numbered) if hasattr(reader, "joined") else numbered:
+            entry = reader.read(row)
+            for vote in entry.votes:
+                left = recorded.leave(definition, vote, reader.PRESET)
+                assert not [words for words in left if "edited response" not in words]
+                if not recorded.cannot_say(definition, vote):
+                    recorded.answer(definition, vote, rows.judged_texts(entry, vote))
+                    answered += 1
+    assert answered
