@@ -51,7 +51,8 @@ def written(format, *comparisons, preset="plain", **options):
     made = list(writer.rows(Source(*comparisons)))
     schemas = {config.name: config.schema for config in writer.configs}
     table = [pa.Table.from_pylist([row.values], schema=schemas[row.config]).to_pylist()[0] for row in made]
-    assert [set(row) for row in table] == [set(row.values) & set(schemas[row.config].names) for row in made]
+    assert all(set(row.values) == set(schemas[row.config].names) for row in made)
+    assert writer.notes and all(note.endswith(".") for note in writer.notes)
     return table, dict(writer.left_out)
 
 

@@ -84,7 +84,7 @@ class RewardConditioned(PairWriter):
         before = prompt if self.is_implicit else []
         return {
             **pair.meta,
-            "prompt": prompt,
+            **({} if self.is_implicit else {"prompt": prompt}),
             "chosen": [*before, {"role": "assistant", "content": chosen.text}],
             "rejected": [*before, {"role": "assistant", "content": rejected.text}],
             "meta_goal": goal,
