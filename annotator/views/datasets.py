@@ -7,7 +7,6 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -100,4 +99,4 @@ def _compare(request: HttpRequest, project: Project, before: Export, after: Expo
         messages.error(request, str(refusal))
         return redirect("dataset", project.pk, before.dataset_id)
     address = reverse("dataset_changes", args=[project.pk, before.dataset_id])
-    return redirect(f"{address}?{urlencode({'before': before.version, 'after': after.version})}")
+    return redirect(f"{address}?before={before.version}&after={after.version}")

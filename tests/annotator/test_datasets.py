@@ -129,7 +129,13 @@ def test_a_version_has_the_choices_of_the_first(project):
     assert second.options["validation"] == 0.5
 
 
-@pytest.mark.parametrize(("format", "container"), [("trl_reward", "jsonl"), ("judgments", "parquet")])
+@pytest.mark.parametrize(
+    ("format", "container"),
+    [
+        ("trl_reward", "jsonl"),
+        pytest.param("judgments", "parquet", marks=pytest.mark.slow),
+    ],
+)
 def test_two_versions_tell_what_was_added_removed_and_changed(project, format, container):
     made = begun(project, format, container)
     first, second, _third = change(project)
@@ -222,7 +228,7 @@ def test_the_page_of_a_data_set_costs_the_same_queries_however_many_versions(
     project, client, lead, django_assert_max_num_queries
 ):
     made = begun(project)
-    for number in range(4):
+    for number in range(2):
         judged(project, f"Another {number}?")
         another(made)
     with django_assert_max_num_queries(16):
