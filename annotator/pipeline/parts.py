@@ -124,6 +124,10 @@ class Parts:
     finished: int = 0
     rows: int = 0
     is_over: bool = False
+    # Of this run: what `snapshot.passed` will reach, when it began and what was written before.
+    _total: int = 0
+    _began: float = field(default_factory=time.monotonic)
+    _rows_before: int = 0
 
     @classmethod
     def begin(cls, export: Export, folder: Path, make: Callable[[], Writer]) -> Parts:
@@ -158,6 +162,7 @@ class Parts:
         parts.tables.go_on(Written(**file) for file in kept["written"])
         parts.left_out.update(kept["left_out"])
         parts.finished, parts.rows, parts.is_over = kept["finished"], kept["rows"], kept["is_over"]
+        parts._rows_before = parts.rows
         return parts
 
     def write(self, job: Job | None) -> list[Written]:
@@ -193,15 +198,18 @@ class Parts:
         if job is None:
             yield from rows
             return
-        total = self.snapshot.size(writer.is_lossless)
-        began = beaten = time.monotonic()
-        job.beat(min(self.snapshot.passed, total), total, f"{self.rows:,} rows")
+        if not self._total:
+            self._total = self.snapshot.size(writer.is_lossless)
+        beaten = 0.0
         for number, row in enumerate(rows):
             if (clock := time.monotonic()) - beaten > BEAT_SECONDS:
                 beaten = clock
-                said = f"{self.rows + number:,} rows, {number / (clock - began):,.0f} a second"
-                job.beat(min(self.snapshot.passed, total), total, said)
+                job.beat(min(self.snapshot.passed, self._total), self._total, self._said(self.rows + number, clock))
             yield row
+
+    def _said(self, rows: int, clock: float) -> str:
+        fresh, seconds = rows - self._rows_before, clock - self._began
+        return f"{rows:,} rows, {fresh / seconds:,.0f} a second" if fresh else f"{rows:,} rows"
 
     def _keep(self) -> None:
         """Write down where the next part begins, all of it or nothing."""

@@ -35,7 +35,7 @@ def digest(files: list[Written]) -> str:
 def manifest(
     export: Export, snapshot: Snapshot, writer: Writer, options: Options, files: list[Written]
 ) -> dict[str, Any]:
-    """Everything in JSON types. Of unchanged data only `snapshot`, `export` and `dataset` differ between two exports."""
+    """Everything in JSON types. Of unchanged data only `snapshot`, `export` and `dataset` differ in two exports."""
     project = export.project
     return {
         "manifest_version": MANIFEST_VERSION,

@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from django.db import connection
-from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet, Subquery, TextField, Value
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce, NullIf
 from django.utils.functional import cached_property
@@ -360,7 +360,7 @@ def _said(name: str) -> Coalesce:
     """What a comparison's metadata say under `name`, or its prompt's; a domain may have been found by its words."""
     said: list[Any] = [KeyTextTransform(name, "metadata"), KeyTextTransform(name, "prompt__metadata")]
     found = [F("prompt__domain")] if name == "domain" else []
-    return Coalesce(*(NullIf(each, Value("")) for each in said), *found, Value(""))
+    return Coalesce(*(NullIf(each, Value("")) for each in said), *found, Value(""), output_field=TextField())
 
 
 def _further_responses(comparisons: list[int]) -> dict[int, list[source.Response]]:
