@@ -76,6 +76,8 @@ class Entries:
         self.preset = ""
         self._numbered = iter(numbered)
         self._only: Any = None
+        # Columns and types of the last row, and who read it: asking every reader about every row takes its time.
+        self._like: tuple[tuple[Any, ...], str] = ((), "")
         if self.format == MAPPED:
             self._only = mapped.Reader(mapped.checked(self.way.mapping))
         elif self.format:
@@ -112,11 +114,20 @@ class Entries:
     def _read(self, row: Mapping[str, Any]) -> Entry:
         if self._only:
             return self._read_by(self._only, self.format, row)
-        for name in formats.READERS:
-            if reader(name).claims(row):
-                self.format = self.format or name
-                return self._read_by(reader(name), name, row)
+        name = self._recognised(row)
+        if name:
+            self.format = self.format or name
+            return self._read_by(reader(name), name, row)
         raise RowInvalid("", _unknown(row)) if self.format else ShapeUnknown(f"the rows are {_unknown(row)}")
+
+    def _recognised(self, row: Mapping[str, Any]) -> str:
+        """The first reader that knows the row, "" if none does; the one before for columns and types like before."""
+        like, name = self._like
+        columns = (*row, *map(type, row.values()))
+        if columns != like or not reader(name).claims(row):
+            name = next(iter(fitting(row)), "")
+            self._like = (columns, name) if name else ((), "")
+        return name
 
     def _read_by(self, by: Any, name: str, row: Mapping[str, Any]) -> Entry:
         self.strict, self.preset = name == STRICT, getattr(by, "PRESET", "")
