@@ -90,9 +90,7 @@ def published(export: Export) -> list[tuple[str, str]]:
         stated = counted.get("licences", {}).get(part, {})
         found.append((name, _counts({licence or _("not stated"): number for licence, number in stated.items()})))
     found.append((_("people, under pseudonyms"), str(counted["people"])))
-    found.append(
-        (_("of the project's people, agreed to publish what they told of themselves"), str(consenting.count()))
-    )
+    found.append((_("people who agreed to publish their profile"), str(consenting.count())))
     if facts["project"]["provenance"]:
         found.append((_("not collected in the field"), facts["project"]["provenance"]))
     return found
