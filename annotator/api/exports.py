@@ -25,7 +25,7 @@ from annotator.models import Export, Project, Recipe
 from annotator.pipeline import aggregate, export
 
 router = Router(tags=["exports"])
-SHARE = {"ge": 0, "le": 1}
+SHARE: dict[str, float] = {"ge": 0, "le": 1}
 # What the types of `Options` and `Filters` do not say of their numbers.
 BOUNDS: dict[str, dict[str, float]] = {
     "validation": {"ge": 0, "le": 0.5},
@@ -45,7 +45,7 @@ def _typed(name: str, of: type[Any], choices: dict[str, tuple[str, ...]]) -> typ
     given: dict[str, Any] = {}
     for field in fields(of):
         kind: Any = Literal[choices[field.name]] if field.name in choices else types[str(field.type)]
-        bounds: Any = BOUNDS.get(field.name, {})
+        bounds: Any = {"strict": True, **BOUNDS[field.name]} if field.name in BOUNDS else {}
         given[field.name] = (Annotated[kind, Field(**bounds)], getattr(of(), field.name))
     made: type[Schema] = create_model(name, __base__=Strict, **given)
     return made

@@ -56,7 +56,7 @@ def shown(row: Import) -> ImportOut:
 @router.get("/projects/{project_id}/imports", auth=READ, response=Page[ImportOut])
 def list_imports(request: HttpRequest, project_id: Number, after: After = 0, limit: Limit = 100) -> dict[str, Any]:
     """Files that came in, with what each brought and what of it could not be carried."""
-    return page(project_of(request, project_id).imports, "id", after, limit, shown)
+    return page(Import.objects.filter(project=project_of(request, project_id)), "id", after, limit, shown)
 
 
 @router.post(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,7 @@ from annotator.models import KeptAnswer
 
 HEADER = "Idempotency-Key"
 LONGEST_KEY = 200
+WRITTEN = re.compile(r"[!-~]+")
 # Seconds a request may take in the database: reading, and doing.
 READ_TIME, WORK_TIME = 20, 50
 
@@ -55,11 +57,11 @@ def _timed(do: Callable[[], Any], seconds: int) -> Any:
 
 
 def _keyed(request: HttpRequest, do: Callable[[], Any], body: str) -> Any:
-    key = request.headers.get(HEADER, "")
-    if not key:
+    key = request.headers.get(HEADER)
+    if key is None:
         return _timed(do, WORK_TIME)
-    if len(key) > LONGEST_KEY or not key.isascii() or not key.isprintable():
-        raise Refused(422, f"{HEADER}: at most {LONGEST_KEY} printable ASCII characters.")
+    if len(key) > LONGEST_KEY or not WRITTEN.fullmatch(key):
+        raise Refused(422, f"{HEADER}: 1 to {LONGEST_KEY} visible ASCII characters, without spaces.")
     asked = hashlib.sha256(f"{request.method}\n{request.get_full_path()}\n{body}".encode()).hexdigest()
     return _timed(functools.partial(_once, request, do, key, asked), WORK_TIME)
 

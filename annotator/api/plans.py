@@ -48,10 +48,11 @@ class PlanOut(Schema):
 
 
 class PlanIn(Strict):
-    budget: Annotated[Decimal, Field(ge=0, le=99_999_999, decimal_places=2)]
+    # Money is text here as in answers: exact, and the same in every language.
+    budget: Annotated[str, Field(pattern=r"^[0-9]{1,8}(\.[0-9]{1,2})?$", examples=["100.00"])]
     # A name of docs/routing.md, "auto" for the cheapest that is predicted as good as the best.
     strategy: Annotated[str, Field(max_length=40)] = "auto"
-    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1, strict=True)] = 0
 
 
 def shown(plan: Plan) -> PlanOut:
@@ -84,7 +85,7 @@ def create_plan(request: HttpRequest, project_id: Number, asked: PlanIn) -> Stat
     if asked.strategy not in offered:
         reason = f"is none of {', '.join(offered)}"
         raise Refused(409, f"strategy {reason}", [{"field": "strategy", "reason": reason}])
-    job = plan_request.ask(project, asked.budget, asked.strategy, asked.seed, request.user)  # type: ignore[arg-type]
+    job = plan_request.ask(project, Decimal(asked.budget), asked.strategy, asked.seed, request.user)  # type: ignore[arg-type]
     return Status(202, job_shown(job))
 
 

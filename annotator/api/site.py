@@ -8,7 +8,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.urls import path, re_path
+from django.urls import URLPattern, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
 from annotator.api import (
@@ -71,9 +71,9 @@ def unknown(request: HttpRequest) -> HttpResponse:
 
 def _patterns() -> tuple[list[Any], str, str]:
     patterns, app, namespace = api.urls
-    for pattern in patterns:
+    named = [pattern for pattern in patterns if isinstance(pattern, URLPattern) and pattern.name != "api-root"]
+    for pattern in named:
         pattern.callback = csrf_exempt(_uniform(pattern.callback))
-    named = [pattern for pattern in patterns if pattern.name != "api-root"]
     root = path("", unknown, name="api-root")
     return [*named, root, re_path(r"^.*$", unknown, name="unknown")], app, namespace
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 from django.db import transaction
 
@@ -12,7 +13,7 @@ from annotator.pipeline import work
 
 def ask(project: Project, budget: Decimal, strategy: str, seed: int, by: User | None) -> Job:
     """The job that makes the plan. Asking for the same plan twice while it is made asks once."""
-    wanted: dict[str, object] = {"strategy": strategy, "seed": seed, "budget": str(budget)}
+    wanted: dict[str, Any] = {"strategy": strategy, "seed": seed, "budget": str(budget)}
     at_work = project.plans.filter(status=Plan.Status.APPROVED, is_seed_set=False).first()
     if at_work:  # what was judged and paid under it stays, and counts against the budget
         wanted["revises"] = at_work.number

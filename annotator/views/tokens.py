@@ -34,7 +34,7 @@ def tokens(request: HttpRequest) -> HttpResponse:
 
 
 def _page(request: HttpRequest, user: User, form: TokenForm, status: int = 200, **made: object) -> HttpResponse:
-    newest = user.tokens.select_related("project").order_by("-pk")[:SHOWN]
+    newest = Token.objects.filter(user=user).select_related("project").order_by("-pk")[:SHOWN]
     rows = [{"token": token, "scopes": [Token.Scope(scope).label for scope in token.scopes]} for token in newest]
     context = {"form": form, "rows": rows, "now": now(), **made}
     return render(request, "tokens/tokens.html", context, status=status)
@@ -45,7 +45,7 @@ def _page(request: HttpRequest, user: User, form: TokenForm, status: int = 200, 
 def token_revoke(request: HttpRequest, token_id: int) -> HttpResponse:
     user = request.user
     assert isinstance(user, User)
-    token = get_object_or_404(user.tokens, pk=token_id)
+    token = get_object_or_404(Token.objects.filter(user=user), pk=token_id)
     steps.revoke(token, user)
     messages.success(request, _("“%(name)s” is revoked: programs that use it are refused.") % {"name": token.name})
     return redirect("tokens")
