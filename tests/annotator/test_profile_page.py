@@ -112,7 +112,7 @@ ANSWERS = st.fixed_dictionaries(
 
 
 @given(st.lists(ANSWERS, max_size=30), st.integers(2, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_no_combination_of_answers_is_told_of_too_few(answers, smallest):
     told = {f"person-{number}": each for number, each in enumerate(answers)}
     kept = per_rater.in_crowds(told, smallest)
@@ -128,3 +128,7 @@ def test_a_crowd_that_is_large_enough_keeps_every_answer():
     about = {**dict.fromkeys(per_rater.QUESTIONS, "x"), "languages": ["en"]}
     told = {f"person-{number}": dict(about) for number in range(per_rater.SMALLEST)}
     assert per_rater.in_crowds(told) == told
+
+
+def test_the_words_of_the_consent_promise_what_the_export_keeps():
+    assert ("five people" in str(form.CONSENT), per_rater.SMALLEST) == (True, 5)
