@@ -260,3 +260,20 @@ def test_the_command_takes_filters_and_options(project, tmp_path):
     )
     with pytest.raises(CommandError, match="not of the form"):
         call_command("export", project.pk, "trl_reward", "--metadata", "language")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("container", ["parquet", "jsonl.gz"])
+def test_datasets_loads_shards_and_members_as_one_split(project, tmp_path, monkeypatch, container):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    done = write(project, container=container)
+    for file in done.files:
+        path = tmp_path / "set" / file["name"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(default_storage.open(file["address"]).read())
+    loaded = datasets.load_dataset(str(tmp_path / "set"))
+    asked = [comparison.external_id for comparison in project.comparisons.order_by("pk")]
+    assert loaded["train"]["meta_comparison_id"][:] == asked
