@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 
 from annotator import access
 from annotator.formats.source import Filters, read_filters
-from annotator.forms.exports import ExportForm
+from annotator.forms.exports import FILTERS, ExportForm
 from annotator.models import Project
 from annotator.pipeline import aggregate
 from annotator.readings.snapshot import Snapshot
@@ -36,7 +36,7 @@ def export_count(request: HttpRequest, project_id: int) -> HttpResponse:
     project = access.project_or_404(request, project_id, access.LEADS)
     form = ExportForm(request.GET, project)
     form.is_valid()
-    wrong = [name for name in form.errors if name != "format"]
+    wrong = [name for name in form.errors if name in FILTERS]
     context = {"wrong": wrong, "most": MOST, **({} if wrong else _counted(project, form.cleaned_data))}
     return render(request, "exports/_export_count.html", context)
 

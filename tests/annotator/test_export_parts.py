@@ -9,13 +9,22 @@ import pytest
 from django.core.files.storage import default_storage
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
+from django.urls import reverse
 from django.utils.timezone import now
 
 from annotator.formats.source import Filters
 from annotator.models import Guidelines, Import, Job, JobCancelled, Judgment
 from annotator.pipeline import aggregate, export, parts, work
 from annotator.readings.snapshot import Snapshot
-from tests.builders import make_comparison, make_judgment, make_labeler, make_person, make_plan, make_project
+from tests.builders import (
+    make_comparison,
+    make_judgment,
+    make_labeler,
+    make_member,
+    make_person,
+    make_plan,
+    make_project,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -277,3 +286,18 @@ def test_datasets_loads_shards_and_members_as_one_split(project, tmp_path, monke
     loaded = datasets.load_dataset(str(tmp_path / "set"))
     asked = [comparison.external_id for comparison in project.comparisons.order_by("pk")]
     assert loaded["train"]["meta_comparison_id"][:] == asked
+
+
+def test_the_page_shows_what_a_format_reads_and_counts_what_would_go_out(project, client):
+    client.force_login(make_member(project, "lead"))
+    aggregate.aggregate()
+    options = reverse("export_options", args=[project.pk])
+    reward = client.get(options, {"format": "trl_reward", "votes": "2"}).content.decode()
+    assert 'name="margin"' in reward and 'name="votes" value="2"' in reward
+    assert 'value="keep">keep them as ties' not in reward
+    store = client.get(options, {"format": "judgments"}).content.decode().split("<noscript>")[0]
+    assert 'name="margin"' not in store and "no filter applies" in store
+    count = reverse("export_count", args=[project.pk])
+    assert '<b class="num">4</b> comparisons pass' in client.get(count, {"metadata": "language = en"}).content.decode()
+    assert '<b class="num">8</b> comparisons are judged' in client.get(count).content.decode()
+    assert "not valid" in client.get(count, {"metadata": "language"}).content.decode()
