@@ -11,7 +11,7 @@ from django.http import FileResponse, Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from ninja import Field, Router, Schema, Status
-from pydantic import ConfigDict, create_model
+from pydantic import BeforeValidator, ConfigDict, create_model
 
 from annotator import access
 from annotator.api.auth import EXPORT, READ, project_of
@@ -39,20 +39,35 @@ BOUNDS: dict[str, dict[str, float]] = {
 }
 
 
-def _typed(name: str, of: type[Any], choices: dict[str, tuple[str, ...]]) -> type[Schema]:
-    """The dataclass as a part of a request: every field may be left out, no other is taken."""
-    types = {"str": str, "int": int, "float": float, "int | None": int | None, "dict[str, str]": dict[str, str]}
-    given: dict[str, Any] = {}
-    for field in fields(of):
-        kind: Any = Literal[choices[field.name]] if field.name in choices else types[str(field.type)]
-        bounds: Any = {"strict": True, **BOUNDS[field.name]} if field.name in BOUNDS else {}
-        given[field.name] = (Annotated[kind, Field(**bounds)], getattr(of(), field.name))
-    made: type[Schema] = create_model(name, __base__=Strict, **given)
-    return made
+def _whole(value: Any) -> Any:
+    """386.0 is a whole number in JSON."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# No text and no true or false in the place of a number.
+Whole = Annotated[int, BeforeValidator(_whole), Field(strict=True)]
 
 
 class Strict(Schema):
     model_config = ConfigDict(extra="forbid")
+
+
+def _typed(name: str, of: type[Any], choices: dict[str, tuple[str, ...]]) -> type[Schema]:
+    """The dataclass as a part of a request: every field may be left out, no other is taken."""
+    types = {
+        "str": str,
+        "int": Whole,
+        "float": Annotated[float, Field(strict=True)],
+        "int | None": Whole | None,
+        "dict[str, str]": dict[str, str],
+    }
+    given: dict[str, Any] = {}
+    for field in fields(of):
+        kind: Any = Literal[choices[field.name]] if field.name in choices else types[str(field.type)]
+        bounds: Any = BOUNDS.get(field.name, {})
+        given[field.name] = (Annotated[kind, Field(**bounds)], getattr(of(), field.name))
+    made: type[Schema] = create_model(name, __base__=Strict, **given)
+    return made
 
 
 OptionsIn = _typed("ExportOptions", Options, CHOICES)
