@@ -88,15 +88,19 @@ TABLES: dict[str, tuple[str, list[tuple[str, pa.DataType]]]] = {
         ],
     ),
     "raters": (
-        "one row a rater: a person's pseudonym, or one exact version of an AI labeler",
+        "one row a rater: a person's pseudonym (`is_anonymous`: of several whom their source did not name), or one "
+        "exact version of an AI labeler",
         [
             ("rater", _TEXT),
             ("kind", _TEXT),
             ("is_expert", _YES),
+            ("is_anonymous", _YES),
             ("labeler", _TEXT),
             ("labeler_kind", _TEXT),
             ("labeler_digest", _TEXT),
             ("parameters", _TEXT),
+            # "" for a version that nobody took into use, whose judgments count nowhere.
+            ("accepted_at", _TEXT),
         ],
     ),
     "protocols": (

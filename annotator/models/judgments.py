@@ -212,6 +212,8 @@ class Judgment(models.Model):
     is_surplus = models.BooleanField(default=False)
     cost = models.DecimalField(max_digits=14, decimal_places=8, default=0)
     provenance = models.JSONField(default=dict)
+    # Its id in the lossless store that it came with, which its exports keep; unique in the project.
+    restored_id = models.BigIntegerField(null=True)
     created_at = models.DateTimeField(default=now)
     effective_at = models.DateTimeField(default=now)
     # False until `aggregate` has seen it; the tick finds work by the partial index on it.
@@ -231,6 +233,11 @@ class Judgment(models.Model):
                 fields=["rater", "client_id"],
                 condition=models.Q(client_id__isnull=False),
                 name="judgment_client_id_once",
+            ),
+            models.UniqueConstraint(
+                fields=["project", "restored_id"],
+                condition=models.Q(restored_id__isnull=False),
+                name="judgment_restored_once",
             ),
             models.CheckConstraint(
                 condition=models.Q(preference__isnull=True) | models.Q(preference__gte=-1, preference__lte=1),

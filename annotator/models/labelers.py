@@ -43,6 +43,8 @@ class Labeler(models.Model):
     name = models.CharField(_("name"), max_length=100)
     # A key of `labelers.KINDS`, or "recorded" for verdicts that came with the data.
     kind = models.CharField(_("kind"), max_length=40)
+    # Of one whose verdicts came with a lossless store: the kind that gave them there, where its own is "recorded".
+    restored_kind = models.CharField(max_length=40, blank=True)
     # Unit prices in the project's currency. A labeler whose prices are all zero is free and runs on everything.
     price_per_call = models.DecimalField(_("price of a call"), max_digits=12, decimal_places=6, default=0)
     price_per_million_input = models.DecimalField(
@@ -152,6 +154,9 @@ class Rater(models.Model):
     # Who an imported person was: the name in the source, "" for its anonymous people (one rater a source).
     source = models.CharField(max_length=100, blank=True)
     external_id = models.CharField(max_length=200, blank=True)
+    # Of a person who came with a lossless store: what exports call them, and whether they reviewed or led there.
+    pseudonym = models.CharField(max_length=30, blank=True)
+    was_expert = models.BooleanField(default=False)
     # Kinds of harm (`Harm`) this person does not want to see.
     opted_out = ArrayField(models.CharField(max_length=20), default=list)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -79,7 +79,8 @@ def approved_plan(project_id: int) -> int | None:
 # Without an approved plan, or where it has no route, the routed recipe takes people.
 _COUNTED = """
 WITH judged AS (
-    SELECT j.*, r.kind AS rater_kind, v.labeler_id, v.id AS version_id, l.kind AS labeler_kind,
+    SELECT j.*, r.kind AS rater_kind, v.labeler_id, v.id AS version_id,
+           coalesce(nullif(l.restored_kind, ''), l.kind) AS labeler_kind,
            coalesce(route.source, 'people') AS routed_to, route.labeler_id AS routed_labeler,
            first_value(v.id) OVER (PARTITION BY j.comparison_id, v.labeler_id
                                    ORDER BY v.accepted_at DESC, v.id DESC) AS newest_version,

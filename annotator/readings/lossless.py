@@ -6,16 +6,19 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, Max, OuterRef
+from django.utils.functional import cached_property
 
-from annotator.models import Candidate, Comparison, Prompt, Rater, Response, Route
-from annotator.readings.snapshot import VOTE, Snapshot, as_json, public
+from annotator.models import Candidate, Comparison, Judgment, LabelerVersion, Prompt, Rater, Response, Route
+from annotator.readings.snapshot import VOTE, Snapshot, as_json, is_anonymous, public
 
 _AS_JSON = ("aspects", "attributes", "spans", "feedback", "edit", "ranking", "provenance")
 _STORED = (
     *("round", "revision", "is_current", "p_tie", "is_surplus", "provenance"),
     *("purpose", "guidelines_version", "cost", "effective_at"),
 )
+# What a person has instead of a labeler's version.
+NO_VERSION = dict.fromkeys(("labeler", "labeler_kind", "labeler_digest", "parameters", "accepted_at"))
 
 
 class WholeSnapshot(Snapshot):
@@ -26,7 +29,7 @@ class WholeSnapshot(Snapshot):
         return getattr(self, f"_{name}_table")()
 
     def _judgments_table(self) -> Iterator[dict[str, Any]]:
-        columns = ("comparison_id", "rater_id", *VOTE, *_STORED, "protocol__version", "plan__number")
+        columns = ("comparison_id", "rater_id", *VOTE, *_STORED, "restored_id", "protocol__version", "plan__number")
         for page in self.pages("judgments", self.judgments(), self.last["judgments"], columns):
             raters = self.raters({row["rater_id"] for row in page})
             keys = _keys({row["comparison_id"] for row in page})
@@ -35,7 +38,7 @@ class WholeSnapshot(Snapshot):
                 yield {
                     **{name: row[name] for name in (*VOTE, *_STORED) if name not in _AS_JSON and name != "created_at"},
                     **{name: as_json(row[name]) for name in _AS_JSON},
-                    "judgment_id": row["pk"],
+                    "judgment_id": row["restored_id"] or self._highest_restored + row["pk"],
                     "comparison_id": keys[row["comparison_id"]],
                     "rater": known.name,
                     "rater_kind": known.rater.kind,
@@ -45,6 +48,12 @@ class WholeSnapshot(Snapshot):
                     "created_at": row["created_at"].isoformat(),
                     "effective_at": row["effective_at"].isoformat(),
                 }
+
+    @cached_property
+    def _highest_restored(self) -> int:
+        """What was judged here gets ids above those that came with a store; 0 where none did."""
+        restored = Judgment.objects.filter(project=self.project, restored_id__isnull=False)
+        return restored.aggregate(highest=Max("restored_id"))["highest"] or 0
 
     def _comparisons_table(self) -> Iterator[dict[str, Any]]:
         responses = ("response_a__external_id", "response_b__external_id")
@@ -97,15 +106,12 @@ class WholeSnapshot(Snapshot):
             raters = self.raters({row["pk"] for row in page})
             for row in page:
                 known = raters[row["pk"]]
-                version = known.rater.labeler_version
                 yield {
                     "rater": known.name,
                     "kind": known.rater.kind,
                     "is_expert": known.is_expert,
-                    "labeler": version.labeler.name if version else None,
-                    "labeler_kind": version.labeler.kind if version else None,
-                    "labeler_digest": version.digest if version else None,
-                    "parameters": as_json(public(version.parameters)) if version else None,
+                    "is_anonymous": is_anonymous(known.rater),
+                    **(_version(known.rater.labeler_version) if known.rater.labeler_version else NO_VERSION),
                 }
 
     def _protocols_table(self) -> Iterator[dict[str, Any]]:
@@ -128,6 +134,16 @@ class WholeSnapshot(Snapshot):
                     "plan": row["plan__number"],
                     "price": format(row["price"], "f"),
                 }
+
+
+def _version(version: LabelerVersion) -> dict[str, Any]:
+    return {
+        "labeler": version.labeler.name,
+        "labeler_kind": version.labeler.restored_kind or version.labeler.kind,
+        "labeler_digest": version.digest,
+        "parameters": as_json(public(version.parameters)),
+        "accepted_at": version.accepted_at.isoformat() if version.accepted_at else "",
+    }
 
 
 def _keys(ids: set[int]) -> dict[int, str]:

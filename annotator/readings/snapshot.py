@@ -263,7 +263,9 @@ class Snapshot:
         missing = ids - self._raters.keys()
         for rater in Rater.objects.filter(pk__in=missing).select_related("labeler_version__labeler") if missing else ():
             is_person = rater.kind == Rater.Kind.PERSON
-            self._raters[rater.pk] = Known(rater, pseudonym(rater), is_person, rater.user_id in self.experts)
+            self._raters[rater.pk] = Known(
+                rater, pseudonym(rater), is_person, rater.was_expert or rater.user_id in self.experts
+            )
         return self._raters
 
     @cached_property
@@ -374,15 +376,21 @@ def _further_responses(comparisons: list[int]) -> dict[int, list[source.Response
 
 
 def _identity(rater: Rater, judgment: int) -> int:
-    """One number a person; imported people without a name share a rater, so there each judgment is its own person."""
-    is_anonymous = not rater.user_id and not rater.external_id
-    return -judgment if is_anonymous else rater.pk
+    """One number a person; people without a name share a rater, so there each judgment is its own."""
+    return -judgment if is_anonymous(rater) else rater.pk
+
+
+def is_anonymous(rater: Rater) -> bool:
+    """Whether it stands for several people whose source did not name them."""
+    return rater.kind == Rater.Kind.PERSON and not rater.user_id and not rater.external_id
 
 
 def pseudonym(rater: Rater) -> str:
     """What exports call a rater: never a name, an account or a worker id; the same in every export of the project."""
     version: LabelerVersion | None = rater.labeler_version
-    return f"{version.labeler.name}@{version.digest[:12]}" if version else f"person-{rater.pk}"
+    if version:
+        return f"{version.labeler.name}@{version.digest[:12]}"
+    return rater.pseudonym or f"person-{rater.pk}"
 
 
 def public(parameters: dict[str, Any]) -> dict[str, Any]:
