@@ -44,8 +44,9 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-# No text and no true or false in the place of a number.
-Whole = Annotated[int, BeforeValidator(_whole), Field(strict=True)]
+def whole(**bounds: Any) -> Any:
+    """A whole number within bounds; no text and no true or false in its place."""
+    return Annotated[int, Field(strict=True, **bounds), BeforeValidator(_whole)]
 
 
 class Strict(Schema):
@@ -54,20 +55,24 @@ class Strict(Schema):
 
 def _typed(name: str, of: type[Any], choices: dict[str, tuple[str, ...]]) -> type[Schema]:
     """The dataclass as a part of a request: every field may be left out, no other is taken."""
-    types = {
-        "str": str,
-        "int": Whole,
-        "float": Annotated[float, Field(strict=True)],
-        "int | None": Whole | None,
-        "dict[str, str]": dict[str, str],
-    }
     given: dict[str, Any] = {}
     for field in fields(of):
-        kind: Any = Literal[choices[field.name]] if field.name in choices else types[str(field.type)]
-        bounds: Any = BOUNDS.get(field.name, {})
-        given[field.name] = (Annotated[kind, Field(**bounds)], getattr(of(), field.name))
+        kind = Literal[choices[field.name]] if field.name in choices else _kind(str(field.type), field.name)
+        given[field.name] = (kind, getattr(of(), field.name))
     made: type[Schema] = create_model(name, __base__=Strict, **given)
     return made
+
+
+def _kind(type_name: str, name: str) -> Any:
+    bounds: dict[str, Any] = BOUNDS.get(name, {})
+    kinds: dict[str, Any] = {
+        "str": str,
+        "int": whole(**bounds),
+        "int | None": whole(**bounds) | None,
+        "float": Annotated[float, Field(strict=True, **bounds)],
+        "dict[str, str]": dict[str, str],
+    }
+    return kinds[type_name]
 
 
 OptionsIn = _typed("ExportOptions", Options, CHOICES)

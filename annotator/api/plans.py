@@ -12,7 +12,7 @@ from ninja import Field, Router, Schema, Status
 
 from annotator import access
 from annotator.api.auth import READ, ROUTE, project_of
-from annotator.api.exports import Strict, Whole
+from annotator.api.exports import Strict, whole
 from annotator.api.jobs import JobOut
 from annotator.api.jobs import shown as job_shown
 from annotator.api.paging import After, Limit, Number, Page, page
@@ -52,7 +52,7 @@ class PlanIn(Strict):
     budget: Annotated[str, Field(pattern=r"^[0-9]{1,8}(\.[0-9]{1,2})?$", examples=["100.00"])]
     # A name of docs/routing.md, "auto" for the cheapest that is predicted as good as the best.
     strategy: Annotated[str, Field(max_length=40)] = "auto"
-    seed: Annotated[Whole, Field(ge=0, le=2**31 - 1)] = 0
+    seed: whole(ge=0, le=2**31 - 1) = 0  # type: ignore[valid-type]
 
 
 def shown(plan: Plan) -> PlanOut:
