@@ -205,6 +205,7 @@ CELERY_TASK_ROUTES = {
     "annotator.pipeline.label.*": {"queue": "http"},
     "annotator.pipeline.generate.*": {"queue": "http"},
     "annotator.pipeline.tag.*": {"queue": "http"},
+    "annotator.pipeline.webhooks.*": {"queue": "http"},
 }
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # A nudge taken and lost with its worker costs nothing; a nudge kept by a busy process would keep the others idle.
@@ -226,6 +227,7 @@ CELERY_IMPORTS = [
         "fetch",
         "push",
         "changes",
+        "webhooks",
         "ledger",
         "check",
         "pairs",

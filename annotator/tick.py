@@ -10,7 +10,7 @@ from collections.abc import Callable
 from django.db import DatabaseError, close_old_connections
 from django.db.models import Min
 
-from annotator.models import Job, Judgment, LabelerVersion
+from annotator.models import Delivery, Job, Judgment, LabelerVersion
 from annotator.pipeline import assign, backtest, batch_results, batches, check, ledger, loop, lost, tokens, work
 
 logger = logging.getLogger(__name__)
@@ -22,6 +22,7 @@ SELDOM = 15
 FIRST_PATIENCE = 5.0
 LONGEST_PATIENCE = 60.0
 AGGREGATE = "annotator.pipeline.aggregate.run_aggregates"
+DELIVERIES = "annotator.pipeline.webhooks.run_deliveries"
 
 
 class Nudges:
@@ -64,6 +65,8 @@ def due() -> dict[str, int]:
         heads[AGGREGATE] = head
     elif version := LabelerVersion.objects.filter(recount_after__isnull=False).order_by("pk").first():
         heads[AGGREGATE] = -version.pk  # no judgment has this id, so a head that follows is another
+    if delivery := Delivery.objects.due().order_by("next_at").values_list("id", flat=True).first():
+        heads[DELIVERIES] = delivery
     return heads
 
 

@@ -13,6 +13,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from annotator.models.people import User
+from annotator.models.programs import Delivery, Webhook
 from annotator.models.projects import Project
 
 LEASE = timedelta(seconds=60)
@@ -75,15 +76,14 @@ class JobQuerySet(models.QuerySet["Job"]):
             "It was begun %(times)s times and its worker died each time. The log of the worker tells why (too little "
             "memory is the usual cause). Once that is mended, ask for it again."
         )
-        return (
-            self.due()
-            .filter(attempts__gte=MAX_ATTEMPTS)
-            .update(
-                state=Job.State.FAILED,
-                message=words % {"times": MAX_ATTEMPTS},
-                ended_at=now(),
-                lease_until=None,
-            )
+        hopeless = list(self.due().filter(attempts__gte=MAX_ATTEMPTS).select_for_update(no_key=True, skip_locked=True))
+        for job in hopeless:
+            job.announce_failure()
+        return self.filter(pk__in=[job.pk for job in hopeless]).update(
+            state=Job.State.FAILED,
+            message=words % {"times": MAX_ATTEMPTS},
+            ended_at=now(),
+            lease_until=None,
         )
 
     def ask(
@@ -232,13 +232,21 @@ class Job(models.Model):
         if not mine.values_list("pk", flat=True).first():
             raise JobCancelled(str(self))
 
+    @transaction.atomic
     def finish(self, state: str, message: str = "", **result: Any) -> None:
         """End the job. What it says is stored whatever it quotes: a job that cannot say how it ended never ends.
 
         Without a `result` the one of its last beat stays.
         """
         said = {"result": storable(result)} if result else {}
-        self._mine().update(state=state, message=storable(message), **said, ended_at=now(), lease_until=None)
+        ended = self._mine().update(state=state, message=storable(message), **said, ended_at=now(), lease_until=None)
+        if ended and state == Job.State.FAILED:
+            self.announce_failure()
+
+    def announce_failure(self) -> None:
+        """In the transaction that ends it. What it says may quote texts, so only its address goes out."""
+        data = {"job": self.pk, "kind": self.kind, "url": f"/api/v1/projects/{self.project_id}/jobs/{self.pk}"}
+        Delivery.objects.announce(self.project_id, Webhook.Event.FAILED, data)
 
     @transaction.atomic
     def put_aside(self) -> None:

@@ -9,7 +9,7 @@ from django.utils.timezone import now
 
 from annotator.models import Comparison, Job, Judgment, Label, LabelerVersion, Project, Recipe
 from annotator.models.votes import Scope, approved_plan, store
-from annotator.pipeline import quality
+from annotator.pipeline import quality, webhooks
 
 BATCH = 2000
 # An advisory lock of ours: two workers that count one comparison at once could store the older count last.
@@ -52,6 +52,7 @@ def aggregate(limit: int = BATCH) -> int:
             plan = approved_plan(project_id)
             for each in Recipe.objects.filter(project=project_id).order_by("id"):
                 store(Scope(each, plan, seen), sorted(comparisons))
+            webhooks.announce_judgments(project_id, [pk for pk, project, *_rest in taken if project == project_id])
         Judgment.objects.filter(pk__in=[pk for pk, *_rest in taken]).update(aggregated=True)
         # In the same transaction: what was given in the seat is looked at exactly when it is marked as seen.
         if in_seat := [pk for pk, *_rest, assignment in taken if assignment]:

@@ -24,8 +24,8 @@ from annotator.formats.card import card
 from annotator.formats.croissant import croissant
 from annotator.formats.source import Filters, FormatUnfit, Options, Writer, read_filters, read_options
 from annotator.formats.tables import CONTAINERS, Written, sha256_of
-from annotator.models import Dataset, Export, Job, Project, Recipe, User
-from annotator.pipeline import parts, work
+from annotator.models import Dataset, Export, Job, Project, Recipe, User, Webhook
+from annotator.pipeline import parts, webhooks, work
 from annotator.readings.manifest import digest, manifest
 
 
@@ -208,9 +208,19 @@ def _publish(export: Export, folder: Path, files: list[Written], facts: dict[str
             rows=sum(file.rows for file in files if file.config == main),
             completed_at=now(),
         )
+        export.refresh_from_db()
+        _announce(export, job)
         if job:
             job.still_mine()
-    export.refresh_from_db()
+
+
+def _announce(export: Export, job: Job | None) -> None:
+    data = {
+        **{"export": export.number, "dataset": export.dataset_id, "version": export.version, "rows": export.rows},
+        **{"sha256": export.sha256, "job": job and job.pk},
+        "url": f"/api/v1/projects/{export.project_id}/exports/{export.number}",
+    }
+    webhooks.announce(export.project, Webhook.Event.EXPORTED, data)
 
 
 def _store(name: str, path: Path) -> str:

@@ -28,9 +28,9 @@ from annotator.formats.entries import Entries, Way
 from annotator.formats.files import FileInvalid, RowFile
 from annotator.formats.folders import Folder
 from annotator.formats.rows import Entry, RowInvalid, RowLeft, judged_texts
-from annotator.models import Import, Job, JobCancelled, Project, User
+from annotator.models import Import, Job, JobCancelled, Project, User, Webhook
 from annotator.models.jobs import storable
-from annotator.pipeline import featurise, ingest_tables, work
+from annotator.pipeline import featurise, ingest_tables, webhooks, work
 from annotator.protocols import Answer
 from annotator.uploads import ARRIVING, arriving_folder
 
@@ -348,7 +348,16 @@ def _store(
         if staged:
             staged.record(project, report)
         featurise.request(project)
+        if staged and job:
+            _announce(project, report, job)
     return report
+
+
+def _announce(project: Project, report: IngestReport, job: Job) -> None:
+    """Who sent rows and waited has an answer already; what a job brought is told."""
+    counts = {**asdict(report), "left": sum(report.left.values())}
+    url = f"/api/v1/projects/{project.pk}/jobs/{job.pk}"
+    webhooks.announce(project, Webhook.Event.IMPORTED, {"job": job.pk, **counts, "url": url})
 
 
 def _stage(project: Project, staged: Staged, errors: Errors, job: Job | None) -> None:

@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
-from annotator.models import Credential, Labeler, LabelerVersion, Project, Push, User
+from annotator.models import Credential, Labeler, LabelerVersion, Project, Push, User, Webhook
 from annotator.pipeline.work import StepRefused
 from labelers import endpoint
 from labelers.keys import sendable
@@ -153,11 +153,15 @@ def forget_unused(project: Project) -> int:
 @sensitive_variables()
 def rotate() -> int:
     """Seal every stored key anew with the newest key; gives how many. Raises StepRefused, then nothing has changed."""
-    credentials = list(Credential.objects.select_for_update().order_by("pk"))
-    for credential in credentials:
-        credential.sealed = seal(open_sealed(credential.sealed))
-    Credential.objects.bulk_update(credentials, ["sealed"])
-    return len(credentials)
+    return _seal_anew(Credential.objects.all()) + _seal_anew(Webhook.objects.all())
+
+
+def _seal_anew(stored: QuerySet[Any]) -> int:
+    rows = list(stored.select_for_update().order_by("pk"))
+    for row in rows:
+        row.sealed = seal(open_sealed(row.sealed))
+    stored.bulk_update(rows, ["sealed"])
+    return len(rows)
 
 
 def _addresses(value: Any) -> Iterator[str]:

@@ -19,7 +19,7 @@ from django.db.models import Sum
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
-from annotator.models import Job, Judgment, Loop, Outcome, PerformanceModel, Plan, Project, Rater, User
+from annotator.models import Job, Judgment, Loop, Outcome, PerformanceModel, Plan, Project, Rater, User, Webhook
 from annotator.pipeline import work
 
 # As `grounds.ENOUGH_JUDGED`, which is not imported here: the tick would load scikit-learn.
@@ -235,6 +235,7 @@ def restore(plan: Plan, by: User | None = None) -> Plan:
             created_by=by,
         )
         _copy(again, plan, at_work)
+        route.announce(again, Webhook.Event.PLANNED)
     return again
 
 

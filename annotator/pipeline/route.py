@@ -17,7 +17,7 @@ from django.db.models import Max
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
-from annotator.models import Job, Plan, Project, Route, User
+from annotator.models import Job, Plan, Project, Route, User, Webhook
 from annotator.pipeline import (
     aggregate,
     allocations,
@@ -29,6 +29,7 @@ from annotator.pipeline import (
     ledger,
     moved,
     seed_set,
+    webhooks,
     work,
 )
 from annotator.pipeline.basis import Basis
@@ -137,6 +138,7 @@ def approve(plan: Plan, by: User | None) -> Plan:
             label.request_run(labeler, plan_id=plan.pk, by=by)
         if plan.is_seed_set:
             seed_set.ask_labelers(plan, by)
+        announce(plan, Webhook.Event.APPROVED)
     handout.begin(plan)
     return plan
 
@@ -239,10 +241,17 @@ def _store(made_from: Basis, choice: planning.Choice, job: Job | None, fields: d
         )
         _store_routes(made_from, plan, allocation)
         moved.keep(plan)
+        announce(plan, Webhook.Event.PLANNED)
         if job:
             job.still_mine()
     count_due(plan)
     return plan
+
+
+def announce(plan: Plan, event: str) -> None:
+    """Tell the project's webhooks. In the transaction that makes the plan, or approves it."""
+    data = {"plan": plan.number, "url": f"/api/v1/projects/{plan.project_id}/plans/{plan.number}"}
+    webhooks.announce(plan.project, event, data)
 
 
 def next_number(project: Project) -> int:

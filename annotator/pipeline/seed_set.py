@@ -18,7 +18,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from annotator import money
-from annotator.models import Job, Labeler, Plan, Project, Route, User
+from annotator.models import Job, Labeler, Plan, Project, Route, User, Webhook
 from annotator.pipeline import disclosures, label, scope, versions, work
 from annotator.readings import power
 
@@ -98,6 +98,7 @@ def _plan(project: Project, kept: list[Route], drawn: dict[int, float], fields: 
         route.store_routes(route.kept_route(plan, each) for each in kept)
         route.store_routes(_route(plan, pk, price, chance) for pk, chance in drawn.items())
         route.count_due(plan)
+        route.announce(plan, Webhook.Event.PLANNED)
     return plan
 
 

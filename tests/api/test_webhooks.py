@@ -1,0 +1,315 @@
+"""Webhooks against a real receiver: signed, tried again, never twice as two, never into the operator's network."""
+
+import hashlib
+import hmac
+import json
+from datetime import timedelta
+
+import pytest
+from django.db import transaction
+from django.urls import resolve
+from django.utils.timezone import now
+
+from annotator import tick
+from annotator.models import Delivery, Job, Judgment, Webhook
+from annotator.models.jobs import MAX_ATTEMPTS
+from annotator.pipeline import aggregate, export, ingest, ingest_tables, keys, route, webhooks, work
+from labelers import endpoint
+from tests.api.program import row
+from tests.api.receiver import receiving
+from tests.builders import make_comparison, make_judgment, make_person, make_plan, make_project
+
+pytestmark = pytest.mark.django_db
+EVENTS = list(Webhook.Event.values)
+
+
+@pytest.fixture(autouse=True)
+def quiet_broker(monkeypatch):
+    monkeypatch.setattr(work, "nudge", lambda task: None)
+
+
+@pytest.fixture(scope="module")
+def server():
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def receiver(server):
+    server.answers, server.pause = [], 0.0
+    server.calls.clear()
+    return server
+
+
+@pytest.fixture
+def project():
+    return make_project()
+
+
+@pytest.fixture
+def hook(project, receiver):
+    return webhooks.add(project, receiver.url, EVENTS, None)[0]
+
+
+def told(project, event="job.failed", **data):
+    assert webhooks.announce(project, event, {"job": 7, **data}) == 1
+    return Delivery.objects.latest("pk")
+
+
+def make_due(delivery):
+    Delivery.objects.filter(pk=delivery.pk).update(next_at=now())
+
+
+def test_a_call_is_signed_and_its_secret_is_stored_sealed(project, receiver):
+    webhook, secret = webhooks.add(project, receiver.url, EVENTS, None)
+    delivery = told(project)
+    assert webhooks.run_deliveries() == 1
+    [(path, headers, content)] = receiver.calls
+    signed = hmac.new(secret.encode(), headers["Switchyard-Timestamp"].encode() + b"." + content, hashlib.sha256)
+    assert headers["Switchyard-Signature"] == f"v1={signed.hexdigest()}"
+    assert (path, headers["Switchyard-Event"]) == ("/hook", "job.failed")
+    assert headers["Switchyard-Delivery"] == str(delivery.key) == json.loads(content)["delivery"]
+    assert json.loads(content)["data"] == {"job": 7} and json.loads(content)["project"] == project.pk
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.status, delivery.attempts) == ("delivered", 200, 1)
+    assert secret.encode() not in bytes(webhook.sealed) and secret not in content.decode()
+    assert webhooks.run_deliveries() == 0
+
+
+def test_a_failure_is_tried_again_with_growing_pauses_and_the_same_key(project, hook, receiver):
+    receiver.answers = [(500, {}), (503, {})]
+    delivery = told(project)
+    for pause in (10, 60):
+        webhooks.run_deliveries()
+        delivery.refresh_from_db()
+        assert delivery.state == "waiting" and delivery.error.startswith("answered 50")
+        waits = (delivery.next_at - now()).total_seconds()
+        assert pause - 1 < waits <= pause * 1.2
+        assert webhooks.run_deliveries() == 0
+        make_due(delivery)
+    webhooks.run_deliveries()
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.attempts, delivery.error) == ("delivered", 3, "")
+    assert len({headers["Switchyard-Delivery"] for _path, headers, _content in receiver.calls}) == 1
+    assert len({content for _path, _headers, content in receiver.calls}) == 1
+
+
+def test_it_is_given_up_after_about_two_days_and_shown_as_failing(project, hook):
+    for _number in range(webhooks.FAILING):
+        assert not webhooks.is_failing(hook)
+        delivery, waited = told(project), timedelta(0)
+        for attempt in range(1, webhooks.ATTEMPTS + 1):
+            delivery.attempts = attempt
+            webhooks.store(delivery, webhooks.Outcome(500, "answered 500"))
+            stored = Delivery.objects.get(pk=delivery.pk)
+            waited += stored.next_at - now() if stored.state == "waiting" else timedelta(0)
+            delivery.next_at = stored.next_at
+        assert stored.state == "given_up" and timedelta(days=1.5) < waited < timedelta(days=2.1)
+    assert webhooks.is_failing(hook)
+    hook.refresh_from_db()
+    assert hook.is_active
+    told(project)
+    webhooks.run_deliveries()
+    assert not webhooks.is_failing(hook)
+
+
+def test_a_redirect_is_not_followed(project, hook, receiver):
+    receiver.answers = [(302, {"Location": receiver.url + "/elsewhere"})]
+    delivery = told(project)
+    webhooks.run_deliveries()
+    delivery.refresh_from_db()
+    assert len(receiver.calls) == 1 and delivery.state == "waiting"
+    assert delivery.status == 302 and "redirect" in delivery.error
+
+
+def test_a_slow_receiver_is_let_go(project, hook, receiver, monkeypatch):
+    monkeypatch.setattr(webhooks, "TIMEOUT", 0.1)
+    receiver.pause = 0.3
+    delivery = told(project)
+    webhooks.run_deliveries()
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.status, delivery.error) == ("waiting", None, "no answer within 0.1 seconds")
+
+
+def test_the_operators_network_is_not_called(project, hook, receiver, settings):
+    settings.LABELER_PRIVATE_ENDPOINTS = False
+    delivery = told(project)
+    webhooks.run_deliveries()
+    delivery.refresh_from_db()
+    assert receiver.calls == [] and delivery.state == "waiting" and "inside this site's own network" in delivery.error
+
+
+def test_a_name_that_turns_to_a_metadata_address_is_not_called(project, receiver, monkeypatch):
+    Webhook.objects.create(project=project, url="http://hooks.example/x", events=EVENTS, sealed=keys.seal("s"))
+    monkeypatch.setattr(endpoint, "_addresses", lambda host, port: ("169.254.169.254",))
+    delivery = told(project)
+    webhooks.run_deliveries()
+    delivery.refresh_from_db()
+    assert "never called" in delivery.error and receiver.calls == []
+
+
+@pytest.mark.parametrize("url", ["ftp://x.example", "https://", "https://u:p@x.example/", "https://x.example:99999/"])
+def test_an_address_that_cannot_be_one_is_refused(project, url):
+    with pytest.raises(work.StepRefused):
+        webhooks.add(project, url, EVENTS, None)
+    assert not Webhook.objects.exists()
+
+
+def test_a_crash_between_posting_and_storing_posts_again_with_the_same_key(project, hook, receiver, monkeypatch):
+    delivery = told(project)
+    with monkeypatch.context() as patched:
+        patched.setattr(webhooks, "store", lambda *given: (_ for _ in ()).throw(MemoryError("gone")))
+        with pytest.raises(MemoryError):
+            webhooks.run_deliveries()
+    assert len(receiver.calls) == 1 and webhooks.run_deliveries() == 0
+    delivery.refresh_from_db()
+    assert now() < delivery.next_at <= now() + webhooks.LEASE
+    make_due(delivery)
+    assert webhooks.run_deliveries() == 1
+    first, second = (headers["Switchyard-Delivery"] for _path, headers, _content in receiver.calls)
+    assert first == second == str(delivery.key)
+
+
+def test_what_a_late_worker_says_does_not_count(project, hook):
+    told(project)
+    [late] = webhooks.claim()
+    make_due(late)
+    [mine] = webhooks.claim()
+    webhooks.store(mine, webhooks.Outcome(200))
+    webhooks.store(late, webhooks.Outcome(500, "answered 500"))
+    assert Delivery.objects.get().state == "delivered"
+
+
+def test_it_is_sent_again_on_request_with_the_same_key(project, hook, receiver):
+    delivery = told(project)
+    webhooks.run_deliveries()
+    webhooks.send_again(delivery)
+    assert webhooks.run_deliveries() == 1
+    (_path, one, first), (_path, two, second) = receiver.calls
+    assert one["Switchyard-Delivery"] == two["Switchyard-Delivery"] and first == second
+
+
+def test_one_receiver_that_hangs_does_not_keep_another_waiting(project, hook, receiver):
+    other = webhooks.add(project, receiver.url, EVENTS, None)[0]
+    for _number in range(3):
+        webhooks.announce(project, "job.failed", {})
+    assert {delivery.webhook_id for delivery in webhooks.claim()} == {hook.pk, other.pk}
+
+
+def test_only_what_was_asked_for_is_told_and_only_when_it_becomes_true(project, receiver):
+    webhooks.add(project, receiver.url, ["plan.made"], None)
+    assert webhooks.announce(project, "job.failed", {}) == 0
+    assert webhooks.announce(make_project(), "plan.made", {}) == 0
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        webhooks.announce(project, "plan.made", {})
+        raise ZeroDivisionError
+    assert not Delivery.objects.exists()
+
+
+def test_the_tick_asks_for_what_is_due(project, hook):
+    delivery = told(project)
+    assert tick.due()[tick.DELIVERIES] == delivery.pk
+    webhooks.claim()
+    assert tick.DELIVERIES not in tick.due()
+
+
+def test_the_secret_is_sealed_anew_with_a_new_key(project, receiver, settings):
+    webhook, secret = webhooks.add(project, receiver.url, EVENTS, None)
+    settings.ENCRYPTION_KEYS = ["a-new-key-of-this-site-that-is-long-enough"]
+    assert keys.rotate() == 1
+    settings.SECRET_KEY = "x" * 60
+    webhook.refresh_from_db()
+    assert keys.open_sealed(webhook.sealed) == secret
+
+
+# What is told
+
+
+@pytest.fixture
+def same_connection(monkeypatch):
+    """An import beats from a connection of its own, which does not see the test's transaction."""
+    monkeypatch.setattr(ingest_tables.Heart, "beat", lambda self, *told: None)
+
+
+def payloads(event):
+    found = [each.payload for each in Delivery.objects.filter(event=event).order_by("pk")]
+    for data in found:
+        assert resolve(data["url"].partition("?")[0]).view_name.startswith("api:")
+    return found
+
+
+def test_an_import_and_an_export_are_told_with_counts_and_no_text(project, hook, tmp_path, same_connection):
+    file = tmp_path / "rain.jsonl"
+    file.write_text(json.dumps(row(1, judgments=[{"kind": "person", "level": 1}])))
+    job = Job.objects.create(project=project, kind="ingest", state="running")
+    ingest.ingest_file(project, file, job=job)
+    [data] = payloads("import.done")
+    assert (data["job"], data["comparisons"], data["judgments"]) == (job.pk, 1, 1)
+    aggregate.aggregate()
+    made, job = export.request_export(project, "judgments", "jsonl", aggregate.default_recipe(project), {}, None)
+    export.run_exports()
+    [data] = payloads("export.done")
+    made.refresh_from_db()
+    assert (data["export"], data["sha256"], data["job"]) == (made.number, made.sha256, job.pk)
+    assert "rain" not in json.dumps(list(Delivery.objects.values_list("payload", flat=True)))
+
+
+def test_a_dry_run_and_a_file_that_is_refused_are_no_imports(project, hook, tmp_path, same_connection):
+    file = tmp_path / "rain.jsonl"
+    file.write_text(json.dumps(row(1)))
+    job = Job.objects.create(project=project, kind="ingest", state="running")
+    ingest.check_file(project, ingest.Coming(file), job=job)
+    file.write_text('{"id": 1}')
+    with pytest.raises(work.StepRefused):
+        ingest.ingest_file(project, file, job=job)
+    assert payloads("import.done") == []
+
+
+def test_judgments_are_told_together_by_range(project, hook):
+    comparison, rater = make_comparison(project), make_person(project)
+    first = make_judgment(comparison, rater, 1)
+    aggregate.aggregate()
+    last = make_judgment(make_comparison(project), rater, -1)
+    aggregate.aggregate()
+    [data] = payloads("judgments.final")
+    assert (data["judgments"], data["first"], data["last"]) == (2, first.pk, last.pk)
+    assert webhooks.run_deliveries() == 0
+    Delivery.objects.update(next_at=now())
+    assert webhooks.run_deliveries() == 1
+    Judgment.objects.filter(pk=last.pk).update(aggregated=False)
+    aggregate.aggregate()
+    assert [data["judgments"] for data in payloads("judgments.final")] == [2, 1]
+
+
+def test_what_is_sent_again_keeps_its_content(project, hook):
+    """Its key says that it is the same."""
+    make_judgment(make_comparison(project), make_person(project), 1)
+    aggregate.aggregate()
+    Delivery.objects.update(next_at=now())
+    webhooks.run_deliveries()
+    webhooks.send_again(Delivery.objects.get())
+    make_judgment(make_comparison(project), make_person(project), 1)
+    aggregate.aggregate()
+    assert [data["judgments"] for data in payloads("judgments.final")] == [1, 1]
+
+
+def test_a_plan_is_told_when_it_is_approved(project, hook):
+    plan = make_plan(project, {make_comparison(project): None}, status="draft")
+    route.approve(plan, None)
+    route.approve(plan, None)
+    assert [data["plan"] for data in payloads("plan.approved")] == [plan.number]
+
+
+def test_a_job_that_fails_is_told_and_so_is_one_that_is_given_up(project, hook, monkeypatch):
+    def fails(job):
+        raise work.StepRefused("The text of the project.")
+
+    Job.objects.create(project=project, kind="export")
+    work.work("export", fails)
+    past = now() - timedelta(minutes=1)
+    dead = Job.objects.create(project=project, kind="ingest", state="running", attempts=MAX_ATTEMPTS, lease_until=past)
+    work.work("ingest", fails)
+    assert [data["kind"] for data in payloads("job.failed")] == ["export", "ingest"]
+    dead.refresh_from_db()
+    assert dead.state == "failed"
+    assert "text" not in str(payloads("job.failed"))
