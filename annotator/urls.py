@@ -43,6 +43,7 @@ from annotator.views import (
     settings,
     statistics,
     tokens,
+    webhooks,
 )
 
 urlpatterns = [
@@ -241,6 +242,15 @@ urlpatterns = [
         "projects/<int:project_id>/generators/<int:labeler_id>/toggle",
         generate.generator_toggle,
         name="generator_toggle",
+    ),
+    path("projects/<int:project_id>/webhooks/", webhooks.webhooks, name="webhooks"),
+    path("projects/<int:project_id>/webhooks/<int:webhook_id>/", webhooks.webhook, name="webhook"),
+    path("projects/<int:project_id>/webhooks/<int:webhook_id>/test", webhooks.webhook_test, name="webhook_test"),
+    path("projects/<int:project_id>/webhooks/<int:webhook_id>/remove", webhooks.webhook_remove, name="webhook_remove"),
+    path(
+        "projects/<int:project_id>/webhooks/<int:webhook_id>/deliveries/<int:delivery_id>/again",
+        webhooks.delivery_again,
+        name="delivery_again",
     ),
     path("projects/<int:project_id>/settings/", settings.project_settings, name="project_settings"),
     path("projects/<int:project_id>/settings/general", settings.settings_general, name="settings_general"),

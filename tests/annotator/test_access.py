@@ -37,8 +37,9 @@ from annotator.models import (
     Return,
     Review,
     User,
+    Webhook,
 )
-from annotator.pipeline import aggregate, combine, tokens, versions
+from annotator.pipeline import aggregate, combine, tokens, versions, webhooks
 from tests.annotator.backtest_outcomes import finished
 from tests.builders import (
     make_comparison,
@@ -132,6 +133,8 @@ class World:
         self.upload = signing.dumps(stored, salt=f"annotator.imports.{self.project.pk}")
         self.assignment = self._assignment()
         self.token = tokens.make(self.users[LEAD], "a script", ["read"])[0]
+        self.webhook = webhooks.add(self.project, "https://hooks.example/rain", Webhook.Event.values, None)[0]
+        self.delivery = webhooks.send_test(self.webhook)
         self._reviewed()
 
     def _performance_model(self) -> PerformanceModel:
@@ -223,6 +226,11 @@ MATRIX: dict[str, Url] = {
     # A token is its person's alone.
     "token_revoke": Url(anywhere("token.pk"), post={LEAD}, in_project=False),
     "api_reference": Url(get=EVERYBODY, in_project=False),
+    "webhooks": Url(own(), get={LEAD}, post={LEAD}),
+    "webhook": Url(own("webhook.pk"), get={LEAD}),
+    "webhook_test": Url(own("webhook.pk"), post={LEAD}),
+    "webhook_remove": Url(own("webhook.pk"), post={LEAD}),
+    "delivery_again": Url(own("webhook.pk", "delivery.pk"), post={LEAD}),
     "board": Url(own(), get=READERS),
     "comparisons": Url(own(), get=READERS),
     "comparison": Url(own("comparison.pk"), get=READERS),

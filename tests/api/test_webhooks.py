@@ -4,10 +4,11 @@ import hashlib
 import hmac
 import json
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.db import transaction
-from django.urls import resolve
+from django.urls import resolve, reverse
 from django.utils.timezone import now
 
 from annotator import tick
@@ -17,7 +18,7 @@ from annotator.pipeline import aggregate, export, ingest, ingest_tables, keys, r
 from labelers import endpoint
 from tests.api.program import row
 from tests.api.receiver import receiving
-from tests.builders import make_comparison, make_judgment, make_person, make_plan, make_project
+from tests.builders import make_comparison, make_judgment, make_member, make_person, make_plan, make_project
 
 pytestmark = pytest.mark.django_db
 EVENTS = list(Webhook.Event.values)
@@ -313,3 +314,56 @@ def test_a_job_that_fails_is_told_and_so_is_one_that_is_given_up(project, hook, 
     dead.refresh_from_db()
     assert dead.state == "failed"
     assert "text" not in str(payloads("job.failed"))
+
+
+# The page
+
+
+@pytest.fixture
+def lead(client, project):
+    client.force_login(make_member(project, "lead"))
+    return client
+
+
+def test_the_secret_is_shown_once(lead, project, receiver):
+    page = lead.post(reverse("webhooks", args=[project.pk]), {"url": receiver.url, "events": ["plan.made"]})
+    webhook = Webhook.objects.get()
+    assert f'value="{page.context["secret"]}"' in page.content.decode()
+    assert "no-store" in page.headers["Cache-Control"]
+    for name, args in (("webhooks", [project.pk]), ("webhook", [project.pk, webhook.pk])):
+        assert "swh_" not in lead.get(reverse(name, args=args)).content.decode()
+
+
+def test_what_cannot_be_called_is_said_and_nothing_is_added(lead, project, settings):
+    settings.LABELER_PRIVATE_ENDPOINTS = False
+    for url in ("http://127.0.0.1:9/", "http://169.254.169.254/x", "ftp://x.example/"):
+        page = lead.post(reverse("webhooks", args=[project.pk]), {"url": url, "events": ["plan.made"]})
+        assert page.status_code == 422 and page.context["form"].errors["url"]
+    assert not Webhook.objects.exists()
+
+
+def test_a_lead_tries_sends_again_and_removes(lead, project, hook, receiver):
+    one = reverse("webhook", args=[project.pk, hook.pk])
+    assert lead.post(one + "test").status_code == 302
+    webhooks.run_deliveries()
+    delivery = Delivery.objects.get()
+    assert "answered 200" in lead.get(one).content.decode()
+    lead.post(reverse("delivery_again", args=[project.pk, hook.pk, delivery.pk]))
+    webhooks.run_deliveries()
+    assert [headers["Switchyard-Event"] for _path, headers, _content in receiver.calls] == ["test", "test"]
+    Delivery.objects.update(state="given_up", error="answered 500 Internal Server Error")
+    for _number in range(webhooks.FAILING - 1):
+        Delivery.objects.create(webhook=hook, event="test", key=uuid4(), payload={}, next_at=now(), state="given_up")
+    assert "is failing" in lead.get(one).content.decode()
+    assert "Failing" in lead.get(reverse("webhooks", args=[project.pk])).content.decode()
+    assert lead.post(one + "remove").status_code == 302
+    assert not Webhook.objects.exists() and not Delivery.objects.exists()
+
+
+def test_older_deliveries_stand_on_the_next_page(lead, project, hook):
+    for _number in range(51):
+        webhooks.send_test(hook)
+    one = reverse("webhook", args=[project.pk, hook.pk])
+    first = lead.get(one)
+    second = lead.get(one, {"before": first.context["before"]})
+    assert (len(first.context["deliveries"]), len(second.context["deliveries"])) == (50, 1)
