@@ -156,7 +156,7 @@ def _json_lines(lines: Iterator[bytes]) -> Iterator[Numbered]:
 
 def _json_row(raw: bytes) -> dict[str, Any] | RowInvalid:
     try:
-        row = json.loads(raw.decode(), parse_constant=_refuse_constant)
+        row = JSON.decode(raw.decode())
     except UnicodeDecodeError as error:
         return RowInvalid("", f"is not valid UTF-8 at byte {error.start + 1}")
     except RecursionError:
@@ -168,6 +168,10 @@ def _json_row(raw: bytes) -> dict[str, Any] | RowInvalid:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+# Made once: json.loads would make one a row.
+JSON = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _csv(lines: Iterator[bytes]) -> Iterator[Numbered]:
@@ -204,7 +208,7 @@ def _opened(row: dict[str, Any]) -> dict[str, Any] | RowInvalid:
     for name in STRUCTURED:
         if isinstance(opened.get(name), str):
             try:
-                opened[name] = json.loads(opened[name], parse_constant=_refuse_constant)
+                opened[name] = JSON.decode(opened[name])
             except (ValueError, RecursionError) as error:
                 return RowInvalid(name, f"is not valid JSON: {error}")
     return opened

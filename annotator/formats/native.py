@@ -47,6 +47,7 @@ ANSWER = (
     *("level", "outcome", "aspects", "attributes", "reasons", "justification", "confidence"),
     *("flags", "feedback", "edit", "spans", "ranking"),
 )
+ANSWER_KEYS = frozenset(ANSWER)
 VOTE = {
     *("rater", "kind", "source", "comparison", "preference", "p_b", "p_tie", "round", "a_first", "active_ms"),
     *("created_at", "cost", "provenance"),
@@ -214,15 +215,17 @@ def _vote(given: dict[str, Any], name: str, comparisons: list[ComparisonRow], so
     a_first = given.get("a_first")
     if a_first not in (None, True, False):
         raise RowInvalid(f"{name}.a_first", "must be true or false")
-    unknown = {key: value for key, value in given.items() if key not in VOTE and value is not None}
-    provenance = {**unknown, **rows.mapping(given.get("provenance"), f"{name}.provenance")}
+    provenance = rows.mapping(given.get("provenance"), f"{name}.provenance")
+    if not given.keys() <= VOTE:
+        unknown = {key: value for key, value in given.items() if key not in VOTE and value is not None}
+        provenance = unknown | provenance
     return Vote(
         field=name,
         comparison=_which(given.get("comparison"), f"{name}.comparison", comparisons),
         rater=rater_name(given.get("rater"), f"{name}.rater", is_ai),
         is_ai=is_ai,
         source=source if own_source is None else rows.text(own_source, f"{name}.source", width=rows.SOURCE_WIDTH),
-        answer={key: given[key] for key in ANSWER if given.get(key) is not None},
+        answer={key: value for key, value in given.items() if key in ANSWER_KEYS and value is not None},
         preference=rows.number(given.get("preference"), f"{name}.preference", -1, 1),
         p_b=rows.number(given.get("p_b"), f"{name}.p_b", 0, 1),
         p_tie=rows.number(given.get("p_tie"), f"{name}.p_tie", 0, 1),

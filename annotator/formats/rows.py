@@ -215,8 +215,11 @@ def sequence(value: Any, name: str) -> list[Any]:
 
 def as_json(value: Any, name: str) -> str:
     """JSON text that jsonb accepts."""
+    # Most of what is asked for is empty: metadata, documents, the parts of an answer that nobody gave.
+    if type(value) in EMPTY and not value:
+        return EMPTY[type(value)]
     try:
-        written = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
+        written = JSON.encode(value)
         written.encode()
     except UnicodeEncodeError:
         raise RowInvalid(name, "is not valid Unicode (lone surrogate or broken UTF-8)") from None
@@ -247,6 +250,11 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{kind_of(value)} has no JSON form")
 
 
+# Made once: json.dumps would make one a call.
+JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
+EMPTY = {dict: "{}", list: "[]"}
+
+
 def kind_of(value: Any) -> str:
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number"}
     return names.get(type(value), type(value).__name__)
@@ -254,12 +262,8 @@ def kind_of(value: Any) -> str:
 
 def digest(*parts: str) -> str:
     """sha256 over the parts, kept apart from each other."""
-    sha = hashlib.sha256()
-    for part in parts:
-        encoded = part.encode()
-        sha.update(b"%d:" % len(encoded))
-        sha.update(encoded)
-    return sha.hexdigest()
+    encoded = [part.encode() for part in parts]
+    return hashlib.sha256(b"".join([b"%d:%b" % (len(part), part) for part in encoded])).hexdigest()
 
 
 def prompt_row(external_id: str | None, turns: list[Any], context: list[Any], metadata: Any = None) -> PromptRow:

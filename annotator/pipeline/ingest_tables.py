@@ -34,25 +34,37 @@ if TYPE_CHECKING:
 Beat = Callable[[int, int, str], None]
 RaterKey = tuple[bool, str, str]  # is AI, source ("" for AI), name
 
-# Column name and type of each staging table; JSON stays text until it is inserted.
+# Column name and type of each staging table; JSON stays text until it is inserted. `place` counts within the line.
 TABLES = {
     "staged_prompt": "line int, key text, turns text, context text, metadata text, text_hash text",
     "staged_response": (
-        "line int, field text, prompt_key text, key text, body text, model text, metadata text, text_hash text"
+        "line int, place int, field text, prompt_key text, key text, body text, model text, metadata text,"
+        " text_hash text"
     ),
     "staged_comparison": (
-        "line int, field text, key text, prompt_key text, prompt_hash text, a_field text, a_key text, a_hash text,"
-        " a_model text, b_field text, b_key text, b_hash text, b_model text, metadata text, others text[],"
+        "line int, place int, field text, key text, prompt_key text, prompt_hash text, a_field text, a_key text,"
+        " a_hash text, a_model text, b_field text, b_key text, b_hash text, b_model text, metadata text, others text[],"
         " criterion text, harms text[], gold_use text, gold_better text[], gold_ratings text, gold_explanation text"
     ),
     "staged_judgment": (
-        "line int, field text, comparison_key text, rater int, round int, outcome text, level int,"
+        "line int, place int, field text, comparison_key text, rater int, round int, outcome text, level int,"
         " preference float8, p_b float8, p_tie float8, confidence float8, aspects text, attributes text,"
         " reasons text[], justification text, flags text[], feedback text, edit text, spans text, ranking text,"
         " a_first bool, active_ms int, cost numeric, provenance text,"
         " created_at timestamptz"
     ),
 }
+# Columns by which the tables are joined, whose spread the planner must know; to look at the texts takes longer.
+JOINED = {
+    "staged_prompt": "line, key",
+    "staged_response": "line, prompt_key, key",
+    "staged_comparison": "line, key, prompt_key",
+    "staged_judgment": "line, comparison_key, rater",
+}
+# For the sort of a CHUNK with its texts, which would go through files else.
+WORK_MEMORY = "64MB"
+# An empty array as COPY reads it: psycopg would look into each list for the type of its elements.
+NO_ARRAY = "{}"
 # Fields of an answer that are objects or lists of them.
 OBJECTS = ("feedback", "edit", "spans", "ranking")
 NO_GOLD = (None, None, None, None)
@@ -119,15 +131,17 @@ class Staging:
             (line, prompt.external_id, prompt.turns, prompt.context, prompt.metadata, prompt.text_hash)
         )
         self.pending["staged_response"] += [
-            (line, one.field, prompt.external_id, one.external_id, one.text, one.model, one.metadata, one.text_hash)
-            for one in responses
+            (line, place, one.field, prompt.external_id, one.external_id)
+            + (one.text, one.model, one.metadata, one.text_hash)
+            for place, one in enumerate(responses)
         ]
-        for one in entry.comparisons:
+        for place, one in enumerate(entry.comparisons):
             a, b = responses[one.a], responses[one.b]
             self.pending["staged_comparison"].append(
-                (line, one.field, one.external_id, prompt.external_id, prompt.text_hash)
+                (line, place, one.field, one.external_id, prompt.external_id, prompt.text_hash)
                 + (a.field, a.external_id, a.text_hash, a.model, b.field, b.external_id, b.text_hash, b.model)
-                + (one.metadata, [responses[place].external_id for place in one.others], one.criterion, one.harms)
+                + (one.metadata, [responses[other].external_id for other in one.others] or NO_ARRAY)
+                + (one.criterion, one.harms or NO_ARRAY)
                 + ((one.gold.use, one.gold.better, one.gold.ratings, one.gold.explanation) if one.gold else NO_GOLD)
             )
         self.pending["staged_judgment"] += judgments
@@ -136,7 +150,7 @@ class Staging:
         """Staged judgments of a row; a person's second vote on a comparison is round 2."""
         taken: dict[tuple[int, int], set[int]] = {}
         given_time = now()
-        for vote, answer in zip(entry.votes, answers, strict=True):
+        for place, (vote, answer) in enumerate(zip(entry.votes, answers, strict=True)):
             rater = self._rater(vote)
             rounds = taken.setdefault((vote.comparison, rater), set())
             own_round = vote.round or max(rounds, default=0) + 1
@@ -144,7 +158,7 @@ class Staging:
                 raise RowInvalid(f"{vote.field}.round", f"{vote.rater or 'the rater'} has round {own_round} twice")
             rounds.add(own_round)
             key = entry.comparisons[vote.comparison].external_id
-            yield _judgment(line, key, rater, own_round, vote, answer, given_time)
+            yield (line, place, vote.field, key, rater, own_round, *_judgment(vote, answer, given_time))
 
     def _rater(self, vote: Vote) -> int:
         source = "" if vote.is_ai else self.source or vote.source or "import"
@@ -166,6 +180,7 @@ class Staging:
         with self.connection.cursor() as cursor:
             # Two imports into one project one after the other: what is compared stays true until it is inserted.
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext('switchyard ingest'), %s)", [project.pk])
+            cursor.execute(f"SET LOCAL work_mem = '{WORK_MEMORY}'")
             _index(cursor)
             _contradictions(cursor, project, errors)
             if errors.shown:
@@ -186,14 +201,12 @@ class Staging:
                 copy.write_row(row)
 
 
-def _judgment(
-    line: int, key: str, rater: int, own_round: int, vote: Vote, answer: Answer, given_time: Any
-) -> tuple[Any, ...]:
+def _judgment(vote: Vote, answer: Answer, given_time: Any) -> tuple[Any, ...]:
     p_b, p_tie = recorded.probability(vote, answer.outcome)
     return (
-        (line, vote.field, key, rater, own_round, answer.outcome, answer.level, answer.preference, p_b, p_tie)
+        (answer.outcome, answer.level, answer.preference, p_b, p_tie)
         + (answer.confidence, as_json(answer.aspects, vote.field), as_json(answer.attributes, vote.field))
-        + (answer.reasons, answer.justification, answer.flags)
+        + (answer.reasons or NO_ARRAY, answer.justification, answer.flags or NO_ARRAY)
         + tuple(
             as_json(getattr(answer, name), f"{vote.field}.{name}") for name in ("feedback", "edit", "spans", "ranking")
         )
@@ -220,9 +233,9 @@ def _rater_row(project: Project, is_ai: bool, source: str, name: str) -> Rater:
 
 
 def _index(cursor: Any) -> None:
-    for table in TABLES:
+    for table, columns in JOINED.items():
         cursor.execute(f"CREATE INDEX ON {table} (line)")
-        cursor.execute(f"ANALYZE {table}")
+        cursor.execute(f"ANALYZE {table} ({columns})")
 
 
 # Each gives (line, field, reason); %(project)s is the project.
@@ -347,20 +360,21 @@ def _insert_all(cursor: Any, project: Project, protocol_id: int, beat: Beat) -> 
 
 def _inserts() -> Iterator[tuple[str, str, dict[str, Any]]]:
     window = "s.line >= %(low)s AND s.line < %(high)s"
-    new = f"JOIN new_line n ON n.line = s.line WHERE {window} ORDER BY s.line"
+    order = "ORDER BY s.line, s.place"
+    new = f"JOIN new_line n ON n.line = s.line WHERE {window}"
     prompt = "JOIN annotator_prompt p ON p.project_id = %(project)s AND p.external_id = s.prompt_key"
     comparison = "JOIN annotator_comparison c ON c.project_id = %(project)s AND c.external_id = s.comparison_key"
     yield "prompts", *_insert(
         Prompt,
         {"project": "%(project)s::bigint", "external_id": "s.key", "turns": "s.turns::jsonb",
          "context": "s.context::jsonb", "metadata": "s.metadata::jsonb", "text_hash": "s.text_hash"},
-        f"staged_prompt s {new}",
+        f"staged_prompt s {new} ORDER BY s.line",
     )  # fmt: skip
     yield "responses", *_insert(
         Response,
         {"prompt": "p.id", "external_id": "s.key", "text": "s.body", "model": "s.model",
          "metadata": "s.metadata::jsonb", "text_hash": "s.text_hash"},
-        f"staged_response s {prompt} {new}",
+        f"staged_response s {prompt} {new} {order}",
     )  # fmt: skip
     yield "comparisons", *_insert(
         Comparison,
@@ -369,21 +383,21 @@ def _inserts() -> Iterator[tuple[str, str, dict[str, Any]]]:
          "queue_order": "s.line", "criterion": "s.criterion", "harms": "s.harms",
          "candidates_count": "cardinality(s.others)"},
         f"staged_comparison s {prompt} JOIN annotator_response a ON a.prompt_id = p.id AND a.external_id = s.a_key"
-        f" JOIN annotator_response b ON b.prompt_id = p.id AND b.external_id = s.b_key {new}",
+        f" JOIN annotator_response b ON b.prompt_id = p.id AND b.external_id = s.b_key {new} {order}",
     )  # fmt: skip
     stored = "JOIN annotator_comparison c ON c.project_id = %(project)s AND c.external_id = s.key"
     yield "candidates", *_insert(
         Candidate,
         {"comparison": "c.id", "response": "r.id", "place": "other.nth + 1"},
         f"staged_comparison s {stored} CROSS JOIN unnest(s.others) WITH ORDINALITY other(key, nth)"
-        f" JOIN annotator_response r ON r.prompt_id = c.prompt_id AND r.external_id = other.key {new}",
+        f" JOIN annotator_response r ON r.prompt_id = c.prompt_id AND r.external_id = other.key {new} {order}, nth",
     )  # fmt: skip
     yield "golds", *_insert(
         Gold,
         {"project": "%(project)s::bigint", "comparison": "c.id", "use": "s.gold_use", "better": "s.gold_better",
          "ratings": "s.gold_ratings::jsonb", "explanation": "s.gold_explanation",
          "created_at": "%(now)s::timestamptz"},
-        f"staged_comparison s {stored} WHERE s.gold_use IS NOT NULL AND {window} ORDER BY s.line",
+        f"staged_comparison s {stored} WHERE s.gold_use IS NOT NULL AND {window} {order}",
     )  # fmt: skip
     plain = [
         "level",
@@ -408,7 +422,7 @@ def _inserts() -> Iterator[tuple[str, str, dict[str, Any]]]:
          "spans": "s.spans::jsonb", "ranking": "s.ranking::jsonb", "provenance": "s.provenance::jsonb",
          "protocol": "CASE WHEN w.is_ai THEN NULL ELSE %(protocol)s::bigint END",
          "effective_at": "%(now)s::timestamptz"},
-        f"staged_judgment s JOIN staged_rater w ON w.place = s.rater {comparison} WHERE {window} ORDER BY s.line",
+        f"staged_judgment s JOIN staged_rater w ON w.place = s.rater {comparison} WHERE {window} {order}",
     )  # fmt: skip
 
 
