@@ -27,7 +27,7 @@ from annotator.formats import folders, recorded
 from annotator.formats.entries import Entries, Way
 from annotator.formats.files import FileInvalid, RowFile
 from annotator.formats.folders import Folder
-from annotator.formats.rows import Entry, RowInvalid, RowLeft, judged_texts
+from annotator.formats.rows import Entry, RowInvalid, RowLeft, Vote, judged_texts
 from annotator.models import Import, Job, JobCancelled, Project, User, Webhook
 from annotator.models.jobs import storable
 from annotator.pipeline import featurise, ingest_tables, webhooks, work
@@ -406,6 +406,8 @@ class Taking:
         self.definition = recorded.lenient(protocols.read(project.protocol.definition))
         self.read = read
         self.left: Counter[str] = Counter()
+        # Answers of people that are nothing but a level, by level: most of most files, and each is checked once.
+        self._levels: dict[int, Answer] = {}
 
     def take(self, entry: Entry | RowInvalid) -> tuple[Entry, list[Answer]]:
         """The entry without what was left, and an answer a vote. Raises RowInvalid; RowLeft, which is counted."""
@@ -416,9 +418,19 @@ class Taking:
         left = list(entry.left)
         if not self.read.strict:
             left += self._leave(entry)
-        answers = [recorded.answer(self.definition, vote, judged_texts(entry, vote)) for vote in entry.votes]
-        self.left.update(left)
+        answers = [self._answer(entry, vote) for vote in entry.votes]
+        if left:
+            self.left.update(left)
         return entry, answers
+
+    def _answer(self, entry: Entry, vote: Vote) -> Answer:
+        level = vote.answer.get("level")
+        plain = type(level) is int and len(vote.answer) == 1 and not vote.is_ai
+        known = self._levels.get(level) if plain else None
+        answer = known or recorded.answer(self.definition, vote, judged_texts(entry, vote))
+        if plain and not known:
+            self._levels[level] = answer
+        return answer
 
     def _leave(self, entry: Entry) -> list[str]:
         left: list[str] = []
