@@ -12,14 +12,15 @@ from annotator.models.projects import Project
 class Prompt(models.Model):
     """A conversation so far: `turns` is [{"role": "system"|"user"|"assistant", "content": str}, …]."""
 
-    project = models.ForeignKey(Project, models.CASCADE, related_name="prompts")
+    # Indexed as the start of a longer index, like those below: every index is written to for every row that comes in.
+    project = models.ForeignKey(Project, models.CASCADE, related_name="prompts", db_index=False)
     external_id = models.CharField(max_length=200)
     turns = models.JSONField()
     # Documents the answer should rest on: [{"title": str, "text": str}, …]
     context = models.JSONField(default=list)
     metadata = models.JSONField(default=dict)
     # sha256 of turns + context: equal texts must never cross a split.
-    text_hash = models.CharField(max_length=64, db_index=True)
+    text_hash = models.CharField(max_length=64)
     html = models.TextField(default="")
     html_version = models.PositiveSmallIntegerField(default=0)
     # What it is about (`labelers.domains`), by its words; empty until featurise has looked.
@@ -35,7 +36,7 @@ class Prompt(models.Model):
 class Response(models.Model):
     """One candidate continuation, with the model that wrote it; shared by the comparisons it appears in."""
 
-    prompt = models.ForeignKey(Prompt, models.CASCADE, related_name="responses")
+    prompt = models.ForeignKey(Prompt, models.CASCADE, related_name="responses", db_index=False)
     external_id = models.CharField(max_length=200)
     text = models.TextField()
     model = models.CharField(max_length=200, blank=True)
@@ -67,7 +68,7 @@ class Harm(models.TextChoices):
 class Comparison(models.Model):
     """A prompt with response A and response B: the paper's *instance*. Satisfies `labelers.base.Pair` as it is."""
 
-    project = models.ForeignKey(Project, models.CASCADE, related_name="comparisons")
+    project = models.ForeignKey(Project, models.CASCADE, related_name="comparisons", db_index=False)
     external_id = models.CharField(max_length=200)
     prompt = models.ForeignKey(Prompt, models.CASCADE, related_name="comparisons")
     response_a = models.ForeignKey(Response, models.CASCADE, related_name="+")

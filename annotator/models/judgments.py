@@ -167,9 +167,10 @@ class JudgmentQuerySet(models.QuerySet["Judgment"]):
 class Judgment(models.Model):
     """What one rater said of one comparison. Everything is in the comparison's own order: negative means A."""
 
-    project = models.ForeignKey(Project, models.CASCADE, related_name="judgments")
-    comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="judgments")
-    rater = models.ForeignKey(Rater, models.PROTECT, related_name="judgments")
+    # All three are indexed as the start of a longer index.
+    project = models.ForeignKey(Project, models.CASCADE, related_name="judgments", db_index=False)
+    comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="judgments", db_index=False)
+    rater = models.ForeignKey(Rater, models.PROTECT, related_name="judgments", db_index=False)
     round = models.PositiveSmallIntegerField(default=1)
     purpose = models.CharField(max_length=6, choices=Purpose, default=Purpose.JUDGE)
     revision = models.PositiveSmallIntegerField(default=1)
