@@ -95,7 +95,11 @@ def _locked(name: str) -> bool:
 
 
 def _content(result: Any) -> tuple[int, Any]:
-    """(status, JSON) of what an operation that does something gives: a schema, with its status unless that is 200."""
+    """(status, JSON) of what an operation that does something gives: a schema, with its status unless that is 200.
+
+    A schema with a method `kept` says what of it may be stored: a secret may not.
+    """
     status, value = (result.status_code, result.value) if isinstance(result, Status) else (200, result)
+    value = value.kept() if hasattr(value, "kept") else value
     assert isinstance(value, BaseModel), "an operation that may be asked for twice gives a schema"
     return status, json.loads(json.dumps(value, cls=NinjaJSONEncoder))

@@ -26,13 +26,14 @@ from annotator.api import (
     plans,
     problems,
     projects,
+    webhooks,
 )
 from annotator.api.bodies import CheckedParser
 from annotator.api.document import Document
 
 RESOURCES = (
     *(projects, comparisons, judgments, imports, jobs, labels, exports, datasets, plans),
-    *(performance_models, labelers, ledger),
+    *(performance_models, labelers, ledger, webhooks),
 )
 
 api = Document(

@@ -49,6 +49,8 @@ FIRST, LONGEST, GROWTH, JITTER = 10.0, 6 * 3600.0, 6, 0.2
 ATTEMPTS = 12
 # Judgments that become final within that time are told together.
 GATHERED = timedelta(seconds=10)
+# Of a project: each is a call for every event.
+MOST_WEBHOOKS = 20
 # Given up so often in a row, a webhook is shown as failing.
 FAILING = 3
 
@@ -111,7 +113,10 @@ def add(project: Project, url: str, events: Sequence[str], by: User | None) -> t
     try:
         _check_written(url)
     except endpoint.EndpointRefused as refusal:
-        raise work.StepRefused(_("This address cannot be used: %(reason)s") % {"reason": refusal}) from None
+        words = _("This address cannot be used: %(reason)s") % {"reason": refusal}
+        raise work.StepRefused(words, errors=[{"line": None, "field": "url", "reason": str(refusal)}]) from None
+    if project.webhooks.count() >= MOST_WEBHOOKS:
+        raise work.StepRefused(_("A project has at most %(n)s webhooks; remove one first.") % {"n": MOST_WEBHOOKS})
     secret = PREFIX + secrets.token_urlsafe(32)
     chosen = [event for event in Webhook.Event.values if event in events]
     webhook = Webhook.objects.create(project=project, url=url, events=chosen, sealed=keys.seal(secret), created_by=by)

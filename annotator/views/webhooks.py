@@ -18,11 +18,10 @@ from annotator import access
 from annotator.forms.webhooks import WebhookForm
 from annotator.models import Delivery, Project, User, Webhook
 from annotator.pipeline import webhooks as steps
+from annotator.pipeline import work
 
 # Deliveries a page.
 SHOWN = 50
-# Webhooks of a project: each is a call for every event.
-MOST = 20
 
 
 @login_required
@@ -33,12 +32,14 @@ def webhooks(request: HttpRequest, project_id: int) -> HttpResponse:
     """GET: the project's webhooks and the form. POST: add one; its secret stands on the page that answers only."""
     project = access.project_or_404(request, project_id, access.LEADS)
     form = WebhookForm(request.POST if request.method == "POST" else None)
-    if form.is_bound and project.webhooks.count() >= MOST:
-        form.add_error(None, _("A project has at most %(n)s webhooks; remove one first.") % {"n": MOST})
     if not (form.is_bound and form.is_valid()):
         return _page(request, project, form, status=422 if form.is_bound else 200)
     assert isinstance(request.user, User)
-    made, secret = steps.add(project, form.cleaned_data["url"], form.cleaned_data["events"], request.user)
+    try:
+        made, secret = steps.add(project, form.cleaned_data["url"], form.cleaned_data["events"], request.user)
+    except work.StepRefused as refusal:
+        form.add_error(None, str(refusal))
+        return _page(request, project, form, status=422)
     return _page(request, project, WebhookForm(), made=made, secret=secret)
 
 

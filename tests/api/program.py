@@ -29,6 +29,9 @@ class Program:
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         return self.client.post(f"/api/v1{path}", content, content_type=media_type, headers=self.headers(key))
 
+    def delete(self, path: str) -> Any:
+        return self.client.delete(f"/api/v1{path}", headers=self.headers())
+
     def headers(self, key: str = "") -> dict[str, str]:
         return {"Authorization": f"Bearer {self.text}", **({"Idempotency-Key": key} if key else {})}
 

@@ -16,10 +16,11 @@ from tests.api.program import Program
 
 ADDRESS = "/api/v1/openapi.json"
 SECONDS = 60
-# What a row must hold is said by docs/formats.md and checked by the import: more than a JSON schema can say.
+# What a row must hold is said by docs/formats.md and checked by the import: more than a JSON schema can say. So is what
+# an address of a webhook must be, and how many there may be.
 BEYOND_A_SCHEMA = {
     ("positive_data_acceptance", f"POST /api/v1/projects/{{project_id}}/{name}")
-    for name in ("comparisons", "judgments", "imports")
+    for name in ("comparisons", "judgments", "imports", "webhooks")
 }
 
 
@@ -44,6 +45,8 @@ def parameters(world: World) -> dict[str, Any]:
         "path.job_id": world.job.pk,
         "path.labeler_id": world.judge.pk,
         "path.dataset_id": world.dataset.pk,
+        "path.webhook_id": world.webhook.pk,
+        "path.delivery_id": world.delivery.pk,
         "path.version": 1,
         "path.number": 1,
     }

@@ -12,11 +12,11 @@ from django.urls import resolve, reverse
 from django.utils.timezone import now
 
 from annotator import tick
-from annotator.models import Delivery, Job, Judgment, Webhook
+from annotator.models import Delivery, Job, Judgment, KeptAnswer, Webhook
 from annotator.models.jobs import MAX_ATTEMPTS
 from annotator.pipeline import aggregate, export, ingest, ingest_tables, keys, route, webhooks, work
 from labelers import endpoint
-from tests.api.program import row
+from tests.api.program import assert_problem, lead_program, row
 from tests.api.receiver import receiving
 from tests.builders import make_comparison, make_judgment, make_member, make_person, make_plan, make_project
 
@@ -367,3 +367,37 @@ def test_older_deliveries_stand_on_the_next_page(lead, project, hook):
     first = lead.get(one)
     second = lead.get(one, {"before": first.context["before"]})
     assert (len(first.context["deliveries"]), len(second.context["deliveries"])) == (50, 1)
+
+
+# The program interface
+
+
+def test_a_program_adds_tries_replays_and_removes(project, receiver):
+    program = lead_program(project, "webhooks")
+    into = f"/projects/{project.pk}/webhooks"
+    asked = {"url": receiver.url, "events": ["plan.made"]}
+    made = program.post(into, asked, key="k").json()
+    webhook = Webhook.objects.get()
+    assert made["secret"] == keys.open_sealed(webhook.sealed)
+    again = program.post(into, asked, key="k")
+    assert again.json() == {**made, "secret": None} and made["secret"] not in str(KeptAnswer.objects.values())
+    assert "secret" not in program.get(into).json()["items"][0]
+    tried = program.post(f"{into}/{webhook.pk}/test").json()
+    webhooks.run_deliveries()
+    [delivery] = program.get(f"{into}/{webhook.pk}/deliveries", state="delivered").json()["items"]
+    assert (delivery["key"], delivery["status"]) == (tried["key"], 200)
+    program.post(f"{into}/{webhook.pk}/deliveries/{delivery['id']}/replay")
+    assert webhooks.run_deliveries() == 1
+    assert program.delete(f"{into}/{webhook.pk}").status_code == 204
+    assert not Webhook.objects.exists()
+
+
+def test_a_program_is_told_what_is_wrong_with_an_address(project):
+    program = lead_program(project, "webhooks")
+    into = f"/projects/{project.pk}/webhooks"
+    for url in ("gopher://x.example", "https://u:p@x.example/"):
+        problem = assert_problem(program.post(into, {"url": url, "events": ["plan.made"]}), 422)
+        assert problem["errors"][0]["field"].endswith("url")
+    for _number in range(webhooks.MOST_WEBHOOKS):
+        webhooks.add(project, "https://x.example/", ["plan.made"], None)
+    assert_problem(program.post(into, {"url": "https://x.example/", "events": ["plan.made"]}), 409)
