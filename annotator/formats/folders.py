@@ -195,16 +195,16 @@ def tables(tree: Tree) -> dict[str, list[str]]:
 
     The lossless store's tables belong together and are not read here.
     """
-    root = _root(tree.names)
+    root = root_of(tree.names)
     names = {name.removeprefix(root): name for name in tree.names if name.startswith(root) and _is_data(name)}
-    if _exported_as(tree, root) == "judgments":
-        raise FileInvalid("this is an export of everything (judgments): restore it instead of importing its tables")
+    if exported_as(tree, root) == "judgments":
+        raise FileInvalid("this is a lossless store: it is restored whole, and its tables are not imported")
     configs = _configs(tree, root)
     found = _of_readme(configs, list(names)) if configs else _by_folder(list(names))
     return {table: [names[name] for name in files] for table, files in found.items() if files}
 
 
-def _root(names: list[str]) -> str:
+def root_of(names: list[str]) -> str:
     """ "name/" when everything lies in one folder that has a README or a manifest, else ""."""
     tops = {name.partition("/")[0] for name in names if not _is_hidden(name)}
     top = next(iter(tops)) if len(tops) == 1 else ""
@@ -219,7 +219,7 @@ def _is_data(name: str) -> bool:
     return name.lower().endswith(DATA) and not _is_hidden(name) and PurePosixPath(name).name not in NO_ROWS
 
 
-def _exported_as(tree: Tree, root: str) -> str:
+def exported_as(tree: Tree, root: str) -> str:
     """The format of an export of ours; "" of anything else."""
     if f"{root}manifest.json" not in tree.names:
         return ""

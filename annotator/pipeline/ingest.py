@@ -30,7 +30,7 @@ from annotator.formats.folders import Folder
 from annotator.formats.rows import Entry, RowInvalid, RowLeft, Vote, judged_texts
 from annotator.models import Import, Job, JobCancelled, Project, User, Webhook
 from annotator.models.jobs import storable
-from annotator.pipeline import featurise, ingest_tables, webhooks, work
+from annotator.pipeline import featurise, ingest_tables, restore, webhooks, work
 from annotator.protocols import Answer
 from annotator.uploads import ARRIVING, arriving_folder
 
@@ -93,12 +93,16 @@ class IngestReport:
     rows: int = 0
     # What could not be carried, in words, and how often.
     left: dict[str, int] = field(default_factory=dict)
+    # How it ended, where a whole project was restored.
+    words: str = ""
 
     @property
     def anything_new(self) -> bool:
         return any((self.prompts, self.responses, self.comparisons, self.candidates, self.golds, self.judgments))
 
     def __str__(self) -> str:
+        if self.words:
+            return self.words
         words = _("%(comparisons)s comparisons of %(prompts)s new prompts and %(judgments)s judgments imported")
         if self.alone:
             words += "; " + _("%(alone)s rows hold a prompt without responses")
@@ -221,10 +225,28 @@ def take_in(project: Project, coming: Coming, *, job: Job | None = None) -> Inge
     Raises StepRefused with result {"errors": [{"line", "field", "reason"}], "more": n}; JobCancelled when `job` was
     cancelled.
     """
+    if restore.is_store(coming.path):
+        return _restored(project, coming, job)
     errors = Errors()
     with _staged(project, coming, errors, job) as staged:
         errors.refuse()
         return _store(project, staged.staging, errors, job, staged)
+
+
+def _restored(project: Project, coming: Coming, job: Job | None, *, dry_run: bool = False) -> IngestReport:
+    """A lossless store is no file of comparisons but a whole project (`pipeline.restore`)."""
+    with transaction.atomic():
+        done = restore.restore(project, coming.path, filename=coming.filename, by=coming.by, job=job, dry_run=dry_run)
+        new = {name: done.tables.get(name, 0) for name in ("prompts", "responses", "comparisons", "judgments")}
+        rows = sum(done.tables.values())
+        report = IngestReport(
+            **new, candidates=0, golds=0, skipped_existing=0, alone=0, rows=rows, left={}, words=str(done)
+        )
+        if report.anything_new and not dry_run:
+            featurise.request(project)
+            if job:
+                _announce(project, report, job)
+    return report
 
 
 @dataclass
@@ -261,6 +283,9 @@ class Check:
 def check_file(project: Project, coming: Coming, *, job: Job | None = None) -> Check:
     """What the import of the file would do, to the last row, with nothing stored. Raises StepRefused, JobCancelled."""
     errors = Errors()
+    if restore.is_store(coming.path):
+        found = _restored(project, coming, job, dry_run=True)
+        return Check(found.rows, errors, found.left, found)
     with _staged(project, coming, errors, job) as staged, transaction.atomic():
         report = None
         if not errors.shown:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from django.utils.translation import gettext as _
 
-from annotator.formats import entries, mapped
+from annotator.formats import entries, mapped, store, store_rows
 from annotator.formats.entries import Entries, Way
 from annotator.formats.files import BudgetSpent, FileInvalid, Numbered
 from annotator.formats.folders import Folder
 from annotator.formats.rows import Entry, RowInvalid, RowLeft
-from annotator.models import Project
-from annotator.pipeline import ingest
+from annotator.models import Import, Project
+from annotator.pipeline import ingest, restore, restore_tables
 
 # Bytes of text that a preview reads: somebody waits for the page, and a small gzip file may hold gigabytes.
 PREVIEW_SIZE = 64 * 2**20
+# Rows looked at in each table of a lossless store.
+STORE_ROWS = 100
 # Characters of a cell shown as an example.
 EXAMPLE = 80
 
@@ -60,6 +64,8 @@ class Preview:
     table: str = ""
     # Why the columns have to be mapped: no reader knows the rows.
     unknown: str = ""
+    # A lossless store, which is restored whole.
+    is_store: bool = False
 
     @property
     def can_import(self) -> bool:
@@ -71,6 +77,8 @@ def preview(project: Project, path: Path, way: Way | None = None, *, rows: int =
 
     Reads PREVIEW_SIZE at most. Without a `way` the reader is found; rows that none knows are mapped by a guess.
     """
+    if restore.is_store(path):
+        return _store(project, path)
     way = way or Way()
     to_guess = way.format == entries.MAPPED and not way.mapping.get("columns")
     seen = _look(project, path, Way(table=way.table) if to_guess else way, rows, shown)
@@ -78,6 +86,36 @@ def preview(project: Project, path: Path, way: Way | None = None, *, rows: int =
         guessed = {"columns": mapped.guess(seen.columns)}
         return _look(project, path, Way(entries.MAPPED, guessed, way.table), rows, shown, unknown=seen.unknown)
     return seen
+
+
+def _store(project: Project, path: Path) -> Preview:
+    """The first rows of each table of a lossless store."""
+    seen = Preview(Way(), is_store=True)
+    try:
+        found = restore.opened(path)
+        seen.container = found.container
+        for table, _take in restore_tables.STEPS:
+            _look_at_table(seen, found, table)
+    except FileInvalid as invalid:
+        seen.problem = str(invalid)
+    if not restore.is_free(project) and not Import.objects.filter(project=project, format=store.FORMAT).exists():
+        seen.problem = restore.not_free()
+    return seen
+
+
+def _look_at_table(seen: Preview, found: store.Store, table: str) -> None:
+    with contextlib.closing(found.rows(table, lambda _share: None, PREVIEW_SIZE)) as rows:
+        try:
+            for _file, (line, row) in islice(rows, STORE_ROWS):
+                seen.rows_checked += 1
+                try:
+                    if isinstance(row, RowInvalid):
+                        raise row
+                    store_rows.checked(table, row)
+                except RowInvalid as invalid:
+                    seen.errors.add(line, f"{table}.{invalid.field}", invalid.reason)
+        except BudgetSpent:
+            seen.cut_short = True
 
 
 def _look(project: Project, path: Path, way: Way, rows: int, shown: int, *, unknown: str = "") -> Preview:
