@@ -105,7 +105,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """
         with connection.cursor() as cursor:
             begun = now()
-            given = [event, json.dumps(data), begun + wait, begun, project_id, event, list(told)]
+            given: list[Any] = [event, json.dumps(data), begun + wait, begun, project_id, event, list(told)]
             cursor.execute(ANNOUNCE, given)
             return cursor.rowcount
 

@@ -98,9 +98,7 @@ class Inhabited:
         people = {**self.world.users, "stranger": make_user()}
         Membership.objects.create(user=people["stranger"], project=make_project(name="Foreign"), role="lead")
         self.programs = {
-            (role, scope): Program(user, scope)
-            for role, user in people.items()
-            for scope in Token.Scope.values
+            (role, scope): Program(user, scope) for role, user in people.items() for scope in Token.Scope.values
         }
 
     def ask(self, role: str, scope: str, operation: Operation, method: str) -> Any:
