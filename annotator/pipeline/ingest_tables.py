@@ -111,8 +111,8 @@ class Staging:
         with self.connection.cursor() as cursor:
             for table, columns in TABLES.items():
                 cursor.execute(f"DROP TABLE IF EXISTS pg_temp.{table}")
-                cursor.execute(f"CREATE TEMPORARY TABLE {table} ({columns})")
-            # Texts pass through once: compressing them here would be work for nothing.
+                # Texts pass through once: moving them aside or compressing them here would be work for nothing.
+                cursor.execute(f"CREATE TEMPORARY TABLE {table} ({columns}) WITH (toast_tuple_target = 8160)")
             cursor.execute("ALTER TABLE staged_response ALTER body SET STORAGE EXTERNAL")
             cursor.execute("ALTER TABLE staged_prompt ALTER turns SET STORAGE EXTERNAL")
 

@@ -113,6 +113,35 @@ def test_the_same_file_twice_changes_nothing_and_says_how_many_existed(tmp_path)
     assert (report.comparisons, report.judgments, report.skipped_existing) == (0, 0, 4)
 
 
+def test_what_a_row_holds_is_stored_in_the_order_of_the_row(tmp_path):
+    names = ["e", "b", "d", "a", "c"]
+    rows = [
+        {
+            "id": f"q{number}",
+            "prompt": f"Question {number}?",
+            "responses": [{"id": name, "text": f"Answer {name}."} for name in names],
+            "judgments": [
+                {"rater": rater, "kind": "person", "comparison": f"q{number}:{pair}", "level": -1}
+                for pair in ("4-5", "1-2", "2-4")
+                for rater in ("zoe", "ann")
+            ],
+        }
+        for number in range(3)
+    ]
+    ingest.ingest_file(make_project(), write(tmp_path, rows))
+    pairs = ["1-2", "1-3", "1-4", "1-5", "2-3", "2-4", "2-5", "3-4", "3-5", "4-5"]
+    assert list(Response.objects.order_by("pk").values_list("external_id", flat=True)) == 3 * names
+    assert list(Comparison.objects.order_by("pk").values_list("external_id", flat=True)) == [
+        f"q{number}:{pair}" for number in range(3) for pair in pairs
+    ]
+    assert list(Judgment.objects.order_by("pk").values_list("comparison__external_id", "rater__external_id")) == [
+        (f"q{number}:{pair}", rater)
+        for number in range(3)
+        for pair in ("4-5", "1-2", "2-4")
+        for rater in ("zoe", "ann")
+    ]
+
+
 def test_a_file_that_grew_brings_only_what_is_new(tmp_path):
     project = make_project()
     ingest.ingest_file(project, write(tmp_path, [ROW]))
