@@ -51,7 +51,12 @@ class Store:
 
     def _manifest(self) -> dict[str, Any]:
         name = f"{self.root}manifest.json"
-        return dict(json.loads(self.tree.text(name))) if name in self.tree.names else {}
+        if name not in self.tree.names:
+            return {}
+        try:
+            return dict(json.loads(self.tree.text(name)))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise FileInvalid(f"the store's manifest.json cannot be read: {error}") from None
 
     def _files(self, table: str) -> list[str]:
         top = f"{self.root}{table}/"

@@ -32,6 +32,14 @@ OUTCOMES = ("level", "ranked", "neither_valid", "cannot_judge", "abstain")
 PURPOSES = ("judge", "gold", "repeat", "review")
 KINDS = PERSON, LABELER = ("person", "labeler")
 PSEUDONYM = re.compile(r"person-([1-9][0-9]{0,14})")
+EMPTY: dict[type, str] = {dict: "{}", list: "[]"}
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+_JSON = json.JSONDecoder(parse_constant=_refuse)
 
 
 def checked(table: str, row: Mapping[str, Any]) -> Values:
@@ -268,9 +276,11 @@ def _words(row: Mapping[str, Any], name: str) -> list[str]:
 def _json(row: Mapping[str, Any], name: str, kind: type, shaped: Callable[[Any], bool] | None = None) -> str:
     """The column's JSON, checked and written anew. `shaped` says whether it is as pages and labels read it."""
     value = row.get(name)
+    if value == EMPTY[kind]:  # most are
+        return EMPTY[kind]
     if isinstance(value, str):  # readers of Parquet have opened some columns already
         try:
-            value = json.loads(value, parse_constant=_refuse)
+            value = _JSON.decode(value)
         except (ValueError, RecursionError) as error:
             raise RowInvalid(name, f"is not valid JSON: {error}") from None
     if not isinstance(value, kind):
@@ -280,10 +290,6 @@ def _json(row: Mapping[str, Any], name: str, kind: type, shaped: Callable[[Any],
     if value and shaped and not shaped(value):
         raise RowInvalid(name, "is not shaped as docs/exports.md says")
     return rows.as_json(value, name)
-
-
-def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

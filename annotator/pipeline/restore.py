@@ -120,11 +120,10 @@ def _progress(heart: ingest_tables.Heart) -> Callable[[str, float], None]:
 
 
 def _came_before(project: Project, found: Store) -> bool:
-    """True when this store is in the project already. Raises StepRefused when something else is. Locks the project."""
+    """True when this store is in the project already. Raises StepRefused when something else is."""
     with connection.cursor() as cursor:
         # As imports do: what is looked at stays true until the end.
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('switchyard ingest'), %s)", [project.pk])
-    Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     if Import.objects.filter(project=project, format=store.FORMAT, report__data_sha256=found.digest).exists():
         return True
     if not is_free(project):

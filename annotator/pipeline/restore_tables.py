@@ -349,9 +349,19 @@ def _comparison_ids(project: Project, keys: set[str]) -> dict[str, int]:
 
 def _response_ids(prompts: dict[str, int], batch: Sequence[Placed]) -> dict[tuple[int, str], int]:
     """Ids of the responses that comparisons name, by prompt and name."""
-    keys = {key for placed in batch for key in _named(placed.values)}
-    found = Response.objects.filter(prompt__in=list(prompts.values()), external_id__in=keys)
-    return {(prompt, key): pk for prompt, key, pk in found.values_list("prompt", "external_id", "pk")}
+    asked = [
+        (prompts[placed.values["prompt_id"]], key)
+        for placed in batch
+        if placed.values["prompt_id"] in prompts
+        for key in _named(placed.values)
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT r.prompt_id, r.external_id, r.id FROM unnest(%s::bigint[], %s::text[]) asked(prompt_id, key)"
+            " JOIN annotator_response r ON r.prompt_id = asked.prompt_id AND r.external_id = asked.key",
+            [[prompt for prompt, _key in asked], [key for _prompt, key in asked]],
+        )
+        return {(prompt, key): pk for prompt, key, pk in cursor.fetchall()}
 
 
 def _named(values: Values) -> list[str]:

@@ -282,8 +282,17 @@ def test_a_changed_file_is_refused_by_its_hash(project, tmp_path):
     path.unlink()
     with pytest.raises(work.StepRefused, match="has no table responses"):
         ingest.ingest_file(fresh(), folder)
+    (folder / "manifest.json").write_text("{")
+    path.write_text("{}")
+    with pytest.raises(work.StepRefused, match="the store's manifest.json cannot be read"):
+        ingest.ingest_file(fresh(), folder)
+
+
+def test_a_missing_file_is_told_by_the_manifest(project, tmp_path):
+    folder = folder_of(write(project), tmp_path / "store")
     shutil.rmtree(folder / "routes")
-    (folder / "responses/train.jsonl").write_text("{}")
+    with pytest.raises(work.StepRefused, match="routes/train.jsonl is missing"):
+        ingest.ingest_file(fresh(), folder)
 
 
 def edited(folder, table, edit):
@@ -399,6 +408,7 @@ def test_a_member_who_would_share_a_pseudonym_is_no_guess(project, tmp_path):
         ingest.ingest_file(restored, folder)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_the_lead_sees_what_it_is_and_restores_it_from_the_browser(project, tmp_path, client):
     path = zipped(folder_of(write(project, "parquet"), tmp_path / "store"))
@@ -413,7 +423,10 @@ def test_the_lead_sees_what_it_is_and_restores_it_from_the_browser(project, tmp_
     ingest.run_ingests()
     job = Job.objects.filter(project=restored, kind=Job.Kind.INGEST).last()
     assert (job.state, job.project.judgments.count()) == (Job.State.DONE, 19), job.message
-    for name in ("", "plans/", "labelers/", "protocol/", "exports/"):
+    plan, comparison = restored.plans.latest("number"), restored.comparisons.first()
+    pages = [f"labelers/{each.pk}/" for each in restored.labelers.all()]
+    pages += ["", "plans/", f"plans/{plan.number}/", "labelers/", "protocol/", "exports/", "quality/", "comparisons/"]
+    for name in (*pages, f"comparisons/{comparison.pk}/"):
         assert client.get(f"/projects/{restored.pk}/{name}").status_code == 200, name
     with path.open("rb") as file:
         response = client.post(f"/projects/{restored.pk}/import/", {"file": file, "source": ""})
