@@ -252,7 +252,7 @@ def _plain(value: Any) -> Any:
 
 # Made once: json.dumps would make one a call.
 JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
-EMPTY = {dict: "{}", list: "[]"}
+EMPTY: dict[type, str] = {dict: "{}", list: "[]"}
 
 
 def kind_of(value: Any) -> str:

@@ -432,7 +432,7 @@ class Taking:
         self.read = read
         self.left: Counter[str] = Counter()
         # Answers of people that are nothing but a level, by level: most of most files, and each is checked once.
-        self._levels: dict[int, Answer] = {}
+        self._levels: dict[Any, Answer] = {}
 
     def take(self, entry: Entry | RowInvalid) -> tuple[Entry, list[Answer]]:
         """The entry without what was left, and an answer a vote. Raises RowInvalid; RowLeft, which is counted."""
