@@ -8,7 +8,7 @@ A reader is a module with
     read(row) -> rows.Entry   raises rows.RowInvalid; `Entry.left` names what the row had that cannot be carried;
     PRESET     optional: the protocol preset that asks for what the format holds;
     joined(numbered) -> numbered   optional: makes one row of rows that belong together, before `read`.
-A writer is a class that satisfies `source.Writer`; most are a `pairs.PairWriter`.
+A writer is a subclass of `source.Writer`; most are a `pairs.PairWriter`.
 """
 
 # Asked in this order whether they know a file's first row.

@@ -6,13 +6,11 @@ attributes, spans, feedback, edit, ranking, metadata, provenance) is a JSON stri
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 import pyarrow as pa
 
-from annotator.formats.source import TRAIN, TURN, Config, Options, Row, Source
-from annotator.protocols import Definition
+from annotator.formats.source import TRAIN, TURN, Config, Row, Source, Writer
 
 _TEXT, _INT, _REAL, _YES = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
@@ -137,13 +135,9 @@ TABLES: dict[str, tuple[str, list[tuple[str, pa.DataType]]]] = {
 }
 
 
-class Judgments:
+class Judgments(Writer):
     title = "Judgments, lossless"
-    heeds: frozenset[str] = frozenset()
     is_lossless = True
-
-    def __init__(self, protocol: Definition, options: Options) -> None:
-        self.left_out: Counter[str] = Counter()
 
     @property
     def configs(self) -> tuple[Config, ...]:

@@ -6,15 +6,25 @@ The rules are those of `docs/exports.md`: no trainer of pairs has a loss for tie
 from __future__ import annotations
 
 import itertools
-from abc import ABC, abstractmethod
-from collections import Counter
+from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
-from annotator.formats.source import TURN, Config, FormatUnfit, Judged, Options, Prompt, Response, Row, Source, split_of
+from annotator.formats.source import (
+    TURN,
+    FormatUnfit,
+    Judged,
+    Options,
+    Prompt,
+    Response,
+    Row,
+    Source,
+    Writer,
+    split_of,
+)
 from annotator.protocols import SIDES, Definition
 
 # Llama 2 (arXiv 2307.09288, table 27, "large") gives the four strengths of its people 3, 2, 1 and 0.
@@ -92,7 +102,9 @@ def _ways(
     to_a = Pair(key, judged.prompt, a, b, 1 - p_b, max(0.0, -towards_b), judged)
     to_b = Pair(key, judged.prompt, b, a, p_b, max(0.0, towards_b), judged)
     if abs(p_b - 0.5) < 1e-9:
-        return [to_a, to_b] if options.ties == "both" else []
+        # As many for A as for B: no margin either way, however strongly some of them said it.
+        ties = [replace(each, strength=0.0) for each in (to_a, to_b)]
+        return ties if options.ties == "both" else []
     return [to_b] if p_b > 0.5 else [to_a]
 
 
@@ -121,27 +133,20 @@ def _said(ranking: dict[str, Any], first: int, second: int) -> float | None:
     return float(worst == first) if worst in (first, second) else None
 
 
-class PairWriter(ABC):
+class PairWriter(Writer):
     """A format with one row a pair. Subclasses give `title`, `configs`, `notes` and `row`.
 
     One with further tables, or several rows a pair, gives its own `tables`.
     """
 
-    title: str
     # The config that `row` is for.
     main = "default"
     heeds = frozenset({"ties", "neither", "pairs", "validation", "seed"})
-    is_lossless = False
 
     def __init__(self, protocol: Definition, options: Options) -> None:
         if options.ties == "keep":
             raise FormatUnfit(f"{self.title} has no row for a tie: leave ties out, or write them both ways round.")
-        self.options = options
-        self.left_out: Counter[str] = Counter()
-
-    @property
-    @abstractmethod
-    def configs(self) -> tuple[Config, ...]: ...
+        super().__init__(protocol, options)
 
     @abstractmethod
     def row(self, pair: Pair) -> dict[str, Any] | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import pyarrow as pa
 
@@ -266,53 +267,57 @@ class Config:
     about: str
 
 
-class Writer(Protocol):
-    """A dataset format. `left_out` counts, by reason, what the last pass of `rows` did not write."""
+# Groups of formats, in the order of lists.
+GROUPS = ("train", "published", "research")
 
-    title: str
+
+class Writer(ABC):
+    """A dataset format: what every one must say, and what one says only where the usual does not hold for it.
+
+    `left_out` counts, by reason, what the last pass of `rows` did not write.
+    """
+
+    title: ClassVar[str]
+    # Where it stands in lists of formats: one of `GROUPS`.
+    group: ClassVar[str] = GROUPS[0]
     # Names of the options that make a difference here.
-    heeds: frozenset[str]
+    heeds: ClassVar[frozenset[str]] = frozenset()
+    # What its readers read, of `tables.CONTAINERS`.
+    containers: ClassVar[tuple[str, ...]] = ("parquet", "jsonl", "jsonl.gz")
     # Whether it passes over every judgment and revision, beside the comparisons.
-    is_lossless: bool
-    left_out: Counter[str]
+    is_lossless: ClassVar[bool] = False
+    # True when `rows` must see every comparison in one pass, because it compares some with others: then there is one
+    # part only, and a run that died begins again.
+    is_whole: ClassVar[bool] = False
 
     def __init__(self, protocol: Definition, options: Options) -> None:
         """Raises FormatUnfit when the protocol does not collect what the format needs."""
+        self.options = options
+        self.left_out: Counter[str] = Counter()
 
     @property
+    @abstractmethod
     def configs(self) -> tuple[Config, ...]: ...
 
     @property
+    @abstractmethod
     def notes(self) -> list[str]:
         """What a reader of the data must know, one sentence each; goes on the card."""
 
+    @abstractmethod
     def rows(self, source: Source) -> Iterator[Row]:
         """One part of the data, in order: `source` gives the comparisons (and table rows) of that part.
 
-        A large export is many parts, each by a writer of its own; see `Extra.is_whole`.
+        A large export is many parts, each by a writer of its own; see `is_whole`.
         """
 
-
-class Extra(Protocol):
-    """What a writer may have beside; the export looks for each by name."""
-
-    # Where it stands in lists of formats: a key of `GROUPS`; "train" when there is none.
-    group: str
-    # What its readers read, of `tables.CONTAINERS`; all of them when there is none.
-    containers: tuple[str, ...]
-    # True when `rows` must see every comparison in one pass, because it compares some with others: then there is one
-    # part only, and a run that died begins again. False when there is none.
-    is_whole: bool
-
     def path(self, config: str, split: str) -> str:
-        """Where a data file lies in the set's folder, without suffix; `config/split` when there is none."""
+        """Where a data file lies in the set's folder, without suffix."""
+        return f"{config}/{split}"
 
     def files(self, written: Mapping[str, list[str]]) -> dict[str, str]:
-        """Text by file name, made from the names of the data files by config."""
-
-
-# Groups of formats, in the order of lists.
-GROUPS = ("train", "published", "research")
+        """Further files, text by name, made from the names of the data files by config."""
+        return {}
 
 
 def split_of(prompt: Prompt, options: Options) -> str:

@@ -122,10 +122,6 @@ class _Table:
             self._waiting, self._characters = [], 0
 
 
-def usual_path(config: str, split: str) -> str:
-    return f"{config}/{split}"
-
-
 class Tables:
     """The data files of a set, one a config and split, written part by part so that a run that died can be continued.
 
@@ -140,7 +136,7 @@ class Tables:
         folder: Path,
         container: str,
         configs: Iterable[Config],
-        path_of: Callable[[str, str], str] = usual_path,
+        path_of: Callable[[str, str], str] = "{}/{}".format,
     ) -> None:
         self.folder, self.container, self.path_of = folder, container, path_of
         self.written: list[Written] = []

@@ -38,7 +38,7 @@ def fitting(project: Project) -> tuple[list[tuple[Any, list[tuple[str, str]]]], 
         writer = import_string(path)
         reasons = [reason for chance in CHANCES if (reason := _unfit(writer, definition, chance))]
         if len(reasons) < len(CHANCES):
-            groups[getattr(writer, "group", GROUPS[0])].append((name, writer.title))
+            groups[writer.group].append((name, writer.title))
         else:
             unfit.append((writer.title, reasons[0]))
     return [(GROUP_NAMES[group], formats) for group, formats in groups.items() if formats], unfit
@@ -259,7 +259,7 @@ class ExportForm(forms.Form):
 
 def _containers(writer: type[Writer] | None) -> tuple[str, ...]:
     """The file types that the format's readers read."""
-    return getattr(writer, "containers", tuple(CONTAINERS))
+    return writer.containers if writer else tuple(CONTAINERS)
 
 
 def _is_given(value: Any) -> bool:

@@ -67,9 +67,9 @@ def request_export(
     if recipe.project_id != project.pk:
         raise work.StepRefused("recipe: it belongs to another project")
     writer = writer_for(project, format, checked)
-    readable = getattr(writer, "containers", tuple(CONTAINERS))
-    if container not in readable:
-        raise work.StepRefused(f"file type: {writer.title} is read as {' or '.join(readable)}, not as {container}")
+    if container not in writer.containers:
+        readable = " or ".join(writer.containers)
+        raise work.StepRefused(f"file type: {writer.title} is read as {readable}, not as {container}")
     _check_filters(project, writer, chosen)
     asked = {
         **{"format": format, "container": container, "recipe": recipe.pk, "dataset": dataset and dataset.pk},
@@ -171,8 +171,6 @@ def _write_json(path: Path, value: Any) -> None:
 
 def _add_extra(folder: Path, writer: Writer, files: list[Written]) -> None:
     """The files that the format's trainer wants beside the data, such as LLaMA-Factory's `dataset_info.json`."""
-    if not hasattr(writer, "files"):
-        return
     written: dict[str, list[str]] = {}
     for file in files:
         written.setdefault(file.config, []).append(file.name)

@@ -27,7 +27,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from annotator.formats.source import Row, Writer, read_filters
-from annotator.formats.tables import Damaged, Tables, Written, usual_path
+from annotator.formats.tables import Damaged, Tables, Written
 from annotator.models import Export, Job, JobCancelled
 from annotator.pipeline import work
 from annotator.readings.lossless import WholeSnapshot
@@ -147,9 +147,8 @@ class Parts:
     @classmethod
     def _of(cls, export: Export, folder: Path, make: Callable[[], Writer], snapshot: WholeSnapshot) -> Parts:
         writer = make()
-        snapshot.part_rows = sys.maxsize if getattr(writer, "is_whole", False) else PART_ROWS
-        path_of = getattr(writer, "path", usual_path)
-        tables = Tables(folder / "set", export.container, writer.configs, path_of)
+        snapshot.part_rows = sys.maxsize if writer.is_whole else PART_ROWS
+        tables = Tables(folder / "set", export.container, writer.configs, writer.path)
         return cls(export, folder, make, snapshot, tables)
 
     @classmethod

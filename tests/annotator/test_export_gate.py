@@ -3,7 +3,6 @@
 import pytest
 
 from annotator.formats import WRITERS
-from annotator.formats.tables import CONTAINERS
 from annotator.models import Export
 from annotator.pipeline import export, work
 from tests.annotator.judged_project import ODD, answered_by_all, exported, load, plain, project_for, stay_offline
@@ -24,7 +23,7 @@ def offline(tmp_path, monkeypatch):
 def every_form():
     """Every format in every container that its readers read."""
     for format, path in WRITERS.items():
-        readable = getattr(export.import_string(path), "containers", tuple(CONTAINERS))
+        readable = export.import_string(path).containers
         for number, container in enumerate(readable):
             is_quick = format in QUICK and not number
             yield pytest.param(format, container, marks=[] if is_quick else [pytest.mark.slow])

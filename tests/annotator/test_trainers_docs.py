@@ -1,5 +1,6 @@
 """docs/train.md is followed to the letter: its exports, its scripts, its commands."""
 
+import ast
 import json
 import os
 import re
@@ -8,12 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 import yaml
 from django.conf import settings
 from django.core.management import call_command
+from hypothesis import strategies as st
 
 from annotator.formats import WRITERS
+from annotator.formats.published.glued import turns_of
+from annotator.formats.source import Prompt
 from annotator.pipeline import work
 from tests.annotator.judged_project import ODD, conversation
 from tests.builders import make_comparison, make_judgment, make_person, make_project
@@ -79,6 +84,38 @@ def a_helpsteer2_project():
             justification=ODD,
         )
     return project
+
+
+def turns_of_the_script():
+    (own,) = [
+        node
+        for node in ast.parse(blocks("python")[0]).body
+        if isinstance(node, ast.FunctionDef) and node.name == "turns"
+    ]
+    names = {"re": re}
+    exec(compile(ast.Module([own], []), "train_reward.py", "exec"), names)
+    return names["turns"]
+
+
+SPOKEN = st.lists(
+    st.text(max_size=9) | st.sampled_from(["<extra_id_1>User\n", "\n<extra_id_1>Assistant\n"]), max_size=5
+)
+
+
+@hypothesis.settings(max_examples=100, deadline=None)
+@hypothesis.given(spoken=SPOKEN, has_system=st.booleans())
+def test_the_script_takes_glued_conversations_apart_as_our_reader_does(spoken, has_system):
+    said = [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate([*spoken, "Why?"])]
+    glued = Prompt("p", [{"role": "system", "content": "Be brief."}] * has_system + said).text
+    assert turns_of_the_script()(glued) == turns_of(glued)
+
+
+def test_a_conversation_reaches_the_chat_template_turn_by_turn_without_tags():
+    glued = Prompt("p", conversation(1)).text
+    assert "<extra_id_1>Assistant" in glued
+    assert turns_of_the_script()(glued) == conversation(1)
+    (script, *_others) = blocks("python")
+    assert '*turns(row["prompt"])' in script and '"content": row["prompt"]' not in script
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ competition's layout of prompts and responses as lists. Rows of one comparison t
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -21,8 +20,7 @@ from annotator.formats.pairs import MESSAGES
 from annotator.formats.published import conversations
 from annotator.formats.published.together import together
 from annotator.formats.rows import Entry, RowInvalid
-from annotator.formats.source import Config, Judged, Options, Row, Source, Vote, split_of
-from annotator.protocols import Definition
+from annotator.formats.source import Config, Judged, Row, Source, Vote, Writer, split_of
 
 TITLE = "Chatbot Arena"
 PRESET = "arena"
@@ -72,15 +70,10 @@ _SCHEMA = pa.schema(
 )
 
 
-class Arena:
+class Arena(Writer):
     title = TITLE
     group = "published"
     heeds = frozenset({"ai", "validation", "seed"})
-    is_lossless = False
-
-    def __init__(self, protocol: Definition, options: Options) -> None:
-        self.options = options
-        self.left_out: Counter[str] = Counter()
 
     @property
     def configs(self) -> tuple[Config, ...]:

@@ -7,23 +7,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
 
-from annotator.formats.source import (
-    Config,
-    FormatUnfit,
-    Judged,
-    Options,
-    Prompt,
-    Row,
-    Source,
-    Vote,
-    split_of,
-)
+from annotator.formats.source import Config, FormatUnfit, Judged, Options, Prompt, Row, Source, Vote, Writer, split_of
 from annotator.protocols import Definition
 
 # The words of the original for the kinds that the preset “fine-grained” has; others are written as the protocol's.
@@ -69,11 +58,10 @@ _SCHEMA = pa.schema(
 )
 
 
-class FineGrained:
+class FineGrained(Writer):
     title = "Fine-grained feedback"
     group = "published"
     heeds = frozenset({"validation", "seed"})
-    is_lossless = False
 
     def __init__(self, protocol: Definition, options: Options) -> None:
         if protocol.spans is None:
@@ -84,8 +72,7 @@ class FineGrained:
         self.words = {choice.key: ERRORS.get(choice.key, choice.label) for choice in protocol.spans.types}
         rated = {attribute.key: (attribute.minimum, attribute.maximum) for attribute in protocol.attributes}
         self.has_completeness = rated.get(COMPLETENESS) == (0, len(MISSING))
-        self.options = options
-        self.left_out: Counter[str] = Counter()
+        super().__init__(protocol, options)
 
     @property
     def configs(self) -> tuple[Config, ...]:

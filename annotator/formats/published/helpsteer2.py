@@ -16,7 +16,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from annotator.formats.source import TRAIN, VALIDATION, Config, FormatUnfit, Judged, Options, Row, Source, split_of
+from annotator.formats.source import (
+    TRAIN,
+    VALIDATION,
+    Config,
+    FormatUnfit,
+    Judged,
+    Options,
+    Row,
+    Source,
+    Writer,
+    split_of,
+)
 from annotator.protocols import Definition
 
 ATTRIBUTES = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
@@ -46,11 +57,10 @@ def rounded_mean(votes: Sequence[int]) -> int:
     return _round(sum(votes) / len(votes))
 
 
-class HelpSteer2:
+class HelpSteer2(Writer):
     title = "HelpSteer2"
     group = "published"
     heeds = frozenset({"ties", "neither", "ai", "validation", "seed"})
-    is_lossless = False
 
     def __init__(self, protocol: Definition, options: Options) -> None:
         asked = {attribute.key: (attribute.minimum, attribute.maximum) for attribute in protocol.attributes}
@@ -58,8 +68,7 @@ class HelpSteer2:
         self.has_ratings = all(asked.get(key) == (0, 4) for key in ATTRIBUTES)
         if options.ties == "both":
             raise FormatUnfit("HelpSteer2 writes a tie as strength 0: keep ties, or leave them out.")
-        self.options = options
-        self.left_out: Counter[str] = Counter()
+        super().__init__(protocol, options)
 
     @property
     def configs(self) -> tuple[Config, ...]:

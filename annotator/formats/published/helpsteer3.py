@@ -8,7 +8,6 @@ better and the worse by the feedback that both answer. Its rows are read by `hel
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,7 +21,7 @@ from annotator.formats.published.helpsteer2 import (
     rounded_mean,
     strength_of,
 )
-from annotator.formats.source import TURN, Config, FormatUnfit, Judged, Options, Row, Source, split_of
+from annotator.formats.source import TURN, Config, FormatUnfit, Judged, Options, Row, Source, Writer, split_of
 from annotator.protocols import SIDES, Definition
 
 DOMAIN, LANGUAGE = "general", "english"
@@ -72,19 +71,17 @@ _QUALITY = Config(
 )
 
 
-class HelpSteer3:
+class HelpSteer3(Writer):
     title = "HelpSteer3"
     group = "published"
     heeds = frozenset({"neither", "ai", "validation", "seed"})
-    is_lossless = False
 
     def __init__(self, protocol: Definition, options: Options) -> None:
         if options.ties != "drop":
             raise FormatUnfit("HelpSteer3 is read with strength 0 as a pair of equal answers: leave ties out.")
         self.has_feedback = protocol.feedback != "none"
         self.has_edits = protocol.edit != "none"
-        self.options = options
-        self.left_out: Counter[str] = Counter()
+        super().__init__(protocol, options)
 
     @property
     def configs(self) -> tuple[Config, ...]:

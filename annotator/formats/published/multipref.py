@@ -14,17 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from annotator.formats.source import (
-    TURN,
-    Config,
-    FormatUnfit,
-    Judged,
-    Options,
-    Row,
-    Source,
-    Vote,
-    split_of,
-)
+from annotator.formats.source import TURN, Config, FormatUnfit, Judged, Options, Row, Source, Vote, Writer, split_of
 from annotator.protocols import Definition
 
 ASPECTS = ("helpful", "truthful", "harmless")
@@ -93,11 +83,10 @@ _BINARIZED = pa.schema(
 HUMAN, AI = "human_overall_binarized", "ai_overall_binarized"
 
 
-class MultiPref:
+class MultiPref(Writer):
     title = "MultiPref"
     group = "published"
     heeds = frozenset({"ai", "validation", "seed"})
-    is_lossless = False
 
     def __init__(self, protocol: Definition, options: Options) -> None:
         asked = {aspect.key: [level.value for level in aspect.levels] for aspect in protocol.aspects}
@@ -111,8 +100,7 @@ class MultiPref:
         self.reasons = {
             aspect.key: {choice.key: choice.label for choice in aspect.reasons} for aspect in protocol.aspects
         }
-        self.options = options
-        self.left_out: Counter[str] = Counter()
+        super().__init__(protocol, options)
 
     @property
     def configs(self) -> tuple[Config, ...]:

@@ -13,8 +13,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from annotator.formats.source import TRAIN, Config, Judged, Options, Prompt, Response, Row, Source, Vote, split_of
-from annotator.protocols import SIDES, Definition
+from annotator.formats.source import (
+    TRAIN,
+    Config,
+    Judged,
+    Prompt,
+    Response,
+    Row,
+    Source,
+    Vote,
+    Writer,
+    split_of,
+)
+from annotator.protocols import SIDES
 
 # No combination of answers is told of fewer people than this.
 SMALLEST = 5
@@ -61,17 +72,12 @@ _JUDGMENTS = pa.schema(
 _SURVEY = pa.schema([("user_id", _TEXT), *_ABOUT])
 
 
-class PerRater:
+class PerRater(Writer):
     title = "Judgments by person"
     group = "research"
     heeds = frozenset({"validation", "seed"})
-    is_lossless = False
     # Who is in the data set decides what may be told of anybody in it.
     is_whole = True
-
-    def __init__(self, protocol: Definition, options: Options) -> None:
-        self.options = options
-        self.left_out: Counter[str] = Counter()
 
     @property
     def configs(self) -> tuple[Config, ...]:

@@ -6,7 +6,6 @@ none, and wrong that loses to all right ones, directly or through others. What s
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
@@ -20,7 +19,7 @@ from annotator.formats.published import better, conversations
 from annotator.formats.published.rewardbench import subset_of
 from annotator.formats.published.together import by_prompt
 from annotator.formats.rows import Entry, RowInvalid, Vote
-from annotator.formats.source import Config, FormatUnfit, Judged, Options, Response, Row, Source
+from annotator.formats.source import Config, FormatUnfit, Judged, Options, Response, Row, Source, Writer
 from annotator.protocols import Definition
 
 TITLE = "RewardBench 2"
@@ -60,19 +59,17 @@ _SCHEMA = pa.schema(
 )
 
 
-class RewardBench2:
+class RewardBench2(Writer):
     title = TITLE
     group = "published"
     heeds = frozenset({"neither", "pairs"})
-    is_lossless = False
     # A row is made of all comparisons of its prompt.
     is_whole = True
 
     def __init__(self, protocol: Definition, options: Options) -> None:
         if options.ties != "drop":
             raise FormatUnfit("RewardBench 2 has no place for ties: leave them out.")
-        self.options = options
-        self.left_out: Counter[str] = Counter()
+        super().__init__(protocol, options)
 
     @property
     def configs(self) -> tuple[Config, ...]:

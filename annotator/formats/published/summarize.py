@@ -6,7 +6,6 @@ asks. Where it contradicts `choice`, the choice holds. Rows of the same two summ
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -18,7 +17,7 @@ from annotator.formats.files import Numbered
 from annotator.formats.published import better, conversations
 from annotator.formats.published.together import together
 from annotator.formats.rows import Entry, RowInvalid
-from annotator.formats.source import TRAIN, Config, FormatUnfit, Judged, Options, Row, Source, Vote, split_of
+from annotator.formats.source import TRAIN, Config, FormatUnfit, Judged, Options, Row, Source, Vote, Writer, split_of
 from annotator.protocols import Definition
 
 TITLE = "Summarize from feedback"
@@ -52,11 +51,10 @@ _SCHEMA = pa.schema(
 )
 
 
-class Summarize:
+class Summarize(Writer):
     title = TITLE
     group = "published"
     heeds = frozenset({"validation", "seed"})
-    is_lossless = False
 
     def __init__(self, protocol: Definition, options: Options) -> None:
         if [level.value for level in protocol.levels] != list(range(-REACH, REACH + 1)):
@@ -64,8 +62,7 @@ class Summarize:
                 "Summarize from feedback needs nine levels from -4 to 4, which this project's protocol does not have. "
                 "The preset “summarize9” has; Chatbot Arena or judgments may fit this project."
             )
-        self.options = options
-        self.left_out: Counter[str] = Counter()
+        super().__init__(protocol, options)
 
     @property
     def configs(self) -> tuple[Config, ...]:

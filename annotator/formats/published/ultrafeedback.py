@@ -7,7 +7,6 @@ come in as votes of an AI labeler, by the difference of their means; they are no
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any
@@ -19,7 +18,7 @@ from annotator.formats import rows
 from annotator.formats.published import better, conversations
 from annotator.formats.published.together import by_prompt
 from annotator.formats.rows import Entry, RowInvalid
-from annotator.formats.source import Config, FormatUnfit, Judged, Options, Response, Row, Source, Vote, split_of
+from annotator.formats.source import Config, FormatUnfit, Judged, Options, Response, Row, Source, Vote, Writer, split_of
 from annotator.protocols import SIDES, Attribute, Definition
 
 TITLE = "UltraFeedback"
@@ -68,11 +67,10 @@ _SCHEMA = pa.schema(
 joined = better.named
 
 
-class UltraFeedback:
+class UltraFeedback(Writer):
     title = TITLE
     group = "published"
     heeds = frozenset({"validation", "seed"})
-    is_lossless = False
     # A row is made of all comparisons of its prompt.
     is_whole = True
 
@@ -84,8 +82,7 @@ class UltraFeedback:
                 "project's protocol does not ask for. The preset “helpsteer2” asks for helpfulness; UltraFeedback "
                 "binarized fits every project."
             )
-        self.options = options
-        self.left_out: Counter[str] = Counter()
+        super().__init__(protocol, options)
 
     @property
     def configs(self) -> tuple[Config, ...]:

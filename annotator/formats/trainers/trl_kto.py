@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 import pyarrow as pa
 
 from annotator.formats.pairs import MESSAGES
-from annotator.formats.source import Config, FormatUnfit, Options, Row, Source, split_of
+from annotator.formats.source import Config, FormatUnfit, Options, Row, Source, Writer, split_of
 from annotator.formats.trainers.singles import META, RATING, Singles
 from annotator.formats.trainers.turns import answer
 from annotator.protocols import Definition
@@ -16,10 +15,9 @@ from annotator.protocols import Definition
 SCHEMA = pa.schema([("prompt", MESSAGES), ("completion", MESSAGES), ("label", pa.bool_()), *META])
 
 
-class TrlKto:
+class TrlKto(Writer):
     title = "TRL unpaired (KTO)"
     heeds = frozenset({"labels", "good", "bad", "neither", "pairs", "validation", "seed"})
-    is_lossless = False
 
     def __init__(self, protocol: Definition, options: Options) -> None:
         self.singles = Singles(protocol, options)
@@ -29,8 +27,7 @@ class TrlKto:
                 "says which is better, not whether it is good. To take the pairs all the same, choose them as what "
                 "makes a single response good or bad (--labels pairs)."
             )
-        self.options = options
-        self.left_out: Counter[str] = Counter()
+        super().__init__(protocol, options)
 
     @property
     def configs(self) -> tuple[Config, ...]:

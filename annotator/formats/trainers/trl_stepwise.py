@@ -5,13 +5,12 @@ Where the steps are is known from the response's metadata; which are wrong, from
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
 
-from annotator.formats.source import Config, FormatUnfit, Judged, Options, Response, Row, Source, split_of
+from annotator.formats.source import Config, FormatUnfit, Judged, Options, Response, Row, Source, Writer, split_of
 from annotator.formats.trainers.singles import sides_of
 from annotator.protocols import Definition
 
@@ -30,18 +29,16 @@ SCHEMA = pa.schema(
 BREAKS = "\r\n"
 
 
-class TrlStepwise:
+class TrlStepwise(Writer):
     title = "TRL stepwise"
     heeds = frozenset({"validation", "seed"})
-    is_lossless = False
 
     def __init__(self, protocol: Definition, options: Options) -> None:
         if protocol.spans is None:
             raise FormatUnfit(
                 f"{self.title} needs marked passages, which say what step is wrong: a protocol such as fine-grained."
             )
-        self.options = options
-        self.left_out: Counter[str] = Counter()
+        super().__init__(protocol, options)
 
     @property
     def configs(self) -> tuple[Config, ...]:
