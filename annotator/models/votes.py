@@ -1,7 +1,8 @@
 """How judgments become a label: one SQL statement, so that `aggregate` (which stores labels) and `export` (which
 counts as of its own boundary) can never disagree.
 
-A vote is a current judgment whose undo window is over and whose outcome is an answer on the scale. People vote
+A vote is a judgment that is current at the boundary, whose undo window is over and whose outcome is an answer on the
+scale. People vote
 0 / 0.5 / 1 for A / tie / B; labelers vote with their p_b. Of several versions of one labeler only the one accepted
 last that judged the comparison counts; a candidate that nobody has accepted counts nowhere. Pooling takes neither
 nulls (they read no meaning) nor the project's own proxies (they repeat its labels). Surplus judgments are real
@@ -15,7 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import connection
@@ -42,14 +43,18 @@ class Scope:
     last_judgment: int = NO_BOUNDARY
     protocol: int | None = None
 
+    @property
+    def boundary(self) -> dict[str, Any]:
+        """The parameters of `STOOD`."""
+        return {"seen": self.seen, "seen_text": as_text(self.seen), "last": self.last_judgment}
+
     def parameters(self, comparisons: Sequence[int]) -> dict[str, Any]:
         return {
             "comparisons": list(comparisons),
             "source": self.recipe.source,
             "recipe": self.recipe.pk,
             "plan": self.plan_id or 0,
-            "seen": self.seen,
-            "last": self.last_judgment,
+            **self.boundary,
             "unpooled": UNPOOLED,
             "protocol": self.protocol,
         }
@@ -70,14 +75,32 @@ class Count:
     attributes: dict[str, dict[str, float]]
 
 
+def as_text(time: datetime) -> str:
+    """Times in `provenance`, which sort as what they say."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds")
+
+
 def approved_plan(project_id: int) -> int | None:
     """The plan whose routes the routed recipe follows."""
     approved = Plan.objects.filter(project=project_id, status=Plan.Status.APPROVED)
     return approved.values_list("pk", flat=True).first()
 
 
+# Whether a judgment `j` that is not current any more was so at the boundary: it was revised or, a settlement, withdrawn
+# after it. Only such rows are looked up, each by itself (OFFSET 0). What an import says under these keys is text like
+# any other; "true" is how a settlement was marked before the time was.
+STOOD = """(
+    EXISTS (SELECT 1 FROM annotator_judgment later
+            WHERE later.comparison_id = j.comparison_id AND later.rater_id = j.rater_id AND later.round = j.round
+              AND (later.id > %(last)s OR later.effective_at > %(seen)s)
+              AND later.provenance->>'revises' = j.id::text OFFSET 0)
+    OR j.purpose = 'review' AND j.provenance->>'withdrawn' < 'A' COLLATE "C"
+       AND j.provenance->>'withdrawn' > %(seen_text)s COLLATE "C"
+)"""
+
 # Without an approved plan, or where it has no route, the routed recipe takes people.
-_COUNTED = """
+_COUNTED = (
+    """
 WITH judged AS (
     SELECT j.*, r.kind AS rater_kind, v.labeler_id, v.id AS version_id,
            coalesce(nullif(l.restored_kind, ''), l.kind) AS labeler_kind,
@@ -91,7 +114,9 @@ WITH judged AS (
     LEFT JOIN annotator_labeler l ON l.id = v.labeler_id
     LEFT JOIN annotator_route route ON route.plan_id = %(plan)s AND route.comparison_id = j.comparison_id
     WHERE j.comparison_id = ANY(%(comparisons)s)
-      AND j.is_current AND j.effective_at <= %(seen)s AND j.id <= %(last)s
+      AND (j.is_current OR """
+    + STOOD
+    + """) AND j.effective_at <= %(seen)s AND j.id <= %(last)s
       AND j.outcome IN ('level', 'neither_valid') AND j.purpose <> 'repeat'
       AND (v.id IS NULL OR v.accepted_at <= %(seen)s)
       AND (%(protocol)s::int IS NULL OR r.kind = 'labeler' OR j.protocol_id IN (
@@ -113,6 +138,7 @@ counted AS (
                ELSE rater_kind = 'person' END
 )
 """
+)
 
 # Averages run in the order of judgments: a sum of floats must not depend on how a table happens to lie on disk.
 _LABELS = (
@@ -221,6 +247,16 @@ def behind(scope: Scope, comparisons: Sequence[int]) -> dict[int, tuple[Count, l
     with connection.cursor() as cursor:
         cursor.execute(_BEHIND, scope.parameters(comparisons))
         return {row[0]: (Count(*(*row[:-1], {})), row[-1]) for row in cursor.fetchall()}
+
+
+def stood(scope: Scope, judgments: Sequence[int]) -> set[int]:
+    """Those of `judgments`, none of them current now, that were so at the scope's boundary."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT j.id FROM annotator_judgment j WHERE j.id = ANY(%(judgments)s) AND {STOOD}",
+            {**scope.boundary, "judgments": list(judgments)},
+        )
+        return {row[0] for row in cursor.fetchall()}
 
 
 def _decoded(rows: Iterable[tuple[Any, ...]]) -> Iterable[tuple[Any, ...]]:

@@ -125,7 +125,7 @@ def write_export(export: Export, job: Job | None = None) -> Export:
     options = read_options(export.options)
     make = partial(writer_for, export.project, export.format, options)
     with parts.aside(export, job) as aside:
-        begun = parts.Parts.begin(export, aside, make)
+        begun = parts.Parts.begin(export, aside, make, job)
         files = begun.write(job)
         writer = make()
         writer.left_out.update(begun.left_out)

@@ -32,6 +32,7 @@ from annotator.models import Export, Job, JobCancelled
 from annotator.pipeline import work
 from annotator.readings.lossless import WholeSnapshot
 from annotator.readings.manifest import software_version
+from annotator.readings.under_way import StillWriting
 
 logger = logging.getLogger(__name__)
 
@@ -130,8 +131,11 @@ class Parts:
     _rows_before: int = 0
 
     @classmethod
-    def begin(cls, export: Export, folder: Path, make: Callable[[], Writer]) -> Parts:
-        """Where a run that died has stopped, or at the beginning if none did or its files are not whole."""
+    def begin(cls, export: Export, folder: Path, make: Callable[[], Writer], job: Job | None = None) -> Parts:
+        """Where a run that died has stopped, or at the beginning if none did or its files are not whole.
+
+        Raises StepRefused when something is being written for too long, and JobCancelled.
+        """
         kept = _checkpoint(folder, export)
         if kept:
             try:
@@ -140,14 +144,13 @@ class Parts:
                 logger.warning("%s: %s is not as it was left, beginning again", export, file)
         shutil.rmtree(folder / "set", ignore_errors=True)
         (folder / "set").mkdir()
-        assert export.recipe is not None
-        snapshot = WholeSnapshot.take(export.project, export.recipe, read_filters(export.filters))
-        return cls._of(export, folder, make, snapshot)
+        return cls._of(export, folder, make, _taken(export, job))
 
     @classmethod
     def _of(cls, export: Export, folder: Path, make: Callable[[], Writer], snapshot: WholeSnapshot) -> Parts:
         writer = make()
-        snapshot.part_rows = sys.maxsize if writer.is_whole else PART_ROWS
+        snapshot.by_prompt = writer.is_whole
+        snapshot.part_rows = sys.maxsize if snapshot.by_prompt else PART_ROWS
         tables = Tables(folder / "set", export.container, writer.configs, writer.path)
         return cls(export, folder, make, snapshot, tables)
 
@@ -224,6 +227,24 @@ class Parts:
         beside = self.folder / "checkpoint.new"
         beside.write_text(json.dumps(kept))
         beside.replace(self.folder / "checkpoint.json")
+
+
+def _taken(export: Export, job: Job | None) -> WholeSnapshot:
+    """The data as it is now."""
+
+    def waiting() -> None:
+        if job:
+            job.beat(0, 0, "waiting for an import that is being stored")
+
+    assert export.recipe is not None
+    try:
+        return WholeSnapshot.take(export.project, export.recipe, read_filters(export.filters), waiting)
+    except StillWriting:
+        raise work.StepRefused(
+            "Something has been written into this project for a long time and is not finished, so the data has no "
+            "state to export. Wait for imports that are running, then ask again; an administrator can end a "
+            "transaction of the database that hangs."
+        ) from None
 
 
 def _made_by(export: Export) -> dict[str, Any]:

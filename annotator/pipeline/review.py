@@ -34,6 +34,7 @@ from annotator.models import (
     User,
 )
 from annotator.models.reviews import IDLE
+from annotator.models.votes import as_text
 from annotator.pipeline import assign, judge, quality
 
 # Settlements are numbered behind any showing in the seat.
@@ -153,7 +154,7 @@ def reopen(review: Review) -> Review:
     _refuse_when_closed(review.project)
     if review.judgment:
         Judgment.objects.filter(pk=review.judgment.pk).update(
-            is_current=False, aggregated=False, provenance={**review.judgment.provenance, "withdrawn": True}
+            is_current=False, aggregated=False, provenance={**review.judgment.provenance, "withdrawn": as_text(now())}
         )
     review.judgment, review.state, review.closed_at, review.touched_at = None, Review.State.OPEN, None, now()
     try:

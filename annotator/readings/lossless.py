@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Exists, Max, OuterRef
 from django.utils.functional import cached_property
 
-from annotator.models import Candidate, Comparison, Judgment, LabelerVersion, Prompt, Rater, Response, Route
+from annotator.models import Candidate, Comparison, Judgment, LabelerVersion, Prompt, Rater, Response, Route, votes
 from annotator.readings.snapshot import VOTE, Snapshot, as_json, is_anonymous, public
 
 _AS_JSON = ("aspects", "attributes", "spans", "feedback", "edit", "ranking", "provenance")
@@ -33,7 +33,7 @@ class WholeSnapshot(Snapshot):
         for page in self.pages("judgments", self.judgments(), self.last["judgments"], columns):
             raters = self.raters({row["rater_id"] for row in page})
             keys = _keys({row["comparison_id"] for row in page})
-            for row in page:
+            for row in self._as_then(page):
                 known = raters[row["rater_id"]]
                 yield {
                     **{name: row[name] for name in (*VOTE, *_STORED) if name not in _AS_JSON and name != "created_at"},
@@ -49,10 +49,21 @@ class WholeSnapshot(Snapshot):
                     "effective_at": row["effective_at"].isoformat(),
                 }
 
+    def _as_then(self, page: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """A page's judgments, with those that were corrected or withdrawn since as they were."""
+        past = [row["pk"] for row in page if not row["is_current"]]
+        for row in page if (stood := votes.stood(self.scope, past) if past else set()) else ():
+            if row["pk"] in stood:
+                row["is_current"] = True
+                row["provenance"] = {name: value for name, value in row["provenance"].items() if name != "withdrawn"}
+        return page
+
     @cached_property
     def _highest_restored(self) -> int:
         """What was judged here gets ids above those that came with a store; 0 where none did."""
-        restored = Judgment.objects.filter(project=self.project, restored_id__isnull=False)
+        restored = Judgment.objects.filter(
+            project=self.project, restored_id__isnull=False, pk__lte=self.last["judgments"]
+        )
         return restored.aggregate(highest=Max("restored_id"))["highest"] or 0
 
     def _comparisons_table(self) -> Iterator[dict[str, Any]]:
@@ -115,7 +126,8 @@ class WholeSnapshot(Snapshot):
                 }
 
     def _protocols_table(self) -> Iterator[dict[str, Any]]:
-        for page in self.pages("protocols", self.project.protocols.all(), None, ("version", "preset", "definition")):
+        rows, columns = self.project.protocols.all(), ("version", "preset", "definition")
+        for page in self.pages("protocols", rows, self.last["protocols"], columns):
             for row in page:
                 yield {
                     "version": row["version"],

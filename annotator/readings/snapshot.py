@@ -1,8 +1,9 @@
 """What an export reads: the project's data as of one point, page by page, as the pure values that writers take.
 
 The point is a time and the highest ids then, not a long transaction: a page is one short read, so an export of ten
-minutes holds nothing up and its worker can show progress meanwhile. Judgments are append-only and texts immutable,
-so later pages are as old as the first, and an export whose worker died goes on from its last finished part.
+minutes holds nothing up and its worker can show progress meanwhile. Judgments are append-only and texts immutable, what
+was under way at that point is waited for, and what was corrected since still counts: so later pages are as old as the
+first, and an export whose worker died goes on from its last finished part.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import copy
 import json
 import sys
+from array import array
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Self
@@ -19,8 +21,7 @@ from typing import Any, Self
 from django.db import connection
 from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet, Subquery, TextField, Value
 from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import Coalesce, NullIf
-from django.utils.functional import cached_property
+from django.db.models.functions import Cast, Coalesce, Collate, NullIf
 from django.utils.timezone import now
 
 from annotator.formats import source
@@ -35,14 +36,16 @@ from annotator.models import (
     Profile,
     Project,
     Prompt,
+    Protocol,
     Purpose,
     Rater,
     Recipe,
     Response,
     Role,
 )
-from annotator.models.votes import NO_BOUNDARY, Scope, approved_plan, behind
+from annotator.models.votes import NO_BOUNDARY, Scope, approved_plan, as_text, behind
 from annotator.models.votes import Count as Counted
+from annotator.readings import under_way
 from annotator.readings.tally import Tally
 
 PAGE = 500
@@ -93,6 +96,10 @@ class Snapshot:
     plan_id: int | None
     seen: datetime
     last: dict[str, int]
+    # Users who review or lead the project.
+    experts: frozenset[int] = frozenset()
+    # Comparisons of one prompt follow each other, in one part; else they come as they were made.
+    by_prompt: bool = False
     part_rows: int = sys.maxsize
     passes: dict[str, Pass] = field(default_factory=lambda: defaultdict(Pass))
     tally: Tally = field(default_factory=Tally)
@@ -100,34 +107,61 @@ class Snapshot:
     _raters: dict[int, Known] = field(default_factory=dict)
 
     @classmethod
-    def take(cls, project: Project, recipe: Recipe, filters: source.Filters) -> Self:
-        """The data as it is now. Judgments inside their undo window are not in it, now or later."""
+    def take(
+        cls, project: Project, recipe: Recipe, filters: source.Filters, waiting: Callable[[], None] | None = None
+    ) -> Self:
+        """The data as it is now. Judgments inside their undo window are not in it, now or later.
+
+        `waiting` is called now and then while writes that are under way are waited for; raises
+        `under_way.StillWriting`.
+        """
         newest = {
             "judgments": Judgment.objects.filter(project=project),
             "comparisons": Comparison.objects.filter(project=project),
             "prompts": Prompt.objects.filter(project=project),
             "responses": Response.objects.filter(prompt__project=project),
+            "protocols": Protocol.objects.filter(project=project),
         }
         # The time first: what becomes effective between the two reads is then in neither.
         seen = now()
         last = {name: rows.aggregate(last=Max("pk"))["last"] or 0 for name, rows in newest.items()}
-        return cls(project, recipe, filters, approved_plan(project.pk), seen, last)
+        under_way.wait(project.pk, waiting)
+        experts = Membership.objects.filter(project=project, role__in=(Role.REVIEWER, Role.LEAD))
+        known = frozenset(experts.values_list("user_id", flat=True))
+        return cls(project, recipe, filters, approved_plan(project.pk), seen, last, known)
 
     @classmethod
     def about(cls, project: Project, recipe: Recipe, filters: source.Filters, most: int) -> int:
         """About how many comparisons an export of now would pass, counted no further than `most`.
 
-        Agreement and votes are those of the stored labels, which a moment ago may have been others.
+        Labels are the stored ones, which a moment ago may have been others; a comparison that has none under the recipe
+        passes whatever agreement and votes are asked for.
         """
         boundless = {"judgments": NO_BOUNDARY, "comparisons": NO_BOUNDARY}
         snapshot = cls(project, recipe, filters, approved_plan(project.pk), now(), boundless)
-        rows = snapshot.comparisons().filter(Exists(snapshot._current()))
-        if filters.agreement or filters.votes:
-            labels = Label.objects.filter(
-                comparison=OuterRef("pk"), recipe=recipe, agreement__gte=filters.agreement, votes__gte=filters.votes
-            )
-            rows = rows.filter(Exists(labels))
+        rows = snapshot.comparisons().filter(snapshot._has_label())
+        if filters.protocol is not None:
+            labeler = Q(rater__kind=Rater.Kind.LABELER)
+            answers = snapshot._current().filter(Q(protocol__version=filters.protocol) | labeler)
+            rows = rows.filter(Exists(answers))
         return rows.order_by()[:most].count()
+
+    def _has_label(self) -> Q:
+        """A stored label that passes. Only the routed recipe is sure to have all: of another a judgment will do."""
+        stored = Label.objects.filter(comparison=OuterRef("pk"), recipe=self.recipe.pk)
+        passing = stored.filter(votes__gte=self.filters.votes)
+        if self.filters.agreement:
+            passing = passing.filter(agreement__gte=self.filters.agreement)
+        if self.recipe.pk and self.recipe.source == Recipe.Source.ROUTED:
+            return Q(Exists(passing))
+        counted = self._current().exclude(purpose=Purpose.REPEAT)
+        counted = counted.filter(outcome__in=(Outcome.LEVEL, Outcome.NEITHER_VALID))
+        if self.recipe.source != Recipe.Source.POOLED:
+            counted = counted.filter(rater__kind=Rater.Kind.PERSON)
+        else:
+            accepted = Q(rater__labeler_version__accepted_at__isnull=False)
+            counted = counted.filter(Q(rater__kind=Rater.Kind.PERSON) | accepted)
+        return Q(Exists(passing)) | (~Q(Exists(stored)) & Q(Exists(counted)))
 
     def kept(self) -> dict[str, Any]:
         """Where the next part begins, in JSON types; `again` goes on from there."""
@@ -135,15 +169,15 @@ class Snapshot:
             "plan_id": self.plan_id,
             "seen": self.seen.isoformat(),
             "last": self.last,
+            "experts": sorted(self.experts),
             "passes": {name: asdict(each) for name, each in self.passes.items()},
             "tally": self.tally.kept(),
         }
 
     @classmethod
     def again(cls, project: Project, recipe: Recipe, filters: source.Filters, kept: Mapping[str, Any]) -> Self:
-        snapshot = cls(
-            project, recipe, filters, kept["plan_id"], datetime.fromisoformat(kept["seen"]), dict(kept["last"])
-        )
+        seen, last = datetime.fromisoformat(kept["seen"]), dict(kept["last"])
+        snapshot = cls(project, recipe, filters, kept["plan_id"], seen, last, frozenset(kept["experts"]))
         snapshot.passes.update({name: Pass(**each) for name, each in kept["passes"].items()})
         snapshot.tally = Tally.again(kept["tally"])
         snapshot._tally_before = copy.deepcopy(snapshot.tally)
@@ -170,10 +204,25 @@ class Snapshot:
         return self.comparisons().count() + (self.judgments().count() if all_judgments else 0)
 
     def judged(self) -> Iterator[source.Judged]:
-        """Every comparison of this part that passes the filters, by id; the tally counts the part anew."""
+        """Every comparison of this part that passes the filters, by id or by prompt; the tally counts it anew."""
         self.tally = copy.deepcopy(self._tally_before)
+        if self.by_prompt:
+            yield from self._judged_by_prompt()
+            return
         for page in self.pages("judged", self.comparisons(), self.last["comparisons"], ()):
             yield from self._page([row["pk"] for row in page])
+
+    def _judged_by_prompt(self) -> Iterator[source.Judged]:
+        """All of them in one part. The ids of a million are 8 MB."""
+        at = self.passes["judged"]
+        at.begin()
+        rows = self.comparisons().order_by("prompt_id", "pk").values_list("pk", flat=True)
+        ids = array("q", rows.iterator(chunk_size=20 * PAGE))
+        for start in range(0, len(ids), PAGE):
+            page = ids[start : start + PAGE].tolist()
+            yield from self._page(page)
+            at.rows += len(page)
+        at.is_over = True
 
     def profiles(self) -> dict[str, dict[str, Any]]:
         """What people agreed to publish of themselves and have not withdrawn until now, by their pseudonym."""
@@ -199,7 +248,7 @@ class Snapshot:
     def _page(self, ids: list[int]) -> Iterator[source.Judged]:
         """Those of `ids` that have a label: texts are read for no others."""
         labels = {pk: found for pk, found in behind(self.scope, ids).items() if self._passes(found[0])}
-        page = _comparisons(list(labels))
+        page = _comparisons([pk for pk in ids if pk in labels])
         votes = self._votes([judgment for _label, judgments in labels.values() for judgment in judgments])
         further = _further_responses([pk for pk, _key, _metadata, candidates, *_texts in page if candidates])
         for pk, key, metadata, _further, *texts in page:
@@ -268,12 +317,6 @@ class Snapshot:
             )
         return self._raters
 
-    @cached_property
-    def experts(self) -> set[int]:
-        """Users who review or lead the project."""
-        known = Membership.objects.filter(project=self.project, role__in=(Role.REVIEWER, Role.LEAD))
-        return set(known.values_list("user_id", flat=True))
-
     def comparisons(self) -> QuerySet[Comparison]:
         """Those that pass the filters, judged or not; but for agreement and votes, which are the label's."""
         filters = self.filters
@@ -287,7 +330,18 @@ class Snapshot:
         return rows
 
     def _current(self) -> QuerySet[Judgment]:
-        return self.judgments().filter(comparison=OuterRef("pk"), is_current=True)
+        """Those of a comparison that were current then; in SQL `votes.STOOD` says the same."""
+        stood = Q(is_current=True)
+        if self.last["judgments"] != NO_BOUNDARY:
+            later = Judgment.objects.alias(revised=KeyTextTransform("revises", "provenance")).filter(
+                Q(pk__gt=self.last["judgments"]) | Q(effective_at__gt=self.seen),
+                **{name: OuterRef(name) for name in ("comparison", "rater", "round")},
+                revised=Cast(OuterRef("pk"), TextField()),
+            )
+            withdrawn = {"withdrawn__gt": as_text(self.seen), "withdrawn__lt": "A"}
+            stood |= Exists(later) | Q(purpose=Purpose.REVIEW, **withdrawn)
+        when = Collate(KeyTextTransform("withdrawn", "provenance"), "C")
+        return self.judgments().alias(withdrawn=when).filter(stood, comparison=OuterRef("pk"))
 
     def _is_settled(self) -> Q:
         """A reviewer has spoken, or as many people have judged it as are wanted."""
@@ -320,8 +374,8 @@ FROM annotator_comparison c
 JOIN annotator_prompt prompt ON prompt.id = c.prompt_id
 JOIN annotator_response response_a ON response_a.id = c.response_a_id
 JOIN annotator_response response_b ON response_b.id = c.response_b_id
-WHERE c.id = ANY(%s)
-ORDER BY c.id
+JOIN unnest(%s::bigint[]) WITH ORDINALITY AS asked(id, place) ON asked.id = c.id
+ORDER BY asked.place
 """
 VOTE = (
     *("outcome", "preference", "p_b", "confidence", "aspects", "attributes", "reasons", "justification"),
@@ -335,7 +389,7 @@ _JSON = ("aspects", "attributes", "feedback", "edit", "spans", "ranking")
 
 
 def _comparisons(ids: list[int]) -> list[tuple[Any, ...]]:
-    """`_COMPARISON` and then `_TEXTS` of each, in order; JSON as text."""
+    """`_COMPARISON` and then `_TEXTS` of each, in the order of `ids`; JSON as text."""
     with connection.cursor() as cursor:
         cursor.execute(_COMPARISONS, [ids])
         return cursor.fetchall()

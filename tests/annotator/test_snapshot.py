@@ -1,0 +1,205 @@
+"""An export is of one moment: what is corrected, withdrawn or committed while it is written changes nothing in it."""
+
+import json
+import threading
+from datetime import timedelta
+
+import pytest
+from django.core.files.storage import default_storage
+from django.db import connection, transaction
+from django.utils.timezone import now
+
+from annotator.formats.source import Filters
+from annotator.models import Job, Judgment, Membership, Purpose
+from annotator.models.votes import as_text
+from annotator.pipeline import aggregate, export, parts, work
+from annotator.readings import under_way
+from annotator.readings.lossless import WholeSnapshot
+from annotator.readings.snapshot import Snapshot
+from tests.builders import make_comparison, make_judgment, make_member, make_person, make_plan, make_project
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    monkeypatch.setattr(work, "nudge", lambda task: None)
+    monkeypatch.setattr(parts, "PART_ROWS", 3)
+
+
+@pytest.fixture
+def judged(db):
+    """A project with eight judged comparisons, and their judgments."""
+    project = make_project(provenance="generated")
+    person = make_person(project)
+    return project, [make_judgment(make_comparison(project), person, 1) for _ in range(8)]
+
+
+def correct(judgment, level):
+    """As `pipeline.revise` does."""
+    Judgment.objects.filter(pk=judgment.pk).update(is_current=False)
+    said = {"revision": judgment.revision + 1, "provenance": {"revises": judgment.pk}}
+    return make_judgment(judgment.comparison, judgment.rater, level, **said)
+
+
+def write(project, format="trl_reward", filters=None, after_first_part=None, monkeypatch=None):
+    """The bytes of the data files by name."""
+    made, _job = export.request_export(
+        project, format, "jsonl", aggregate.recipe(project, "people"), {}, None, filters or {}
+    )
+    if after_first_part:
+        moved_on, waiting = Snapshot.next_part, [after_first_part]
+
+        def next_part(snapshot):
+            found = moved_on(snapshot)
+            if waiting:
+                waiting.pop()()
+            return found
+
+        monkeypatch.setattr(Snapshot, "next_part", next_part)
+    done = export.write_export(made)
+    Job.objects.update(state=Job.State.DONE)
+    return {file["name"]: default_storage.open(file["address"]).read() for file in done.files if file["rows"]}
+
+
+@pytest.mark.parametrize(
+    ("format", "filters"), [("trl_reward", {}), ("trl_reward", {"status": "settled"}), ("judgments", {})]
+)
+def test_an_answer_corrected_meanwhile_counts_as_it_was(judged, monkeypatch, format, filters):
+    project, judgments = judged
+    project.comparisons.update(votes_wanted=1)
+    before = write(project, format, filters)
+
+    def twice():
+        correct(correct(judgments[7], -1), 0)
+        correct(judgments[0], -1)
+
+    assert write(project, format, filters, twice, monkeypatch) == before
+    monkeypatch.undo()
+    monkeypatch.setattr(work, "nudge", lambda task: None)
+    assert write(project, format, filters) != before
+
+
+def test_a_settlement_withdrawn_meanwhile_counts_as_it_was_and_not_later(judged):
+    project, judgments = judged
+    reviewer = make_person(project, make_member(project, "reviewer"))
+    settled = make_judgment(judgments[0].comparison, reviewer, -1, purpose=Purpose.REVIEW, round=1001)
+    recipe = aggregate.recipe(project, "people")
+    snapshot = WholeSnapshot.take(project, recipe, Filters())
+    withdrawn = {"review": 1, "withdrawn": as_text(now())}
+    Judgment.objects.filter(pk=settled.pk).update(is_current=False, provenance=withdrawn)
+    assert next(snapshot.judged()).label.source == "review"
+    row = list(snapshot.table("judgments"))[-1]
+    assert (row["is_current"], row["provenance"]) == (True, '{"review": 1}')
+    later = WholeSnapshot.take(project, recipe, Filters())
+    assert next(later.judged()).label.source == "people"
+    assert list(later.table("judgments"))[-1]["is_current"] is False
+    # Before the time was written down the mark said true: it was withdrawn at some time, and does not count.
+    Judgment.objects.filter(pk=settled.pk).update(provenance={"withdrawn": True})
+    assert next(snapshot.judged()).label.source == "people"
+
+
+def test_a_second_answer_or_what_was_undone_never_counts_for_another(judged):
+    project, judgments = judged
+    first = judgments[0]
+    snapshot = Snapshot.take(project, aggregate.recipe(project, "people"), Filters())
+    Judgment.objects.filter(pk=first.pk).update(is_current=False)
+    marked = {"revision": 2, "is_current": False, "provenance": {"second_answer_to": first.pk}}
+    make_judgment(first.comparison, first.rater, -1, **marked)
+    assert len(list(snapshot.judged())) == 7
+
+
+def test_who_is_an_expert_and_which_plan_routes_are_those_of_the_moment(judged):
+    project, judgments = judged
+    reviewer = make_member(project, "reviewer")
+    make_judgment(judgments[0].comparison, make_person(project, reviewer), 1)
+    plan = make_plan(project, {judgments[0].comparison: None}).pk
+    recipe = aggregate.recipe(project, "people")
+    taken = Snapshot.take(project, recipe, Filters())
+    Membership.objects.filter(user=reviewer).delete()
+    project.plans.all().delete()
+    again = Snapshot.again(project, recipe, Filters(), json.loads(json.dumps(taken.kept())))
+    assert [vote.is_expert for vote in next(again.judged()).votes] == [False, True]
+    assert again.plan_id == plan
+
+
+@pytest.fixture
+def slow_write():
+    """Begins a transaction in another session that stores judgments; gives what ends it."""
+    ends = []
+
+    def begin(write):
+        started, go = threading.Event(), threading.Event()
+
+        def run():
+            with transaction.atomic():
+                write()
+                started.set()
+                go.wait(20)
+            connection.close()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        assert started.wait(20)
+        ends.append((go, thread))
+        return go.set
+
+    yield begin
+    for go, thread in ends:
+        go.set()
+        thread.join()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_under_way_is_waited_for(slow_write, monkeypatch):
+    monkeypatch.setattr(under_way, "LONG", 0.05)
+    project = make_project()
+    comparisons = [make_comparison(project) for _ in range(3)]
+    people = [make_person(project), make_person(project)]
+    commit = slow_write(lambda: make_judgment(comparisons[0], people[0], 1))
+    make_judgment(comparisons[1], people[1], 1)
+    asked = []
+
+    def waiting():
+        asked.append(1)
+        commit()
+
+    recipe = aggregate.recipe(project, "people")
+    snapshot = Snapshot.take(project, recipe, Filters(), waiting)
+    assert asked
+    keys = [each.external_id for each in comparisons[:2]]
+    assert [each.key for each in snapshot.judged()] == keys
+    # What begins later is above the boundary and nobody waits for it.
+    make_judgment(comparisons[2], people[0], 1)
+    again = Snapshot.again(project, recipe, Filters(), {**snapshot.kept(), "passes": {}})
+    assert [each.key for each in again.judged()] == keys
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_import_of_another_project_is_not_waited_for_and_nothing_is_for_ever(slow_write, monkeypatch):
+    monkeypatch.setattr(under_way, "MOST_SECONDS", 0.1)
+    project, other = make_project(), make_project()
+    theirs = make_comparison(other)
+
+    def store(of=None):
+        if of:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(hashtext('switchyard ingest'), %s)", [of.pk])
+        make_judgment(theirs, make_person(other), 1)
+
+    slow_write(lambda: store(other))
+    recipe = aggregate.recipe(project, "people")
+    Snapshot.take(project, recipe, Filters())
+    with pytest.raises(under_way.StillWriting):
+        Snapshot.take(other, aggregate.recipe(other, "people"), Filters())
+    slow_write(store)
+    make_judgment(make_comparison(project), make_person(project), 1)
+    with pytest.raises(work.StepRefused, match="ask again"):
+        write(project)
+
+
+def test_what_becomes_effective_between_the_two_reads_of_the_boundary_is_not_in_it(judged):
+    project, judgments = judged
+    snapshot = Snapshot.take(project, aggregate.recipe(project, "people"), Filters())
+    newer = correct(judgments[0], -1)
+    Judgment.objects.filter(pk=newer.pk).update(effective_at=snapshot.seen + timedelta(seconds=1))
+    snapshot.last["judgments"] = newer.pk
+    assert next(snapshot.judged()).label.p_b == 1
