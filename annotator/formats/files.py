@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from annotator.formats import json_lists
+from annotator.formats import json_lists, parquet
 from annotator.formats.rows import RowInvalid
 
 # A longer line is not a row of text for people to judge.
@@ -135,15 +134,21 @@ class RowFile:
         return "csv"
 
     def _parquet(self) -> Iterator[Numbered]:
+        left = self.budget
+
+        def spend(size: int) -> None:
+            nonlocal left
+            if left is not None:
+                if left <= 0:
+                    raise BudgetSpent
+                left -= size
+
         try:
-            table = pq.ParquetFile(self.path, memory_map=True)
-            total = max(table.metadata.num_rows, 1)
-            line = 0
-            for batch in table.iter_batches(batch_size=200):
-                for row in batch.to_pylist():
-                    line += 1
-                    self._share = line / total
-                    yield line, _opened(row)
+            for line, (share, row) in enumerate(parquet.rows(self.path, spend), 1):
+                self._share = share
+                yield line, _opened(row)
+        except parquet.ParquetRefused as error:
+            raise FileInvalid(str(error)) from error
         except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
             raise FileInvalid(f"the Parquet file cannot be read: {error}") from error
 
