@@ -285,6 +285,8 @@ MODELS = env_bool("MODELS", True)
 MODEL_FOLDERS = [
     Path(part).expanduser().resolve() for part in env_str("MODEL_FOLDERS", str(VAR_DIR / "models")).split(":") if part
 ]
+# Public sets that a token of the workers (HF_TOKEN) may read for any lead although they are private or gated.
+PUBLIC_SETS_ALLOWED = env_list("PUBLIC_SETS_ALLOWED", "")
 
 # Judges on this machine or its network. A lead types their addresses, so a site with strangers as leads says no.
 LABELER_PRIVATE_ENDPOINTS = env_bool("LABELER_PRIVATE_ENDPOINTS", urlsplit(CELERY_BROKER_URL).scheme == "filesystem")

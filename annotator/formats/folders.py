@@ -17,8 +17,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
-import yaml
-
+from annotator.formats import front_matter
 from annotator.formats.files import FileInvalid, Numbered, RowFile
 
 DATA = (".jsonl", ".json", ".csv", ".parquet", ".jsonl.gz", ".json.gz", ".csv.gz")
@@ -28,7 +27,9 @@ NO_ROWS = (
 )  # fmt: skip
 SPLITS = ("train", "validation", "valid", "val", "dev", "test")
 MOST_FILES = 10_000
-# A README or manifest of more bytes is none.
+# Patterns of files that a README may name, and how many names may be held against patterns in all.
+MOST_PATTERNS, MOST_MATCHED = 10_000, 2_000_000
+# Of a README or manifest so many bytes are read.
 LONGEST_README = 4 * 2**20
 # Text packs to a tenth or a twentieth; a zip that unpacks to more than this many times its size is an attack.
 MOST_UNPACKED = 200
@@ -234,20 +235,21 @@ def _configs(tree: Tree, root: str) -> list[dict[str, Any]]:
     """The configurations that the README's header names, the default one first."""
     if f"{root}README.md" not in tree.names:
         return []
-    _before, _line, rest = tree.text(f"{root}README.md").partition("---\n")
     try:
-        header = yaml.safe_load(rest.partition("\n---")[0])
-    except (yaml.YAMLError, RecursionError, ValueError):
-        return []
-    given = header.get("configs") if isinstance(header, dict) else None
+        given = front_matter.header(tree.text(f"{root}README.md")).get("configs")
+    except front_matter.HeaderRefused as error:
+        raise FileInvalid(f"the header of {root}README.md cannot be read: {error}; mend it or leave it out") from error
     configs = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
     return sorted(configs, key=lambda one: not one.get("default"))
 
 
 def _of_readme(configs: list[dict[str, Any]], names: list[str]) -> dict[str, list[str]]:
+    given = {place: sorted(_patterns(config.get("data_files")), key=_by_split) for place, config in enumerate(configs)}
+    if (count := sum(map(len, given.values()))) > MOST_PATTERNS or count * len(names) > MOST_MATCHED:
+        raise FileInvalid(f"the README names {count:,} patterns of files, too many for {len(names):,} files")
     found: dict[str, list[str]] = {}
-    for config in configs:
-        patterns = [pattern for _split, pattern in sorted(_patterns(config.get("data_files")), key=_by_split)]
+    for place, config in enumerate(configs):
+        patterns = [pattern for _split, pattern in given[place]]
         files = [name for pattern in patterns for name in sorted(names) if fnmatchcase(name, pattern)]
         found[str(config.get("config_name", "default"))] = list(dict.fromkeys(files))
     return found

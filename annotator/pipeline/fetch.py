@@ -25,6 +25,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext as _
 
+from annotator.formats import front_matter
 from annotator.formats.files import STRUCTURED
 from annotator.models import Job, JobCancelled, Project, User
 from annotator.pipeline import ingest, work
@@ -176,20 +177,45 @@ def _facts_of_hub(asked: Asked) -> dict[str, Any]:
     """The commit that the revision stands for now, and the licence that the set's card names."""
     from huggingface_hub import HfApi
 
-    info = HfApi().dataset_info(asked.name, revision=asked.revision or None, timeout=PATIENCE)
-    header = _header_on_hub(asked.name, str(info.sha), [file.rfilename for file in info.siblings or []])
-    return {"revision": str(info.sha), "licence": _licence(header)}
+    # With sizes: a card is fetched only when it is one.
+    info = HfApi().dataset_info(asked.name, revision=asked.revision or None, timeout=PATIENCE, files_metadata=True)
+    _refuse_withheld(info, asked.name)
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+    return {"revision": str(info.sha), "licence": _licence(_header_on_hub(asked.name, str(info.sha), sizes))}
 
 
-def _header_on_hub(name: str, revision: str, files: list[str]) -> dict[str, Any]:
-    """The set's header, looked at before anything that it names is opened."""
+def _refuse_withheld(info: Any, name: str) -> None:
+    """What the workers' token opens is not every lead's to read: private and gated sets only where the operator says.
+
+    A private set is told of like one that does not exist: whoever may not read it need not know of it.
+    """
+    if name in settings.PUBLIC_SETS_ALLOWED or not (info.private or info.gated):
+        return
+    if info.private:
+        raise work.StepRefused(_no_set(name))
+    words = _(
+        "%(name)s is given only to who accepts its terms. The operator of this site can accept them and name it in"
+        " PUBLIC_SETS_ALLOWED; or download its files with your own account and upload them."
+    )
+    raise work.StepRefused(words % {"name": name})
+
+
+def _no_set(name: str) -> str:
+    return _("There is no public data set %(name)s on the hub. Look at the spelling; capitals count.") % {"name": name}
+
+
+def _header_on_hub(name: str, revision: str, sizes: Mapping[str, int]) -> dict[str, Any]:
+    """The set's header, looked at before anything that it names is opened. `sizes`: of its files, in bytes."""
     from huggingface_hub import hf_hub_download
 
     found: dict[str, Any] = {}
     for file in ("README.md", ".huggingface.yaml"):
-        if file in files:
-            path = Path(hf_hub_download(name, file, repo_type="dataset", revision=revision))
-            found |= _header(path.read_text(encoding="utf-8", errors="replace"), is_card=file == "README.md")
+        if file not in sizes:
+            continue
+        if sizes[file] > front_matter.LONGEST:
+            raise work.StepRefused(_("The set's card is too long to be read."))
+        path = Path(hf_hub_download(name, file, repo_type="dataset", revision=revision))
+        found |= _header(path, is_card=file == "README.md")
     for text in _paths(found.get("configs")):
         if "://" in text or "::" in text or text.startswith(("/", "\\", "~")) or ".." in text:
             raise work.StepRefused(_("The set names files outside its own repository, which are not read."))
@@ -198,22 +224,17 @@ def _header_on_hub(name: str, revision: str, files: list[str]) -> dict[str, Any]
 
 def _facts_of_folder(folder: Path) -> dict[str, Any]:
     card = folder / "README.md"
-    header = _header(card.read_text(encoding="utf-8", errors="replace"), is_card=True) if card.is_file() else {}
-    return {"revision": "", "licence": _licence(header)}
+    return {"revision": "", "licence": _licence(_header(card, is_card=True) if card.is_file() else {})}
 
 
-def _header(text: str, *, is_card: bool) -> dict[str, Any]:
+def _header(path: Path, *, is_card: bool) -> dict[str, Any]:
     """The YAML of a data set's card, or of a file that is nothing else."""
-    import yaml
-
-    if is_card:
-        found = re.match(r"\ufeff?---\s*\n(.*?)\n---\s*(\n|\Z)", text, re.DOTALL)
-        text = found[1] if found else ""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        text = file.read(front_matter.LONGEST + 1)
     try:
-        header = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return front_matter.header(text) if is_card else front_matter.read(text)
+    except front_matter.HeaderRefused as error:
         raise work.StepRefused(_("The header of the set's card cannot be read: %(why)s") % {"why": error}) from error
-    return header if isinstance(header, dict) else {}
 
 
 def _licence(header: Mapping[str, Any]) -> str:
@@ -260,7 +281,7 @@ def _told(error: Exception, asked: Asked) -> str:
     elif isinstance(error, RevisionNotFoundError):
         words = _("%(name)s has no revision %(revision)s.")
     elif is_missing:
-        words = _("There is no public data set %(name)s on the hub. Look at the spelling; capitals count.")
+        return _no_set(asked.name)
     elif isinstance(error, OSError | httpx2.HTTPError) and not isinstance(error, FileNotFoundError):
         words = _(
             "The hub could not be reached: %(why)s. Try again later; or download the set's files where there is a"

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx2
 import pyarrow as pa
@@ -171,9 +172,52 @@ def test_a_set_whose_header_names_other_places_is_not_opened(monkeypatch, tmp_pa
     card.write_text(f"---\nconfigs:\n- config_name: a\n  data_files: {shape.format(json.dumps(files))}\n---\n")
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *args, **kwargs: str(card))
     with pytest.raises(work.StepRefused, match="outside its own repository"):
-        fetch._header_on_hub("some/set", "0f", ["README.md"])
+        fetch._header_on_hub("some/set", "0f", {"README.md": 200})
     card.write_text("---\nlicense: [odc-by, mit]\nconfigs:\n- config_name: a\n  data_files: a/*.json\n---\n# A set\n")
-    assert fetch._licence(fetch._header_on_hub("some/set", "0f", ["README.md"])) == "odc-by, mit"
+    assert fetch._licence(fetch._header_on_hub("some/set", "0f", {"README.md": 200})) == "odc-by, mit"
+
+
+BOMB = "---\na: &a [p, p, p]\nb: &b [*a, *a, *a]\nconfigs:\n- config_name: a\n  data_files: *b\n---\n"
+
+
+@pytest.mark.parametrize(
+    "card",
+    [BOMB, BOMB.replace("\n", "\u2028"), "---\nconfigs: " + "[" * 40 + "]" * 40 + "\n---\n", "---\nconfigs: [\n---\n"],
+    ids=["aliases", "aliases behind other line ends", "depth", "no YAML"],
+)
+def test_a_header_that_stands_for_more_than_it_says_is_not_read(monkeypatch, tmp_path, card):
+    path = tmp_path / "README.md"
+    path.write_text(card)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *args, **kwargs: str(path))
+    with pytest.raises(work.StepRefused, match="header of the set's card cannot be read"):
+        fetch._header_on_hub("some/set", "0f", {"README.md": len(card)})
+
+
+def test_a_card_of_gigabytes_is_not_fetched(monkeypatch):
+    def fetched(*args, **kwargs):
+        raise AssertionError
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fetched)
+    with pytest.raises(work.StepRefused, match="too long"):
+        fetch._header_on_hub("some/set", "0f", {"README.md": 5 * 2**20})
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"private": True, "gated": False}, "no public data set"),
+        ({"private": False, "gated": "auto"}, "PUBLIC_SETS_AL"),
+    ],
+)
+def test_the_workers_token_opens_private_and_gated_sets_only_where_the_operator_says(
+    monkeypatch, settings, facts, words
+):
+    info = SimpleNamespace(**facts, sha="0f", siblings=[])
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", lambda *args, **kwargs: info)
+    with pytest.raises(work.StepRefused, match=words):
+        fetch._facts_of_hub(fetch.Asked("acme/secret"))
+    settings.PUBLIC_SETS_ALLOWED = ["acme/secret"]
+    assert fetch._facts_of_hub(fetch.Asked("acme/secret")) == {"revision": "0f", "licence": ""}
 
 
 # Of each published layout: the folder as it lies on the hub, and what of it is asked for.

@@ -128,6 +128,20 @@ def test_what_cannot_be_read_as_a_folder_is_refused_in_words(tmp_path, files, wo
         list(Folder(zip_of(tmp_path, files), scratch=tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("a: &a [p, p]\nconfigs: [{data_files: *a}]", "header of README.md cannot be read: it has aliases"),
+        (f"configs: [{{data_files: [{', '.join(['p'] * 10_001)}]}}]", "10,001 patterns of files"),
+        ("configs: " + "[" * 40 + "]" * 40, "nested 30 deep"),
+    ],
+)
+def test_a_readme_that_stands_for_more_than_it_says_is_refused(tmp_path, header, words):
+    files = {"README.md": f"---\n{header}\n---\n", "a.jsonl": row("a")}
+    with pytest.raises(FileInvalid, match=words):
+        Folder(zip_of(tmp_path, files))
+
+
 def test_a_damaged_zip_is_refused(tmp_path):
     path = zip_of(tmp_path, FILES)
     path.write_bytes(path.read_bytes()[:-30])
