@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +13,10 @@ from annotator import protocols
 from annotator.formats import WRITERS
 from annotator.formats.source import CHOICES, GROUPS, FormatUnfit, Options, Writer
 from annotator.formats.tables import CONTAINERS
-from annotator.models import Plan, Project, Recipe
+from annotator.forms.export_words import ABOUT, FILE_TYPES, GROUP_NAMES, SOURCES, named, preset_title
+from annotator.models import Plan, Project
+from annotator.readings import metadata
 
-FILE_TYPES = {"parquet": _("Parquet"), "jsonl": _("JSON Lines"), "jsonl.gz": _("JSON Lines, gzip")}
-GROUP_NAMES = {"train": _("For training"), "published": _("As published sets"), "research": _("For research")}
 # The names of `Options`; a format says in `heeds` which of them it reads.
 OPTIONS = (
     *("ties", "neither", "ai", "margin", "pairs", "labels", "good", "bad", "prompt"),
@@ -24,6 +24,8 @@ OPTIONS = (
 )
 # The names of `Filters`.
 FILTERS = ("agreement", "votes", "status", "plan", "protocol", "metadata")
+# How fields begin that stand for a name of the metadata.
+SAID = "metadata."
 PLANS_SHOWN = 100
 # A format may fit with another choice than the default alone: KTO takes pairs where nobody rates, when it is asked to.
 CHANCES = (Options(), Options(labels="pairs"))
@@ -40,7 +42,7 @@ def fitting(project: Project) -> tuple[list[tuple[Any, list[tuple[str, str]]]], 
         if len(reasons) < len(CHANCES):
             groups[writer.group].append((name, writer.title))
         else:
-            unfit.append((writer.title, reasons[0]))
+            unfit.append((writer.title, named(reasons[0])))
     return [(GROUP_NAMES[group], formats) for group, formats in groups.items() if formats], unfit
 
 
@@ -70,7 +72,7 @@ class ExportForm(forms.Form):
     )
     source = forms.ChoiceField(
         label=_("Whose judgments count"),
-        choices=Recipe.Source.choices,
+        choices=list(SOURCES.items()),
         help_text=_(
             "Careful with people and AI together: an AI labeler's answer weighs as much as a person's, "
             "so several labelers outvote one person."
@@ -91,16 +93,17 @@ class ExportForm(forms.Form):
         required=False,
         help_text=_("Settled: a reviewer has spoken, or as many people have judged as are wanted."),
     )
-    plan = forms.TypedChoiceField(label=_("Routed by plan"), coerce=int, empty_value=None, required=False)
-    protocol = forms.TypedChoiceField(
-        label=_("People's answers to version of the protocol"), coerce=int, empty_value=None, required=False
-    )
+    plan = forms.TypedChoiceField(label=_("Comparisons in"), coerce=int, empty_value=None, required=False)
+    protocol = forms.TypedChoiceField(label=_("People answered"), coerce=int, empty_value=None, required=False)
     metadata = forms.CharField(
-        label=_("Metadata of the prompt or comparison"),
+        label=_("Further metadata"),
         required=False,
         max_length=2000,
         widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
-        help_text=_("One a line, such as language = en. All of them must hold."),
+        help_text=_(
+            "What prompts or comparisons say of themselves and is not listed here: one a line, such as "
+            "language = en. All of it must hold."
+        ),
     )
 
     ties = forms.ChoiceField(
@@ -184,11 +187,14 @@ class ExportForm(forms.Form):
             "hx-target": "#export-options",
             "hx-swap": "outerHTML",
             "hx-include": "closest form",
+            # Its own: the form's would have the count of the same change abort this request.
+            "hx-sync": "this:replace",
         }
         for name in ("container", *OPTIONS):
             self.fields[name].required = False
-        self._offer("plan", [("", _("any or none")), *_plans(project)])
-        self._offer("protocol", [("", _("any")), *_versions(project)])
+        self._offer("plan", [("", _("any plan or none")), *_plans(project)])
+        self._offer("protocol", [("", _("any version of the questions")), *_versions(project)])
+        self.known = self._add_known(metadata.known(project))
         # What was sent is refused with the format's own reason instead.
         if self.writer and not self.is_bound:
             self._fit(self.writer)
@@ -196,10 +202,29 @@ class ExportForm(forms.Form):
     def _offer(self, name: str, choices: list[Any]) -> None:
         self.fields[name].choices = choices  # type: ignore[attr-defined]
 
+    def _add_known(self, known: Mapping[str, list[str]]) -> list[str]:
+        """A field for each name that the project's metadata has, and for each that was sent; gives the fields' names.
+
+        What was sent and is not there any more is refused: left out it would let everything through.
+        """
+        sent = [name.removeprefix(SAID) for name in self.data if name.startswith(SAID)]
+        for name in dict.fromkeys([*known, *sent]):
+            choices = [("", _("any")), *((value, value) for value in known.get(name, ()))]
+            self.fields[SAID + name] = forms.ChoiceField(label=name, choices=choices, required=False)
+        return [name for name in self.fields if name.startswith(SAID)]
+
+    @property
+    def about(self) -> str:
+        """What the format is for."""
+        return str(ABOUT[str(self["format"].value() or self._formats()[0])]) if self.writer else ""
+
+    def _formats(self) -> list[str]:
+        return [name for _group, each in self.fields["format"].choices for name, _title in each]  # type: ignore[attr-defined]
+
     @property
     def writer(self) -> type[Writer] | None:
         """The format that is chosen, or the first there is."""
-        formats = [name for _group, each in self.fields["format"].choices for name, _title in each]  # type: ignore[attr-defined]
+        formats = self._formats()
         chosen = str(self["format"].value() or next(iter(formats), ""))
         return import_string(WRITERS[chosen]) if chosen in formats else None
 
@@ -217,7 +242,10 @@ class ExportForm(forms.Form):
 
     @property
     def filtering(self) -> list[forms.BoundField]:
-        return [] if self.writer and self.writer.is_lossless else [self[name] for name in FILTERS]
+        if self.writer and self.writer.is_lossless:
+            return []
+        *first, last = FILTERS
+        return [self[name] for name in (*first, *self.known, last)]
 
     @property
     def heeded(self) -> list[forms.BoundField]:
@@ -250,6 +278,8 @@ class ExportForm(forms.Form):
         options = {name: cleaned[name] for name in OPTIONS if _is_given(cleaned.get(name))}
         if "validation" in options:
             options["validation"] /= 100
+        chosen = {name.removeprefix(SAID): cleaned[name] for name in self.known if cleaned.get(name)}
+        cleaned["metadata"] = (cleaned.get("metadata") or {}) | chosen
         filters = {name: cleaned[name] for name in FILTERS if _is_given(cleaned.get(name))}
         if "agreement" in filters:
             filters["agreement"] /= 100
@@ -268,9 +298,12 @@ def _is_given(value: Any) -> bool:
 
 def _plans(project: Project) -> list[tuple[int, str]]:
     plans = project.plans.exclude(status=Plan.Status.DRAFT).order_by("-number")
-    return [(plan.number, str(plan.number)) for plan in plans[:PLANS_SHOWN]]
+    return [(plan.number, _("plan %(number)s") % {"number": plan.number}) for plan in plans[:PLANS_SHOWN]]
 
 
 def _versions(project: Project) -> list[tuple[int, str]]:
     versions = project.protocols.order_by("-version").values_list("version", "preset")
-    return [(version, f"{version} ({preset})") for version, preset in versions]
+    return [
+        (version, _("version %(version)s (%(preset)s)") % {"version": version, "preset": preset_title(preset) or "–"})
+        for version, preset in versions
+    ]

@@ -8,12 +8,12 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
+from django_htmx.http import trigger_client_event
 
 from annotator import access
 from annotator.formats.source import Filters, read_filters
 from annotator.forms.exports import FILTERS, ExportForm
-from annotator.models import Project
-from annotator.pipeline import aggregate
+from annotator.models import Label, Project, Recipe
 from annotator.readings.snapshot import Snapshot
 
 # Counting goes no further: beyond it nobody needs the number to choose by.
@@ -26,7 +26,9 @@ def export_options(request: HttpRequest, project_id: int) -> HttpResponse:
     """The fields that the format of the query reads, with what was chosen so far."""
     project = access.project_or_404(request, project_id, access.LEADS)
     form = ExportForm(None, project, initial=request.GET.dict())
-    return render(request, "exports/_export_options.html", {"project": project, "form": form})
+    answer = render(request, "exports/_export_options.html", {"project": project, "form": form})
+    # The count was asked for with the filters of the format before.
+    return trigger_client_event(answer, "options-shown", after="settle")
 
 
 @login_required
@@ -42,8 +44,15 @@ def export_count(request: HttpRequest, project_id: int) -> HttpResponse:
 
 
 def _counted(project: Project, asked: dict[str, Any]) -> dict[str, Any]:
-    """Labels of a recipe that was not used yet are not stored: those of the usual one are looked at instead."""
-    filters = read_filters(asked.get("filters") or {})
-    recipes = project.recipes.filter(source=asked.get("source") or "routed", labels__isnull=False)
-    recipe = recipes.first() or aggregate.default_recipe(project)
-    return {"count": Snapshot.about(project, recipe, filters, MOST), "all": filters == Filters()}
+    """`count`, whether it is of `all` that is judged, and whether no label says yet how far votes agree (`unlabelled`).
+
+    A recipe that was not used yet is not made by looking.
+    """
+    filters, source = read_filters(asked.get("filters") or {}), asked.get("source") or Recipe.Source.ROUTED
+    recipe = project.recipes.filter(source=source).first() or Recipe(project=project, source=source)
+    labelled = recipe.pk and Label.objects.filter(recipe=recipe).exists()
+    return {
+        "count": Snapshot.about(project, recipe, filters, MOST),
+        "all": filters == Filters(),
+        "unlabelled": bool(filters.agreement or filters.votes) and not labelled,
+    }
