@@ -79,7 +79,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Draws:
-    """Prompts drawn with replacement. `groups` (n,) number of each comparison's prompt, counted from 0."""
+    """Prompts drawn with replacement. `groups` (n,): equal for comparisons of one prompt; numbered anew, from 0."""
 
     groups: NDArray[np.int64]
     seed: int = 0
@@ -87,11 +87,14 @@ class Draws:
     prompts: int = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "prompts", len(np.unique(self.groups)))
+        # Of some of the comparisons only, numbers may be missing between: sums over prompts need one row for each.
+        there, numbers = np.unique(self.groups, return_inverse=True)
+        object.__setattr__(self, "groups", numbers.reshape(-1))
+        object.__setattr__(self, "prompts", len(there))
 
     def where(self, kept: NDArray[np.bool_]) -> Draws:
         """Of some of the comparisons only: their prompts are drawn."""
-        return Draws(np.unique(self.groups[kept], return_inverse=True)[1], self.seed, self.replicates)
+        return Draws(self.groups[kept], self.seed, self.replicates)
 
     def value(self, columns: Floats, combine: Combine) -> Value:
         """Of a measure that is a function of sums: `columns` (n, k) are summed over each draw, (replicates, k)."""

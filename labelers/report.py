@@ -116,11 +116,13 @@ def report(
 ) -> dict[str, Any]:
     """The report of one labeler on the comparisons that people judged, as JSON in the layout above.
 
-    `nulls`: kind of a null labeler → its p_b (n,) on the same comparisons. `unusable`: outcome → how many comparisons
-    of people got no probability. The rest is put in as it is: `labelers.checks`, `labelers.attacks`,
-    `labelers.compare`, `labelers.ensemble` make it. Raises ValueError when no comparison has a verdict.
+    `said`: of it is measured what has a verdict. `nulls`: kind of a null labeler → its p_b (n,) on the comparisons of
+    `said`, row by row. `unusable`: outcome → how many comparisons of people got no probability. The rest is put in as
+    it is: `labelers.checks`, `labelers.attacks`, `labelers.compare`, `labelers.ensemble` make it. Raises ValueError
+    when no comparison has a verdict.
     """
-    said = said.at(~np.isnan(said.margin) & ~np.isnan(said.p_b))
+    usable = ~np.isnan(said.margin) & ~np.isnan(said.p_b)
+    said = said.at(usable)
     if not len(said):
         raise ValueError("No comparison has both a verdict of this labeler and a judgment of a person.")
     draws = Draws(said.prompts, seed, replicates)
@@ -136,7 +138,7 @@ def report(
             name: asdict(measures(p_b, said.people, draws))
             for name, p_b in (("raw", said.p_b), ("calibrated", calibrated), ("length_controlled", controlled))
         },
-        "nulls": [_null(said, kind, p_b, draws) for kind, p_b in nulls.items()],
+        "nulls": [_null(said, kind, p_b[usable], draws) for kind, p_b in nulls.items()],
         "reliability": {
             "raw": [asdict(each) for each in reliability(said.p_b, said.people, draws.groups)],
             "calibrated": [asdict(each) for each in reliability(calibrated, said.people, draws.groups)],

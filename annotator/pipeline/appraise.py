@@ -147,7 +147,7 @@ def compute(version: LabelerVersion, panel: Panel) -> dict[str, Any]:
     others = _others(version, panel)
     whole = report.report(
         known.judged(said),
-        _where_said(panel.nulls, said),
+        panel.nulls,
         unusable=said.unusable,
         checks=probes.results(version),
         attacks=probes.attack_results(version),
@@ -192,10 +192,6 @@ def _ensemble(version: LabelerVersion, panel: Panel) -> dict[str, Any] | None:
     names = {row.labeler_id: row.labeler.name for row in rows.values()}
     domains = {domain: names[pk] for domain, pk in chosen["domains"].items()}
     return ensemble.measured(members, chosen["method"], domains=domains)
-
-
-def _where_said(nulls: Mapping[str, NDArray[np.float64]], said: Said) -> dict[str, NDArray[np.float64]]:
-    return {kind: p_b[~np.isnan(said.p_b)] for kind, p_b in nulls.items()}
 
 
 def _others(version: LabelerVersion, panel: Panel) -> list[LabelerVersion]:

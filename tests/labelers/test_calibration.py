@@ -286,6 +286,19 @@ def test_a_labeler_that_reads_length_alone_is_called_so():
     assert whole["swap"] is None
 
 
+def test_prompts_that_it_has_not_judged_leave_the_report_as_if_they_were_not_there():
+    """Their numbers are missing between the others."""
+    said, _truth = planted(n=200, prompts=60)
+    known = ~np.isin(said.prompts, [0, 7, 30])
+    nulls = {"null_longest": (said.longer > 0).astype(float)}
+    partly = report(said.saying(np.where(known, said.p_b, np.nan)), nulls, replicates=50)
+    shown = judged(
+        said.p_b[known], said.people[known], lengths=said.lengths[known], prompts=said.prompts[known],
+    )  # fmt: skip
+    assert partly == report(shown, {kind: p_b[known] for kind, p_b in nulls.items()}, replicates=50)
+    assert partly["comparisons"]["prompts"] == len(np.unique(said.prompts)) - 3
+
+
 def test_nothing_judged_is_no_report():
     with pytest.raises(ValueError, match="both a verdict"):
         report(judged([np.nan], [1], lengths=[[1, 2]], prompts=["p"]), {})
