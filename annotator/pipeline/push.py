@@ -19,6 +19,7 @@ from django.views.decorators.debug import sensitive_variables
 from annotator import stored
 from annotator.models import Credential, Export, Job, Push, User
 from annotator.pipeline import hub, keys, work
+from annotator.readings import consent
 from labelers import endpoint
 
 if TYPE_CHECKING:
@@ -36,9 +37,11 @@ def request_push(
 ) -> tuple[Push, Job]:
     """Ask for a push; asking twice before it has run gives the same one.
 
-    Raises StepRefused, and stores nothing, when the hub may not be used, the token is for elsewhere, or this very
-    export lies in that repository already. Looks the host up, so not inside a transaction.
+    Raises StepRefused, and stores nothing, when the hub may not be used, the token is for elsewhere, this very export
+    lies in that repository already, or somebody whose profile it holds has withdrawn. Looks the host up, so not
+    inside a transaction.
     """
+    _refuse_withdrawn(export)
     place = hub.check(address)
     if not REPOSITORY.fullmatch(repository):
         raise work.StepRefused(_("Repository: write owner/name, of letters, digits, dots, lines and underscores."))
@@ -66,6 +69,16 @@ def request_push(
     return push, job
 
 
+def _refuse_withdrawn(export: Export) -> None:
+    if consent.withdrawn(export):
+        raise work.StepRefused(
+            _(
+                "Somebody has withdrawn since what they told of themselves, and this export still holds it. "
+                "Write a new version and publish that."
+            )
+        )
+
+
 def write_push(push: Push, job: Job | None = None) -> Push:
     """Put the export's files into the repository; one that is there already is left as it is.
 
@@ -77,6 +90,8 @@ def write_push(push: Push, job: Job | None = None) -> Push:
         return push
     if push.credential is None:
         raise work.StepRefused(_("The token of this push was forgotten meanwhile. Push again and enter one."))
+    # Between the asking and now somebody may have.
+    _refuse_withdrawn(push.export)
     with hub.talking_to(hub.check(push.hub), keys.open_sealed(push.credential.sealed)) as api:
         _open_repository(api, push)
         revision = _commit(api, push, job)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import Count, Max, Q
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 
 from annotator.formats import WRITERS
-from annotator.models import Dataset, Export, Job, Profile, Project, Push
+from annotator.models import Dataset, Export, Job, Project, Push
+from annotator.readings import consent
 
 
 def title(format: str) -> str:
@@ -33,29 +34,39 @@ def of(project: Project) -> list[Dataset]:
 
 @dataclass(frozen=True)
 class Version:
-    """One export of a data set. `facts`: (what, value) of its manifest; `job`: what writes it."""
+    """One export of a data set, without its manifest; `job`: what writes it."""
 
     export: Export
     bytes: int
     files: int
-    facts: list[tuple[str, str]]
     pushes: list[Push]
     job: Job | None
 
 
-def versions(dataset: Dataset) -> list[Version]:
-    """The newest first: those written, and those that a job still writes."""
-    exports = list(dataset.versions.select_related("created_by").prefetch_related("pushes").order_by("-version"))
-    written_by = _jobs(dataset.project_id, Job.Kind.EXPORT, "export", [export.pk for export in exports])
-    found = []
-    for export in exports:
-        job = written_by.get(export.pk)
-        if export.completed_at or job:
-            pushes = [push for push in export.pushes.all() if push.completed_at]
-            size = sum(file["bytes"] for file in export.files)
-            facts = list(_facts(export.manifest)) if export.completed_at else []
-            found.append(Version(export, size, len(export.files), facts, pushes, job))
-    return found
+def versions(dataset: Dataset, before: int | None, most: int) -> tuple[list[Version], int | None]:
+    """Up to `most` versions, the newest first, older than `before`; and the version to go on before, None at the end.
+
+    Those written, and those that a job still writes.
+    """
+    exports = dataset.versions.defer("manifest").select_related("created_by").prefetch_related("pushes")
+    if before is not None:
+        exports = exports.filter(version__lt=before)
+    page = list(exports.order_by("-version")[: most + 1])
+    shown = page[:most]
+    written_by = _jobs(dataset.project_id, Job.Kind.EXPORT, "export", [export.pk for export in shown])
+    found = [_version(export, written_by.get(export.pk)) for export in shown]
+    return [each for each in found if each.export.completed_at or each.job], shown[-1].version if page[most:] else None
+
+
+def _version(export: Export, job: Job | None) -> Version:
+    pushes = [push for push in export.pushes.all() if push.completed_at]
+    return Version(export, sum(file["bytes"] for file in export.files), len(export.files), pushes, job)
+
+
+def facts_of(dataset: Dataset, version: int) -> list[Fact]:
+    """The facts of one version; none where it is not there or not written."""
+    export = dataset.versions.filter(version=version, completed_at__isnull=False).first()
+    return [Fact(key, value) for key, value in facts(export.manifest).items()] if export else []
 
 
 def _jobs(project: int, kind: str, name: str, ids: list[int]) -> dict[int, Job]:
@@ -78,51 +89,66 @@ def pushes(export: Export) -> list[tuple[Push, Job | None]]:
     return [(each, jobs.get(each.pk)) for each in found]
 
 
-def published(export: Export) -> list[tuple[str, str]]:
-    """(what, value) that somebody who publishes an export has to have seen: texts' licences, people, what is left."""
-    facts = export.manifest
-    counted = facts["counted"]
-    consenting = Profile.objects.filter(
-        rater__project=export.project_id, consented_at__isnull=False, withdrawn_at__isnull=True
-    )
-    found = [(what, value) for what, value in _facts(facts) if what in (_("comparisons"), _("judgments"))]
-    for part, name in (("prompt", _("licences of prompts")), ("response", _("licences of responses"))):
-        stated = counted.get("licences", {}).get(part, {})
-        found.append((name, _counts({licence or _("not stated"): number for licence, number in stated.items()})))
-    found.append((_("people, under pseudonyms"), str(counted["people"])))
-    found.append((_("people who agreed to publish their profile"), str(consenting.count())))
-    if facts["project"]["provenance"]:
-        found.append((_("not collected in the field"), facts["project"]["provenance"]))
+class Fact(NamedTuple):
+    """What a version came from, `key` by `key`: templates/datasets/_fact.html has the words."""
+
+    key: str
+    value: str
+
+
+class Difference(NamedTuple):
+    key: str
+    before: str
+    after: str
+
+
+def published(export: Export) -> list[Fact]:
+    """What somebody who publishes an export has to have seen: texts' licences, people, what is left."""
+    manifest = export.manifest
+    known = facts(manifest)
+    # Exports tell of licences since manifests have them.
+    stated = [Fact(key, known.get(key, "–")) for key in ("licences_of_prompts", "licences_of_responses")]
+    found = [Fact(key, known[key]) for key in ("comparisons", "judgments")] + stated
+    found.append(Fact("people_by_pseudonym", known["people"]))
+    found.append(Fact("profiles", str(len(consent.told(export)))))
+    if manifest["project"]["provenance"]:
+        found.append(Fact("provenance", manifest["project"]["provenance"]))
     return found
 
 
-def differing(before: Export, after: Export) -> list[tuple[str, str, str]]:
-    """(what, before, after) of every fact of the two manifests that is not the same."""
-    old, new = dict(_facts(before.manifest)), dict(_facts(after.manifest))
+def differing(before: Export, after: Export) -> list[Difference]:
+    """Every fact of the two manifests that is not the same."""
+    old, new = facts(before.manifest), facts(after.manifest)
     names = dict.fromkeys([*old, *new])
-    return [(name, old.get(name, "–"), new.get(name, "–")) for name in names if old.get(name) != new.get(name)]
+    return [Difference(key, old.get(key, "–"), new.get(key, "–")) for key in names if old.get(key) != new.get(key)]
 
 
-def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What a version came from, in words that can be compared."""
+def facts(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """What a version came from, in values that can be compared."""
     counted, plan = manifest["counted"], manifest["plan"]
-    yield _("comparisons"), str(sum(counted["comparisons_by_source"].values()))
-    yield _("judgments"), _counts(counted["judgments_by_source"])
-    yield _("people"), str(counted["people"])
-    yield _("protocol versions"), ", ".join(str(each["version"]) for each in manifest["protocols"]) or "–"
-    yield _("guidelines version"), str(manifest["guidelines"]["version"])
-    yield _("AI labelers"), ", ".join(f"{each['name']} {each['digest'][:12]}" for each in manifest["labelers"]) or "–"
-    yield _("plan"), str(plan["number"]) if plan else "–"
-    yield _("performance model"), str(((plan or {}).get("performance_model") or {}).get("version") or "–")
-    yield _("filters"), _chosen(manifest["filters"].get("chosen") or {})
-    yield _("options"), _chosen(manifest["options"])
-    yield _("left out"), _counts(manifest["filters"]["left_out"])
-    yield _("price of a person's judgment"), f"{manifest['prices']['person_judgment']} {manifest['prices']['currency']}"
-    yield _("costs"), _chosen(counted["cost_by_source"])
-    for part, found in counted.get("licences", {}).items():
-        name = _("licences of prompts") if part == "prompt" else _("licences of responses")
-        yield name, _counts({licence or _("not stated"): number for licence, number in found.items()})
-    yield _("software"), f"{manifest['software']['name']} {manifest['software']['version']}"
+    versions = ", ".join(str(each["version"]) for each in manifest["protocols"])
+    labelers = ", ".join(f"{each['name']} {each['digest'][:12]}" for each in manifest["labelers"])
+    return {
+        "comparisons": str(sum(counted["comparisons_by_source"].values())),
+        "judgments": _counts(counted["judgments_by_source"]),
+        "people": str(counted["people"]),
+        "protocols": versions or "–",
+        "guidelines": str(manifest["guidelines"]["version"]),
+        "labelers": labelers or "–",
+        "plan": str(plan["number"]) if plan else "–",
+        "performance_model": str(((plan or {}).get("performance_model") or {}).get("version") or "–"),
+        "filters": _chosen(manifest["filters"].get("chosen") or {}),
+        "options": _chosen(manifest["options"]),
+        "left_out": _counts(manifest["filters"]["left_out"]),
+        "price": f"{manifest['prices']['person_judgment']} {manifest['prices']['currency']}",
+        "costs": _chosen(counted["cost_by_source"]),
+        **{f"licences_of_{part}s": _licences(found) for part, found in counted.get("licences", {}).items()},
+        "software": f"{manifest['software']['name']} {manifest['software']['version']}",
+    }
+
+
+def _licences(found: Mapping[str, int]) -> str:
+    return _counts({licence or _("not stated"): number for licence, number in found.items()})
 
 
 def _counts(counts: Mapping[str, int]) -> str:

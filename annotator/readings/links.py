@@ -1,7 +1,7 @@
 """Links to an export's files that need no login: signed, for one day, and no longer than their maker may read.
 
 A link names one file (or all as one zip) and who made it. Nothing is stored; what is asked at every use is whether the
-export is still there and its maker still a reader of the project.
+export is still there, its maker still a reader of the project, and everybody it tells something of still agrees.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from django.core import signing
 
 from annotator.models import Export, Project, Role, User
+from annotator.readings import consent
 
 SALT = "annotator.links"
 KEPT = timedelta(days=1)
@@ -35,13 +36,16 @@ def token(export: Export, name: str, maker: User) -> str:
 
 
 def follow(token: str) -> Linked | None:
-    """What the link leads to now; None when it is too old, not ours, or its maker may not read the project any more."""
+    """What the link leads to now; None when it is too old, not ours, or its maker may not read the project any more.
+
+    Nor to an export that tells of people who have withdrawn their consent since.
+    """
     try:
         pk, name, maker = signing.loads(token, salt=SALT, max_age=KEPT)
     except (signing.BadSignature, ValueError):
         return None
     export = Export.objects.filter(pk=pk, completed_at__isnull=False).select_related("project").first()
-    if export is None or not _may_read(export.project, maker):
+    if export is None or not _may_read(export.project, maker) or consent.withdrawn(export):
         return None
     return Linked(export, name)
 

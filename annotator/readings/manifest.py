@@ -14,8 +14,8 @@ from django.db.models import Count, Min, Q
 
 from annotator.formats.source import Options, Writer
 from annotator.formats.tables import Written
-from annotator.models import Export, Import, LabelerVersion, Plan, Protocol
-from annotator.readings.snapshot import Snapshot, public
+from annotator.models import Export, Import, LabelerVersion, Plan, Protocol, Rater
+from annotator.readings.snapshot import Snapshot, pseudonym, public
 
 MANIFEST_VERSION = 2
 
@@ -166,6 +166,12 @@ def _plan(plan_id: int | None) -> dict[str, Any] | None:
     }
 
 
+def _profiles(snapshot: Snapshot) -> list[str]:
+    """Pseudonyms of the people in the data of whom it may tell what they said of themselves."""
+    told = Rater.objects.filter(pk__in=snapshot.tally.profiles & snapshot.tally.people)
+    return sorted(pseudonym(rater) for rater in told.select_related("labeler_version__labeler"))
+
+
 def _counted(snapshot: Snapshot) -> dict[str, Any]:
     tally = snapshot.tally
     return {
@@ -173,6 +179,8 @@ def _counted(snapshot: Snapshot) -> dict[str, Any]:
         "judgments_by_source": _sorted(tally.votes),
         "cost_by_source": {name: format(cost.normalize(), "f") for name, cost in sorted(tally.cost.items())},
         "people": len(tally.people),
+        # Who would have to agree for this export to be published; see `readings.consent`.
+        "profiles": _profiles(snapshot),
         "languages": dict(tally.languages.most_common()),
         "licences": {
             part: {name: number for (of, name), number in tally.licences.most_common() if of == part}

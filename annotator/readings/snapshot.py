@@ -227,7 +227,11 @@ class Snapshot:
     def profiles(self) -> dict[str, dict[str, Any]]:
         """What people agreed to publish of themselves and have not withdrawn until now, by their pseudonym."""
         agreed = Profile.objects.agreed().filter(rater__project=self.project, consented_at__lte=self.seen)
-        return {pseudonym(profile.rater): profile.about for profile in agreed.select_related("rater__labeler_version")}
+        found = list(agreed.select_related("rater__labeler_version"))
+        # The tally begins anew with each pass over the comparisons, this does not.
+        for tally in (self.tally, self._tally_before):
+            tally.profiles |= {profile.rater_id for profile in found}
+        return {pseudonym(profile.rater): profile.about for profile in found}
 
     def pages(
         self, name: str, rows: QuerySet[Any], last: int | None, columns: Sequence[str]

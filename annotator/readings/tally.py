@@ -24,6 +24,8 @@ class Tally:
     votes: Counter[str] = field(default_factory=Counter)
     cost: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     people: set[int] = field(default_factory=set)
+    # Of whom what they told of themselves was given to the writer; not all of them need to have judged.
+    profiles: set[int] = field(default_factory=set)
     versions: set[int] = field(default_factory=set)
     # Ids of protocols and numbers of guidelines' versions that counted judgments answered.
     protocols: set[int] = field(default_factory=set)
@@ -77,7 +79,7 @@ class Tally:
 
 
 _COUNTERS = ("comparisons", "votes", "languages")
-_SETS = ("people", "versions", "protocols", "guidelines")
+_SETS = ("people", "profiles", "versions", "protocols", "guidelines")
 _NUMBERS = ("imported", "pairs", "agreeing")
 
 

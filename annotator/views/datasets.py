@@ -12,9 +12,13 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotator import access, readings
 from annotator.forms.datasets import Pair
-from annotator.models import Export, Job, Project
+from annotator.forms.export_words import SOURCES
+from annotator.models import Export, Job, Project, Recipe
 from annotator.pipeline import changes, work
 from annotator.pipeline import datasets as versions
+
+# Versions of a data set on one page.
+SHOWN = 50
 
 
 @login_required
@@ -28,20 +32,33 @@ def datasets(request: HttpRequest, project_id: int) -> HttpResponse:
 @login_required
 @require_safe
 def dataset(request: HttpRequest, project_id: int, dataset_id: int) -> HttpResponse:
-    """Its versions with their facts, pushes and downloads."""
+    """Its versions with their pushes and downloads; `?of=` one shows its facts, `?before=` one gives older ones."""
     project = access.project_or_404(request, project_id, access.READERS)
     found = get_object_or_404(project.datasets.select_related("recipe", "created_by", "project"), pk=dataset_id)
-    rows = readings.datasets.versions(found)
+    before, of = (_number(request.GET.get(name, "")) for name in ("before", "of"))
+    rows, older = readings.datasets.versions(found, before, SHOWN)
     context = {
         "project": project,
         "tab": "exports",
         "dataset": found,
         "title": readings.datasets.title(found.format),
+        "source": SOURCES[Recipe.Source(found.recipe.source)],
+        "number": found.versions.filter(completed_at__isnull=False).count(),
         "versions": rows,
+        "before": before,
+        "older": older,
+        # Without a choice the newest on the page.
+        "of": of or next((row.export.version for row in rows if row.export.completed_at), None),
         "written": [row for row in rows if row.export.completed_at],
         "pair": Pair(None, found),
     }
+    context["facts"] = readings.datasets.facts_of(found, context["of"]) if context["of"] else []
     return render(request, "datasets/dataset.html", context)
+
+
+def _number(text: str) -> int | None:
+    """A version in an address, None for what is none."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
 @login_required

@@ -6,24 +6,31 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models.fields.json import KeyTransform
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotator import access, readings
 from annotator.forms.datasets import KeepForm
-from annotator.forms.exports import FILE_TYPES, ExportForm
+from annotator.forms.export_words import FILE_TYPES, SOURCES
+from annotator.forms.exports import ExportForm
 from annotator.forms.pushes import PushForm
 from annotator.models import Export, Job, Project, User
 from annotator.pipeline import aggregate, datasets, export, push, work
-from annotator.readings import links
+from annotator.readings import consent, links
 from annotator.views import downloads
 
 SHOWN = 100
+WITHDRAWN = gettext_lazy(
+    "Somebody has withdrawn since what they told of themselves, and this export still holds it. No link is made: "
+    "export again and pass that on."
+)
 
 
 @login_required
@@ -65,8 +72,10 @@ def _ask(request: HttpRequest, project: Project, asked: dict[str, Any]) -> Expor
 
 
 def _rows(project: Project) -> list[dict[str, Any]]:
-    """The newest exports with their jobs."""
-    newest = list(project.exports.select_related("recipe", "created_by", "dataset").order_by("-number")[:SHOWN])
+    """The newest exports with their jobs. Of manifests, which may be large, only what was left out."""
+    left_out = KeyTransform("left_out", KeyTransform("filters", "manifest"))
+    exports = project.exports.select_related("recipe", "created_by", "dataset").defer("manifest")
+    newest = list(exports.annotate(left_out=left_out).order_by("-number")[:SHOWN])
     written_by = {
         job.parameters["export"]: job
         for job in Job.objects.filter(
@@ -78,6 +87,7 @@ def _rows(project: Project) -> list[dict[str, Any]]:
             "export": made,
             "title": readings.datasets.title(made.format),
             "file_type": FILE_TYPES.get(made.container, made.container),
+            "source": SOURCES[made.recipe.source] if made.recipe else "",
             "bytes": sum(file["bytes"] for file in made.files),
             "job": written_by.get(made.pk),
         }
@@ -96,10 +106,16 @@ def export_download(request: HttpRequest, project_id: int, number: int, name: st
 @login_required
 @require_POST
 def export_link(request: HttpRequest, project_id: int, number: int) -> HttpResponse:
-    """A page with a link to one file (or all) that needs no login and works for a day."""
+    """A page with a link to one file (or all) that needs no login and works for a day.
+
+    None is made to an export that tells of people who have withdrawn since.
+    """
     project = access.project_or_404(request, project_id, access.READERS)
     made, name = _finished(project, number), request.POST.get("name", "")
     assert isinstance(request.user, User)
+    if consent.withdrawn(made):
+        messages.error(request, WITHDRAWN)
+        return redirect("exports", project.pk)
     try:
         token = links.token(made, name, request.user)
     except ValueError:
@@ -162,6 +178,7 @@ def export_push(request: HttpRequest, project_id: int, number: int) -> HttpRespo
         "title": readings.datasets.title(made.format),
         "bytes": sum(file["bytes"] for file in made.files),
         "published": readings.datasets.published(made),
+        "withdrawn": consent.withdrawn(made),
         "pushes": readings.datasets.pushes(made),
         "tokens": project.credentials.filter(labelers=None, candidates=None).order_by("pk"),
         "form": form,

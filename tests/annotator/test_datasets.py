@@ -8,15 +8,22 @@ from urllib.parse import urlsplit
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.db.models import signals
+from django.db import connection
+from django.template import Context, Template
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import translation
 from django.utils.timezone import now
 
-from annotator import stored
+from annotator import readings, stored
 from annotator.formats import changes as rows_of
-from annotator.models import Dataset, Export, Job, Judgment, Membership
-from annotator.pipeline import aggregate, changes, datasets, export, work
+from annotator.models import Dataset, Export, Job, Judgment, Membership, Profile
+from annotator.pipeline import aggregate, changes, datasets, export, push, work
 from annotator.readings import links
+from annotator.readings.snapshot import pseudonym
+from annotator.views import datasets as datasets_view
 from tests.builders import make_comparison, make_judgment, make_labeler, make_member, make_person, make_project
 
 pytestmark = pytest.mark.django_db
@@ -98,6 +105,22 @@ def test_an_export_is_kept_as_the_first_version_of_a_data_set(project, client, l
     assert Dataset.objects.count() == 1
     shown = client.get(reverse("datasets", args=[project.pk])).content.decode()
     assert "Rain &lt;b&gt;" in shown
+
+
+def test_comparing_two_versions_loads_those_two(project):
+    made = begun(project)
+    for number in range(3):
+        judged(project, f"Another {number}?")
+        another(made)
+    before, after = (made.versions.get(version=number) for number in (1, 2))
+    changes.request_changes(before, after, None)
+    loaded = []
+    signals.post_init.connect(on_load := lambda instance, **_: loaded.append(instance.version), sender=Export)
+    try:
+        changes.run_changes()
+    finally:
+        signals.post_init.disconnect(on_load, sender=Export)
+    assert sorted(loaded) == [1, 2]
 
 
 def test_a_name_is_given_once_in_a_project(project):
@@ -357,3 +380,77 @@ def test_unfinished_exports_can_be_neither_linked_kept_nor_pushed(project, clien
     made = Export.objects.create(project=project, number=9, format="judgments", created_at=now())
     for name in ("export_link", "export_keep", "export_push"):
         assert client.post(reverse(name, args=[project.pk, made.number])).status_code == 404
+
+
+@pytest.fixture
+def told(project):
+    """An export with what two people told of themselves; a third person tells nothing."""
+    for person in project.raters.order_by("pk")[:2]:
+        Profile(rater=person).agree({"age": "25-34"}, "Yes.")
+    # Agreed, but judged nothing here.
+    Profile(rater=make_person(project)).agree({"age": "65+"}, "Yes.")
+    return begun(project, "per_rater").versions.get()
+
+
+def test_the_manifest_names_whose_profiles_are_in_the_data(told, client, lead):
+    agreed = told.project.raters.order_by("pk")[:2]
+    assert told.manifest["counted"]["profiles"] == [pseudonym(person) for person in agreed]
+    assert begun(told.project, name="others").versions.get().manifest["counted"]["profiles"] == []
+    page = html.unescape(client.get(reverse("export_push", args=[told.project_id, told.number])).content.decode())
+    assert 'what they agreed to publish</th><td dir="auto">2</td>' in page.replace("\n", "")
+
+
+def test_after_a_withdrawal_an_older_export_is_neither_linked_nor_published(told, client, lead):
+    address = reverse("export_push", args=[told.project_id, told.number])
+    asked = {"hub": "http://127.0.0.1:9", "repository": "a/b", "token": "t", "confirmed": "on"}
+    shared = link(client, told)
+    assert client.post(address, asked).status_code == 302
+    waiting = told.pushes.get()
+    assert Client().get(shared).status_code == 200
+    Profile.objects.order_by("pk").first().withdraw()
+    assert Client().get(shared).status_code == 404
+    page = client.get(address).content.decode()
+    assert "1 person whose answers about themselves are in this export has withdrawn since" in page
+    assert "<button" not in page.partition('id="where"')[2]
+    answer = client.post(reverse("export_link", args=[told.project_id, told.number]), {"name": ""}, follow=True)
+    assert "export again and pass that on" in answer.content.decode()
+    with pytest.raises(work.StepRefused, match="withdrawn since"):
+        push.write_push(waiting)
+    waiting.delete()
+    assert client.post(address, asked).status_code == 422
+    assert not told.pushes.exists()
+    # The next version holds nothing of that person, so it may go.
+    another(told.dataset)
+    later = told.dataset.versions.get(version=2)
+    assert len(later.manifest["counted"]["profiles"]) == 1
+    assert Client().get(link(client, later)).status_code == 200
+
+
+def test_versions_are_shown_page_by_page_without_their_manifests(project, client, lead, monkeypatch):
+    made = begun(project)
+    for number in range(2):
+        judged(project, f"Another {number}?")
+        another(made)
+    monkeypatch.setattr(datasets_view, "SHOWN", 2)
+    address = reverse("dataset", args=[project.pk, made.pk])
+    with CaptureQueriesContext(connection) as queries:
+        first = client.get(address).content.decode()
+    assert sum('"annotator_export"."manifest"' in each["sql"] for each in queries) == 1, "of the one that is open"
+    assert "<b>3 versions</b>" in first and "What version 3 was made from" in first
+    assert '?of=2#facts"' in first and '?of=1#facts"' not in first
+    older = client.get(address, {"before": "2"}).content.decode()
+    assert '?of=1&amp;before=2#facts"' in older and "Older versions" not in older
+    assert "What version 2 was made from" in client.get(address, {"of": "2"}).content.decode()
+    for odd in ("x", "9", "-1", "1" * 30):
+        assert client.get(address, {"of": odd, "before": odd}).status_code == 200
+
+
+def test_facts_are_told_apart_by_keys_in_every_language(made, client, lead, monkeypatch):
+    monkeypatch.setattr(readings.datasets, "_", lambda text: "the same word")
+    with translation.override("de"):
+        found = {fact.key: fact.value for fact in readings.datasets.published(made)}
+    assert (found["comparisons"], found["judgments"]) == ("3", "people 3")
+    template = Template('{% include "datasets/_fact.html" %}')
+    for key in {**readings.datasets.facts(made.manifest), **found}:
+        words = template.render(Context({"fact": readings.datasets.Fact(key, "")}))
+        assert words and "_" not in words, key

@@ -299,5 +299,5 @@ def test_the_page_shows_what_a_format_reads_and_counts_what_would_go_out(project
     assert 'name="margin"' not in store and "no filter applies" in store
     count = reverse("export_count", args=[project.pk])
     assert '<b class="num">4</b> comparisons pass' in client.get(count, {"metadata": "language = en"}).content.decode()
-    assert '<b class="num">8</b> comparisons are judged' in client.get(count).content.decode()
+    assert '<b class="num">8</b> comparisons have a judgment that counts' in client.get(count).content.decode()
     assert "not valid" in client.get(count, {"metadata": "language"}).content.decode()

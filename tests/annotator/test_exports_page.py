@@ -2,15 +2,20 @@
 
 import html
 import io
+import re
 import zipfile
+from unittest.mock import patch
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 
-from annotator.models import Export, Job
-from annotator.pipeline import export, work
-from tests.builders import make_comparison, make_judgment, make_member, make_person, make_project
+from annotator.formats import WRITERS
+from annotator.forms.export_words import ABOUT
+from annotator.models import Comparison, Export, Job, Prompt
+from annotator.pipeline import aggregate, export, work
+from annotator.readings import metadata
+from tests.builders import make_comparison, make_judgment, make_labeler, make_member, make_person, make_project
 
 pytestmark = pytest.mark.django_db
 
@@ -119,7 +124,84 @@ def test_a_wrong_form_is_shown_again_with_the_reason(project, client, lead, fiel
 def test_formats_that_do_not_fit_are_named_with_the_preset_that_would(project, client, lead):
     shown = client.get(page(project)).content.decode()
     assert '<option value="multipref">' not in shown
-    assert "preset “multipref” does" in shown
+    assert "preset “MultiPref” does" in shown
+    assert "“multipref”" not in shown
+
+
+def options(project, client, **chosen):
+    return html.unescape(client.get(reverse("export_options", args=[project.pk]), chosen).content.decode())
+
+
+def counted(project, client, **chosen):
+    found = client.get(reverse("export_count", args=[project.pk]), chosen).content.decode()
+    return " ".join(re.sub(r"<[^>]+>", "", html.unescape(found)).split())
+
+
+def test_the_page_says_in_words_what_formats_and_choices_are(project, client, lead):
+    assert {*ABOUT} == {*WRITERS}
+    shown = html.unescape(client.get(page(project)).content.decode())
+    assert "as the plan says (people where there is none)" in shown
+    assert "Pairs with a margin for the RewardTrainer of TRL." in options(project, client, format="trl_reward")
+    assert "JSON Lines only" in options(project, client, format="nemo_rl")
+    assert "version 1 (Plain)" in shown
+
+
+def test_metadata_is_chosen_from_what_the_project_has(project, client, lead):
+    for number, language in enumerate(["en", "de", "de"]):
+        made = make_comparison(project, metadata={"language": language, "row": f"{number}", "notes": "x" * 99})
+        make_judgment(made, make_person(project), 1)
+    Prompt.objects.filter(comparisons=made).update(metadata={"split": "train", "language": "fr"})
+    # A row's name tells rows apart, and a long text is nothing to choose by.
+    Comparison.objects.filter(metadata={}).update(metadata={"row": "9"})
+    with patch("annotator.readings.metadata.VALUES", 3):
+        assert metadata.known(project) == {
+            "domain": ["chat"], "language": ["de", "en"], "split": ["train"],
+        }  # fmt: skip
+    shown = options(project, client, format="trl_reward", **{"metadata.language": "de"})
+    assert '<option value="de" selected>de</option>' in shown
+    aggregate.aggregate()
+    assert "About 2 comparisons pass" in counted(project, client, **{"metadata.language": "de"})
+    client.post(page(project), asked(**{"metadata.language": "de", "metadata": "row = 2"}))
+    assert Export.objects.get().filters["metadata"] == {"language": "de", "row": "2"}
+
+
+@pytest.mark.parametrize("sent", [{"metadata.language": "xx"}, {"metadata.gone": "de"}])
+def test_metadata_that_is_not_there_any_more_is_refused(project, client, lead, sent):
+    make_comparison(project, metadata={"language": "en"})
+    answer = client.post(page(project), asked(**sent))
+    assert answer.status_code == 422
+    assert "Select a valid choice" in answer.content.decode()
+
+
+def test_the_count_is_of_the_judges_that_were_chosen(project, client, lead):
+    machine = make_labeler(project)
+    for number in range(3):
+        make_judgment(make_comparison(project, f"By machine {number}?"), machine, 1, p_b=0.9)
+    aggregate.default_recipe(project)
+    aggregate.aggregate()
+    assert "About 1 comparison has a judgment that counts. Rows may differ" in counted(project, client, source="people")
+    assert "About 1 comparison" in counted(project, client, source="routed")
+    assert "About 4 comparisons" in counted(project, client, source="pooled")
+    new = counted(project, client, source="pooled", votes="1")
+    assert "There are no labels of these judges yet" in new
+    assert project.recipes.count() == 1, "looking makes no recipe"
+    assert "no labels" not in counted(project, client, source="routed", votes="1")
+    assert "No comparison has a judgment that counts here" in counted(project, client, source="routed", votes="2")
+
+
+def test_exports_and_data_sets_are_pages_of_one_tab(project, client, lead):
+    for name in ("exports", "datasets"):
+        shown = client.get(reverse(name, args=[project.pk])).content.decode()
+        here = f'<a href="{reverse(name, args=[project.pk])}" aria-current="page">'
+        assert here in shown.partition('class="subtabs"')[2]
+
+
+def test_the_list_reads_no_manifest(project, client, lead, django_assert_max_num_queries):
+    finished(project, client)
+    Export.objects.update(manifest={"filters": {"left_out": {"a tie": 58}}})
+    with django_assert_max_num_queries(16) as queries:
+        assert "58 × a tie" in client.get(page(project)).content.decode()
+    assert not [each for each in queries if '"annotator_export"."manifest",' in each["sql"]]
 
 
 @pytest.mark.parametrize(
