@@ -48,6 +48,14 @@ VERDICT_WORDS = {
     "neither": _("neither is valid"),
     "": _("no judgment"),
 }
+CONTAINER_WORDS = {
+    "json lines": _("JSON Lines"),
+    "json list": _("JSON list"),
+    "csv": "CSV",
+    "parquet": "Parquet",
+    "folder": _("folder"),
+    "zip": "zip",
+}
 RATER_WORDS = {"person": _("people"), "ai": _("AI, by the name of the judge")}
 
 

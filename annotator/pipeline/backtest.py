@@ -19,6 +19,7 @@ from django.db.models import Max
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
+from annotator import stored
 from annotator.models import Backtest, BacktestSeed, Job, Project, User
 from annotator.pipeline import work
 from annotator.readings import estimates
@@ -163,7 +164,6 @@ def _table(backtest: Backtest) -> tuple[Table, dict[str, Decimal]]:
 
 
 def _of_file(name: str) -> Table:
-    from annotator.pipeline.ingest import local_upload
     from routing import table
 
     if not default_storage.exists(name):
@@ -174,7 +174,7 @@ def _of_file(name: str) -> Table:
         if lines % LOOKED_AFTER == 0 or characters > MOST_CHARACTERS // 2:
             _refuse_beyond_memory(estimates.memory_of_file(lines, characters), there, lines)
 
-    with local_upload(name) as path:
+    with stored.local(name) as path:
         try:
             return table.load(table.read_rows(path, MOST_CHARACTERS, watch))
         except (ValueError, OSError, EOFError, zlib.error) as error:

@@ -7,7 +7,6 @@ then one transaction compares them with what is stored and inserts what is new. 
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -22,7 +21,7 @@ from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from annotator import protocols
+from annotator import protocols, stored
 from annotator.formats import folders, recorded
 from annotator.formats.entries import Entries, Way
 from annotator.formats.files import FileInvalid, RowFile
@@ -144,28 +143,13 @@ def ingest_upload(job: Job) -> work.Done:
 def _ingest_stored(job: Job, name: str) -> work.Done:
     asked = job.parameters
     way = Way(asked.get("format", ""), asked.get("mapping") or {}, asked.get("table", ""))
-    with local_upload(name) as path:
+    with stored.local(name) as path:
         coming = Coming(path, asked.get("filename", ""), way, asked.get("source", ""), by=job.requested_by)
         if asked.get("dry_run"):
             found = check_file(job.project, coming, job=job)
             return work.Done(str(found), found.as_json())
         report = take_in(job.project, coming, job=job)
     return work.Done(str(report), asdict(report))
-
-
-@contextlib.contextmanager
-def local_upload(name: str) -> Iterator[Path]:
-    """The stored file as a local one: where it lies, or a temporary copy from object storage."""
-    try:
-        path = Path(default_storage.path(name))
-    except NotImplementedError:
-        with tempfile.NamedTemporaryFile(suffix=Path(name).suffix) as copy, default_storage.open(name) as stored:
-            for chunk in stored.chunks():
-                copy.write(chunk)
-            copy.flush()
-            yield Path(copy.name)
-        return
-    yield path
 
 
 def sweep_uploads(project: Project) -> int:

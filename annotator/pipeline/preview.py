@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotator.formats import entries, mapped, store, store_rows
 from annotator.formats.entries import Entries, Way
@@ -164,8 +166,23 @@ def _note(seen: Preview, row: Mapping[str, Any]) -> None:
 
 
 def _start_of(value: Any) -> str:
-    words = str(value).encode(errors="replace").decode().replace("\0", "")
-    return words if len(words) <= EXAMPLE else words[:EXAMPLE] + "…"
+    return beginning(_in_words(value).encode(errors="replace").decode().replace("\0", ""))
+
+
+def beginning(words: str) -> str:
+    """The start of a text, for one line of a page."""
+    return words if len(words) <= EXAMPLE else words[:EXAMPLE].rstrip() + "…"
+
+
+def _in_words(value: Any) -> str:
+    """A cell as who reads no JSON understands it, where that can be; else as JSON."""
+    if isinstance(value, str):
+        return value
+    texts = [turn.get("content") for turn in value if isinstance(turn, dict)] if isinstance(value, list) else []
+    if texts and len(texts) == len(value) and all(isinstance(text, str) for text in texts):
+        words = ngettext("%(count)s turn: %(start)s", "%(count)s turns: %(start)s", len(texts))
+        return words % {"count": len(texts), "start": texts[0]}
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _check(seen: Preview, project: Project, read: Entries, shown: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import uuid
 from pathlib import PurePath
 from typing import Any
@@ -23,10 +24,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods
 
-from annotator import access, formats, rendering, uploads
+from annotator import access, formats, rendering, stored, uploads
 from annotator.formats import entries, mapped
 from annotator.formats.rows import Entry
+from annotator.forms.export_words import preset_title
 from annotator.forms.imports import (
+    CONTAINER_WORDS,
     FIELD_WORDS,
     RATER_WORDS,
     VERDICT_WORDS,
@@ -39,6 +42,8 @@ from annotator.models import Job, Membership, Project, Role, User
 from annotator.pipeline import ingest, preview, start, work
 
 SALT = "annotator.imports"
+# Names of rows that had none: readers make them of a digest of the row's texts.
+MADE = re.compile(r".*-[0-9a-f]{32}\b")
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".gz", ".zip")
 
 
@@ -101,27 +106,41 @@ def _keep(project: Project, form: Upload) -> str:
 def import_preview(request: HttpRequest, project_id: int, upload: str) -> HttpResponse:
     project = access.project_or_404(request, project_id, access.LEADS)
     try:
-        stored = signing.loads(upload, salt=f"{SALT}.{project.pk}")
+        kept = signing.loads(upload, salt=f"{SALT}.{project.pk}")
     except signing.BadSignature as error:
         raise Http404 from error
     if request.method == "POST":
-        return _confirm(request, project, upload, stored)
-    if not default_storage.exists(stored["name"]):
+        return _confirm(request, project, upload, kept)
+    if not default_storage.exists(kept["name"]):
         messages.info(request, _("That upload was imported already, or is older than a day. Choose the file again."))
         return redirect("import_upload", project.pk)
     way = read_way(request.GET)
-    with ingest.local_upload(stored["name"]) as path:
+    with stored.local(kept["name"]) as path:
         seen = preview.preview(project, path, way)
     context = {
         "project": project,
         "tab": "board",
         "seen": seen,
-        "filename": stored["filename"],
+        "filename": kept["filename"],
+        "container": _container(seen.container),
+        "asks_for_less": _asks_for_less(project, seen),
         "comparisons": [_as_shown(entry) for entry in seen.entries],
         **_choices(seen),
     }
     part = request.htmx and not request.htmx.boosted  # type: ignore[attr-defined]
     return render(request, "imports/_preview.html" if part else "imports/preview.html", context)
+
+
+def _container(name: str) -> str:
+    """What kind of file it is, in words; of a folder or zip with its table."""
+    kind, _comma, table = name.partition(", ")
+    return ", ".join(part for part in (str(CONTAINER_WORDS.get(kind, kind)), table) if part)
+
+
+def _asks_for_less(project: Project, seen: preview.Preview) -> str:
+    """The protocol that asks for all the format holds, in words; "" where the project has it, or none is needed."""
+    preset = getattr(entries.reader(seen.format), "PRESET", "") if seen.format in formats.READERS else ""
+    return preset_title(preset) if preset and preset != project.protocol.preset else ""
 
 
 def _choices(seen: preview.Preview) -> dict[str, Any]:
@@ -145,17 +164,17 @@ def _choices(seen: preview.Preview) -> dict[str, Any]:
     }
 
 
-def _confirm(request: HttpRequest, project: Project, token: str, stored: dict[str, str]) -> HttpResponse:
+def _confirm(request: HttpRequest, project: Project, token: str, kept: dict[str, str]) -> HttpResponse:
     """Ask for the import, or for a check of every row, once however often the button is pressed."""
     way, act = read_way(request.POST), request.POST.get("act")
-    asked = {"upload": stored["name"], "filename": stored["filename"], "source": stored["source"], **way.as_json()}
+    asked = {"upload": kept["name"], "filename": kept["filename"], "source": kept["source"], **way.as_json()}
     # The preview with what was said on it: what a look again shows, and where to go on from the result of a check.
     said = [(name, value) for name, value in request.POST.lists() if name not in ("csrfmiddlewaretoken", "act")]
     page = f"{reverse('import_preview', args=[project.pk, token])}?{urlencode(said, doseq=True)}"
     if act == "look":
         return redirect(page)
     if act == "check":
-        how = hashlib.sha256(json.dumps([stored["name"], way.as_json()], sort_keys=True).encode()).hexdigest()
+        how = hashlib.sha256(json.dumps([kept["name"], way.as_json()], sort_keys=True).encode()).hexdigest()
         job = Job.objects.ask(
             project,
             Job.Kind.INGEST,
@@ -166,7 +185,7 @@ def _confirm(request: HttpRequest, project: Project, token: str, stored: dict[st
             **asked,
         )
     else:
-        key = stored["name"][-120:]
+        key = kept["name"][-120:]
         known = Job.objects.filter(project=project, kind=Job.Kind.INGEST, key=key).last()
         job = known or Job.objects.request(project, Job.Kind.INGEST, key=key, by=request.user, **asked)  # type: ignore[arg-type]
     transaction.on_commit(lambda: work.nudge(work.TASKS[Job.Kind.INGEST]))
@@ -181,9 +200,11 @@ def _storage_name(project: Project, filename: str) -> str:
 def _as_shown(entry: Entry) -> dict[str, Any]:
     """The row's first comparison, as the annotator will read it; of a row without one the prompt."""
     first = entry.comparisons[0] if entry.comparisons else None
+    turns = json.loads(entry.prompt.turns)
+    name = first.external_id if first else entry.prompt.external_id
     return {
-        "id": first.external_id if first else entry.prompt.external_id,
-        "turns": [(turn["role"], rendering.to_html(turn["content"])) for turn in json.loads(entry.prompt.turns)],
+        "id": preview.beginning(turns[-1]["content"]) if MADE.match(name) and turns else name,
+        "turns": [(turn["role"], rendering.to_html(turn["content"])) for turn in turns],
         "context": json.loads(entry.prompt.context),
         "sides": [
             (side, response.model, rendering.to_html(response.text))

@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 
 from annotator import uploads
-from annotator.models import Job, Project, Role
+from annotator.models import Job, Membership, Project, Role
 from annotator.pipeline import ingest
 from tests.annotator.test_folders import FILES, zip_of
 from tests.builders import make_member, make_project, make_user
@@ -22,6 +22,7 @@ NEW = {"name": "Fresh", "description": "", "preset": "multipref", "votes": 2, "c
        "price_per_judgment": "0.75", "cap": "100"}  # fmt: skip
 pytestmark = pytest.mark.django_db
 save = FileSystemStorage._save
+ROWS = Path(__file__).parent / "rows"
 
 
 @pytest.fixture
@@ -241,3 +242,26 @@ def test_a_zip_offers_its_tables_and_forgets_what_was_said_of_another(client, le
     assert client.get(preview).context["seen"].tables == ["pairs", "other"]
     seen = client.get(preview, {"table": "other", "of": "pairs", "format": "native"}).context["seen"]
     assert seen.table == "other" and seen.format == "mapped" and seen.can_import
+
+
+def test_a_preview_is_in_words_not_in_code(client, lead):
+    project = lead.projects.get()
+    turns = [{"role": "user", "content": "Is it’s wet?"}]
+    sides = {"talk": [*turns, {"role": "assistant", "content": "Yes."}], "more": {"a": None}}
+    own = {"question": "Why does rain fall in drops?", "answer_1": "Tension.", "answer_2": "Magic."}
+    page = client.get(upload(client, project, {**own, **sides}).url)
+    shown = page.content.decode()
+    examples = {name: column.example for name, column in page.context["seen"].columns.items()}
+    assert examples["talk"] == "2 turns: Is it’s wet?" and examples["more"] == '{"a": null}'
+    assert "rows.jsonl · JSON Lines" in shown and "json lines" not in shown
+    assert '<h2 id="c1">Why does rain fall in drops?</h2>' in shown
+    assert '<h2 id="c1">q1</h2>' in client.get(upload(client, project, ROW).url).content.decode()
+
+
+def test_a_preview_says_when_the_protocol_asks_for_less_than_the_file_holds(client, lead):
+    words = "protocol HelpSteer2 asks for, and this project has another"
+    rows = [json.loads(line) for line in (ROWS / "helpsteer2.jsonl").read_text().splitlines()]
+    assert words in client.get(upload(client, lead.projects.get(), *rows).url).content.decode()
+    fitting = make_project("helpsteer2")
+    Membership.objects.create(project=fitting, user=lead, role=Role.LEAD)
+    assert words not in client.get(upload(client, fitting, *rows).url).content.decode()
