@@ -18,7 +18,7 @@ from annotator.api.labels import LabelOut
 from annotator.api.labels import shown as label_shown
 from annotator.api.paging import After, Limit, Number, Page, page
 from annotator.formats.entries import Way
-from annotator.models import Comparison, Plan, Response
+from annotator.models import Comparison, Import, Plan, Response
 from annotator.pipeline import ingest
 from annotator.readings import filters
 
@@ -145,7 +145,7 @@ def create_comparisons(request: HttpRequest, project_id: Number) -> Status[Impor
     """
     project = project_of(request, project_id, access.LEADS)
     with bodies.rows_file(request) as (path, _rows):
-        coming = ingest.Coming(path, "program interface", Way("native"), by=request.user)  # type: ignore[arg-type]
+        coming = ingest.Coming(path, Import.PROGRAM, Way("native"), by=request.user)  # type: ignore[arg-type]
         return Status(201, imported(ingest.take_in(project, coming)))
 
 

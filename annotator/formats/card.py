@@ -91,9 +91,18 @@ def seen(counted: Mapping[str, Any]) -> list[str]:
 
 def _imports(facts: Mapping[str, Any]) -> Iterator[str]:
     """The files the project was made from, as the manifest lists them."""
-    for each in facts.get("imports", []):
-        name = each.get("filename") or (each.get("origin") or {}).get("name") or "a file"
-        yield f"- imported: {line(str(name))} (sha256 `{str(each.get('sha256', ''))[:12]}`)"
+    for each in facts["inputs"]:
+        yield f"- imported: {line(named(each))} (sha256 `{each['sha256']}`)"
+    if further := facts["further_inputs"]:
+        yield (
+            f"- imported besides: {_number(further['rows'])} rows in {_number(further['number'])} files and batches "
+            f"(sha256 over theirs `{further['sha256_of_sha256']}`)"
+        )
+
+
+def named(imported: Mapping[str, Any]) -> str:
+    """What an imported file was called, or the public set that it is of."""
+    return str(imported["filename"] or imported["origin"].get("name") or "a file")
 
 
 def _protocol(facts: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from annotator.formats.card import agreement, filters, machines, seen
+from annotator.formats.card import agreement, filters, machines, named, seen
 from annotator.formats.header import by_config, by_split, languages
 from annotator.formats.source import Config, Writer
 
@@ -127,7 +127,9 @@ def _field(record_set: str, column: pa.Field, file: str) -> dict[str, Any]:
     """A column; of a list of structs every part is a sub-field, found in each element."""
     source = {"fileObject": {"@id": file}, "extract": {"column": column.name}}
     kind, depth = _element(column.type)
-    field: dict[str, Any] = {"@type": "cr:Field", "@id": f"{record_set}/{column.name}", "name": column.name}
+    # No identifier may hold a space.
+    own = f"{record_set}/{column.name.replace(' ', '_')}"
+    field: dict[str, Any] = {"@type": "cr:Field", "@id": own, "name": column.name}
     if depth:
         field |= {"isArray": True, "arrayShape": ",".join(["-1"] * depth)}
     # Parts are found by a path in one list of structs; deeper nesting is given as it stands.
@@ -136,7 +138,7 @@ def _field(record_set: str, column: pa.Field, file: str) -> dict[str, Any]:
     parts = [
         {
             "@type": "cr:Field",
-            "@id": f"{record_set}/{column.name}/{part.name}",
+            "@id": f"{own}/{part.name}",
             "name": part.name,
             "dataType": _type(_element(part.type)[0], part.name),
             "source": {**source, "transform": {"jsonPath": part.name}},
@@ -173,8 +175,11 @@ def _rai(facts: Mapping[str, Any], writer: Writer) -> dict[str, Any]:
         "dataCollection": " ".join(["Raters compared two responses to a prompt.", *seen(counted)]),
         "dataCollectionType": _ways(counted),
         "dataCollectionTimeFrame": facts["snapshot"]["seen"],
-        "dataCollectionMissingData": [f"{number} × {why}" for why, number in facts["filters"]["left_out"].items()],
-        "dataCollectionRawData": [str(each.get("sha256")) for each in facts.get("imports", []) if each.get("sha256")],
+        # One text, as the vocabulary has it; most others may be several.
+        "dataCollectionMissingData": "; ".join(
+            f"{number} × {why}" for why, number in facts["filters"]["left_out"].items()
+        ),
+        "dataCollectionRawData": [f"{named(each)}, sha256 {each['sha256']}" for each in facts["inputs"]],
         "dataPreprocessingProtocol": [f"only: {name} {value}" for name, value in filters(facts)],
         "dataAnnotationProtocol": [
             f"Protocol {each['preset']} version {each['version']}, sha256 {each.get('sha256', '')}; its definition is "

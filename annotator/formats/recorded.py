@@ -62,7 +62,17 @@ def answer(definition: Definition, vote: Vote, texts: Mapping[str, str]) -> Answ
     except (AttributeError, TypeError) as error:
         raise RowInvalid(vote.field, f"is not shaped as docs/formats.md says: {error}") from None
     # Words of the source stay as they are, even where the protocol would not have asked for them.
-    return dataclasses.replace(checked, justification=reason)
+    return dataclasses.replace(checked, justification=reason, aspects=_with_own(checked.aspects, vote))
+
+
+def _with_own(aspects: Mapping[str, Any], vote: Vote) -> dict[str, Any]:
+    """The answers on aspects, each with the reason that was given in own words: no protocol of ours asks for one."""
+    given = rows.mapping(vote.answer.get("aspects"), f"{vote.field}.aspects")
+    own = {key: said["own"] for key, said in given.items() if isinstance(said, Mapping) and said.get("own")}
+    return {
+        key: {**said, "own": rows.text(own[key], f"{vote.field}.aspects.{key}.own")} if key in own else said
+        for key, said in aspects.items()
+    }
 
 
 def _severity(span: Any) -> Any:

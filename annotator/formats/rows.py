@@ -108,6 +108,8 @@ class Vote:
     created_at: datetime | None = None
     cost: Decimal = Decimal(0)
     provenance: str = "{}"
+    # Of people: whether the source has them among its experts.
+    is_expert: bool = False
 
 
 @dataclass(slots=True)

@@ -15,7 +15,13 @@ import pyarrow as pa
 
 from annotator.protocols import Definition
 
-TRAIN, VALIDATION = "train", "validation"
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+# What sources call their splits in metadata named `split`.
+SPLITS = {
+    **dict.fromkeys(("train", "training"), TRAIN),
+    **dict.fromkeys(("validation", "valid", "valid1", "val", "dev"), VALIDATION),
+    **dict.fromkeys(("test", "testing"), TEST),
+}
 TURN = pa.struct([("role", pa.string()), ("content", pa.string())])
 
 
@@ -31,6 +37,8 @@ class Options:
     ties: str = "drop"
     # "drop" comparisons where at least half of the people found neither valid, or "keep" what the others said.
     neither: str = "drop"
+    # "drop" labels for which one person's vote is all there is, or "keep" them: where the published rule wants two.
+    single: str = "drop"
     # "leave_out" what only an AI labeler judged, or "keep" it as far as the format can express it.
     ai: str = "leave_out"
     # "strength" of people's preferences (0 to 1), "llama2" (the same, 0 to 3), "soft" (how sure the label is), or
@@ -46,6 +54,8 @@ class Options:
     labels: str = "ratings"
     # "implicit": full conversations; "explicit": the prompt in a column of its own; or what the trainer recommends.
     prompt: str = "recommended"
+    # Where splits come from: all are "drawn", or texts stay in the one that they were "imported" with, if they say one.
+    splits: str = "drawn"
     # Share of prompts (0 to 0.5) whose rows go to the validation split; equal prompts stay together.
     validation: float = 0.0
     seed: int = 0
@@ -57,11 +67,13 @@ class Options:
 CHOICES = {
     "ties": ("drop", "keep", "both"),
     "neither": ("drop", "keep"),
+    "single": ("drop", "keep"),
     "ai": ("leave_out", "keep"),
     "margin": ("strength", "llama2", "soft", "none"),
     "pairs": ("first", "all"),
     "labels": ("ratings", "pairs"),
     "prompt": ("recommended", "implicit", "explicit"),
+    "splits": ("drawn", "imported"),
 }
 
 
@@ -131,6 +143,8 @@ class Prompt:
     turns: list[dict[str, str]]
     context: list[dict[str, str]] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
+    # The split that it, or else its comparison, was imported with: a value of `SPLITS`, "" where none is said.
+    split: str = ""
 
     @property
     def messages(self) -> list[dict[str, str]]:
@@ -287,8 +301,13 @@ class Writer(ABC):
     # Whether it passes over every judgment and revision, beside the comparisons.
     is_lossless: ClassVar[bool] = False
     # True when `rows` must see every comparison in one pass, because it compares some with others: then there is one
-    # part only, and a run that died begins again.
+    # part only, those of one prompt follow each other, and a run that died begins again.
     is_whole: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        """Who draws splits takes those that texts came with too: `split_of` does both."""
+        super().__init_subclass__()
+        cls.heeds = cls.heeds | {"splits"} if "validation" in cls.heeds else cls.heeds - {"splits"}
 
     def __init__(self, protocol: Definition, options: Options) -> None:
         """Raises FormatUnfit when the protocol does not collect what the format needs."""
@@ -320,8 +339,19 @@ class Writer(ABC):
         return {}
 
 
+def said_split(*metadata: Mapping[str, Any]) -> str:
+    """The split that the first of `metadata` with a known one names; "" where none does."""
+    said = [str(each["split"]).strip().lower() for each in metadata if each.get("split")]
+    return next((SPLITS[name] for name in said if name in SPLITS), "")
+
+
 def split_of(prompt: Prompt, options: Options) -> str:
-    """The split of a prompt, drawn by the hash of its turns: equal conversations never cross, context or not."""
+    """The split of a prompt: the imported one if that is asked for and there is one, or else drawn.
+
+    Drawn by the hash of its turns: equal conversations never cross, context or not.
+    """
+    if options.splits == "imported" and prompt.split:
+        return prompt.split
     if not options.validation:
         return TRAIN
     digest = hashlib.sha256(f"{options.seed}\n{json.dumps(prompt.turns, sort_keys=True)}".encode()).digest()

@@ -19,8 +19,8 @@ from annotator.readings import metadata
 
 # The names of `Options`; a format says in `heeds` which of them it reads.
 OPTIONS = (
-    *("ties", "neither", "ai", "margin", "pairs", "labels", "good", "bad", "prompt"),
-    *("validation", "seed"),
+    *("ties", "neither", "single", "ai", "margin", "pairs", "labels", "good", "bad", "prompt"),
+    *("splits", "validation", "seed"),
 )
 # The names of `Filters`.
 FILTERS = ("agreement", "votes", "status", "plan", "protocol", "metadata")
@@ -120,6 +120,11 @@ class ExportForm(forms.Form):
         required=False,
         choices=[("drop", _("leave the comparison out")), ("keep", _("use what the others said"))],
     )
+    single = forms.ChoiceField(
+        label=_("Where one person alone has judged"),
+        required=False,
+        choices=[("drop", _("leave it out, as the published sets do")), ("keep", _("take the one answer"))],
+    )
     ai = forms.ChoiceField(
         label=_("Comparisons that only an AI labeler judged"),
         required=False,
@@ -155,6 +160,12 @@ class ExportForm(forms.Form):
             ("implicit", _("in each conversation")),
             ("explicit", _("in a column of its own")),
         ],
+    )
+    splits = forms.ChoiceField(
+        label=_("Splits"),
+        required=False,
+        choices=[("drawn", _("drawn anew")), ("imported", _("as they were imported, the rest drawn"))],
+        help_text=_("Imported: what metadata of the prompt or comparison call “split”."),
     )
     validation = forms.FloatField(
         label=_("Validation split, % of prompts"),

@@ -9,6 +9,9 @@ from annotator.models.projects import Project
 class Import(models.Model):
     """A file that came in: what it was, how it was read and what of it could not be carried."""
 
+    # The filename of rows that a program sent: many small ones.
+    PROGRAM = "program interface"
+
     project = models.ForeignKey(Project, models.CASCADE, related_name="imports")
     filename = models.CharField(max_length=200, blank=True)
     # Of a public set by name: "owner/name", its configuration and split, and the revision that was read.

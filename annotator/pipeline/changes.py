@@ -84,8 +84,9 @@ def _local(stack: contextlib.ExitStack, export: Export) -> Sequence[Path]:
 
 
 def _changes_job(job: Job) -> work.Done:
-    exports = {export.pk: export for export in Export.objects.filter(project=job.project_id)}
-    before, after = (exports.get(job.parameters[name]) for name in ("before", "after"))
+    asked = [job.parameters[name] for name in ("before", "after")]
+    exports = Export.objects.filter(project=job.project_id).in_bulk(asked)
+    before, after = (exports.get(pk) for pk in asked)
     if before is None or after is None:
         raise work.StepRefused(_("One of the two versions is gone."))
     found = compare(before, after, job)

@@ -102,6 +102,7 @@ class Staging:
         self.connection = connection
         self.pending: dict[str, list[tuple[Any, ...]]] = {table: [] for table in TABLES}
         self.raters: dict[RaterKey, int] = {}
+        self.experts: set[RaterKey] = set()
         self.pending_size = 0
         self.source = ""
         self.protocol_id = 0
@@ -162,7 +163,13 @@ class Staging:
 
     def _rater(self, vote: Vote) -> int:
         source = "" if vote.is_ai else self.source or vote.source or "import"
-        return self.raters.setdefault((vote.is_ai, source, vote.rater), len(self.raters))
+        if vote.is_expert and not vote.rater:
+            # Anonymous experts are not the anonymous people beside them.
+            source = f"{source[:90]} experts"
+        key = (vote.is_ai, source, vote.rater)
+        if vote.is_expert:
+            self.experts.add(key)
+        return self.raters.setdefault(key, len(self.raters))
 
     def flush(self, *, keep: bool) -> None:
         """COPY what is pending, or forget it when the import has failed anyway."""
@@ -194,6 +201,8 @@ class Staging:
 
     def _store_raters(self, cursor: Any, project: Project) -> None:
         rows = [(place, _rater_row(project, *key).pk, key[0]) for key, place in self.raters.items()]
+        experts = {self.raters[key] for key in self.experts}
+        Rater.objects.filter(pk__in=[rater for place, rater, _is_ai in rows if place in experts]).update(was_expert=True)
         cursor.execute("DROP TABLE IF EXISTS pg_temp.staged_rater")
         cursor.execute("CREATE TEMPORARY TABLE staged_rater (place int, rater_id bigint, is_ai bool)")
         with cursor.copy("COPY staged_rater FROM STDIN") as copy:

@@ -206,6 +206,7 @@ def _aspect(aspect: protocols.Aspect, answers: dict[str, Any]) -> str:
     answer = answers.get(aspect.key) or {}
     words = [level.label for level in aspect.levels if level.value == answer.get("level")]
     words += [reason.label for reason in aspect.reasons if reason.key in (answer.get("reasons") or [])]
+    words += [answer["own"]] if answer.get("own") else []
     return ", ".join(words)
 
 

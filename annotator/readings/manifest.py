@@ -10,14 +10,16 @@ from typing import Any
 
 import pyarrow as pa
 from django.conf import settings
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Min, Q, Sum
 
 from annotator.formats.source import Options, Writer
 from annotator.formats.tables import Written
 from annotator.models import Export, Import, LabelerVersion, Plan, Protocol, Rater
 from annotator.readings.snapshot import Snapshot, pseudonym, public
 
-MANIFEST_VERSION = 2
+MANIFEST_VERSION = 3
+# Files that are listed one by one.
+LISTED = 200
 
 
 @cache
@@ -56,7 +58,7 @@ def manifest(
             "chosen": snapshot.filters.chosen(),
             "left_out": _sorted(writer.left_out),
         },
-        "inputs": _inputs(snapshot),
+        **_inputs(snapshot),
         "snapshot": {"seen": snapshot.seen.isoformat(), "last_ids": snapshot.last},
         "protocols": _protocols(snapshot),
         "guidelines": _guidelines(snapshot),
@@ -79,11 +81,24 @@ def _recipe(snapshot: Snapshot) -> dict[str, Any]:
     return {"name": recipe.name, "version": recipe.version, "source": recipe.source, "method": recipe.method}
 
 
-def _inputs(snapshot: Snapshot) -> list[dict[str, Any]]:
-    """The files that came into the project, each with the hash of its content."""
+def _inputs(snapshot: Snapshot) -> dict[str, Any]:
+    """The files that came into the project, the first `LISTED` each with the hash of its content.
+
+    The others, and what came through the program interface batch by batch, are counted, with one hash over theirs.
+    """
     columns = ("filename", "origin", "format", "sha256", "bytes", "rows")
     imports = Import.objects.filter(project=snapshot.project, created_at__lte=snapshot.seen).order_by("pk")
-    return list(imports.values(*columns))
+    files = imports.exclude(filename=Import.PROGRAM)[:LISTED]
+    listed = list(files.values_list("pk", flat=True))
+    others = imports.exclude(pk__in=listed)
+    hashes = hashlib.sha256()
+    for sha256 in others.values_list("sha256", flat=True).iterator():
+        hashes.update(f"{sha256}\n".encode())
+    counted = others.order_by().aggregate(number=Count("pk"), rows=Sum("rows"), bytes=Sum("bytes"))
+    return {
+        "inputs": list(files.values(*columns)),
+        "further_inputs": {**counted, "sha256_of_sha256": hashes.hexdigest()} if counted["number"] else None,
+    }
 
 
 def _guidelines(snapshot: Snapshot) -> dict[str, Any]:

@@ -255,18 +255,22 @@ class Snapshot:
         page = _comparisons([pk for pk in ids if pk in labels])
         votes = self._votes([judgment for _label, judgments in labels.values() for judgment in judgments])
         further = _further_responses([pk for pk, _key, _metadata, candidates, *_texts in page if candidates])
-        for pk, key, metadata, _further, *texts in page:
+        for pk, key, said, _further, *texts in page:
             label, _judgments = labels[pk]
+            metadata = _parsed(said)
+            turns, context, of_prompt = (_parsed(text) for text in texts[1:4])
+            # The prompt's first: equal prompts stay together.
+            split = source.said_split(of_prompt, metadata)
             judged = source.Judged(
                 key=key,
-                prompt=source.Prompt(texts[0], *(_parsed(text) for text in texts[1:4])),
+                prompt=source.Prompt(texts[0], turns, context, of_prompt, split),
                 response_a=source.Response(*(*texts[4:7], _parsed(texts[7]))),
                 response_b=source.Response(*(*texts[8:11], _parsed(texts[11]))),
                 label=source.Label(
                     label.source, label.p_b, label.p_tie, label.strength, label.agreement, label.votes, label.neither
                 ),
                 votes=tuple(votes[pk]),
-                metadata=_parsed(metadata),
+                metadata=metadata,
                 further=tuple(further[pk]),
             )
             self.tally.comparisons[label.source] += 1

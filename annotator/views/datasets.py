@@ -37,6 +37,8 @@ def dataset(request: HttpRequest, project_id: int, dataset_id: int) -> HttpRespo
     found = get_object_or_404(project.datasets.select_related("recipe", "created_by", "project"), pk=dataset_id)
     before, of = (_number(request.GET.get(name, "")) for name in ("before", "of"))
     rows, older = readings.datasets.versions(found, before, SHOWN)
+    # Without a choice the newest on the page.
+    of = of or next((row.export.version for row in rows if row.export.completed_at), None)
     context = {
         "project": project,
         "tab": "exports",
@@ -47,12 +49,11 @@ def dataset(request: HttpRequest, project_id: int, dataset_id: int) -> HttpRespo
         "versions": rows,
         "before": before,
         "older": older,
-        # Without a choice the newest on the page.
-        "of": of or next((row.export.version for row in rows if row.export.completed_at), None),
+        "of": of,
+        "facts": readings.datasets.facts_of(found, of) if of else [],
         "written": [row for row in rows if row.export.completed_at],
         "pair": Pair(None, found),
     }
-    context["facts"] = readings.datasets.facts_of(found, context["of"]) if context["of"] else []
     return render(request, "datasets/dataset.html", context)
 
 

@@ -21,7 +21,7 @@ from annotator.forms.datasets import KeepForm
 from annotator.forms.export_words import FILE_TYPES, SOURCES
 from annotator.forms.exports import ExportForm
 from annotator.forms.pushes import PushForm
-from annotator.models import Export, Job, Project, User
+from annotator.models import Export, Job, Project, Recipe, User
 from annotator.pipeline import aggregate, datasets, export, push, work
 from annotator.readings import consent, links
 from annotator.views import downloads
@@ -87,7 +87,7 @@ def _rows(project: Project) -> list[dict[str, Any]]:
             "export": made,
             "title": readings.datasets.title(made.format),
             "file_type": FILE_TYPES.get(made.container, made.container),
-            "source": SOURCES[made.recipe.source] if made.recipe else "",
+            "source": SOURCES[Recipe.Source(made.recipe.source)] if made.recipe else "",
             "bytes": sum(file["bytes"] for file in made.files),
             "job": written_by.get(made.pk),
         }

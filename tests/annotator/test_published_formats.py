@@ -106,7 +106,7 @@ def turns(entry):
 
 
 def helpsteer2(*comparisons, **options):
-    writer = HelpSteer2(protocols.read(protocols.PRESETS["helpsteer2"]), Options(**options))
+    writer = HelpSteer2(protocols.read(protocols.PRESETS["helpsteer2"]), Options(**{"single": "keep"} | options))
     return written(writer, Source(*comparisons))
 
 
@@ -140,19 +140,66 @@ def test_helpsteer2_ratings_come_back_with_both_responses_and_the_answer_they_im
     assert (said.preference, json.loads(said.provenance)) == (0.75, {"preference_from": "helpfulness"})
 
 
-def test_helpsteer2_disagreements_come_back_as_votes_of_anonymous_people():
+def test_helpsteer2_disagreements_come_back_as_ratings_and_nobody_s_preference():
     said = [rated((3, 3, 3, 3, 3), (1, 1, 1, 1, 1)), rated((4, 2, 4, 2, 4), (4, 0, 0, 0, 0))]
     tables = helpsteer2(judged(*(vote(1, number, attributes=each) for number, each in enumerate(said))))
     (entry,) = read(helpsteer2_disagreements, tables["disagreements"])
-    assert [each.answer["attributes"] for each in entry.votes] == said
-    assert [(each.rater, each.preference) for each in entry.votes] == [("", -0.5), ("", 0)]
+    assert (entry.votes, entry.left) == ([], [helpsteer2_disagreements.LEFT])
+    assert json.loads(entry.comparisons[0].metadata) == {
+        f"ratings_{side}": {key: [each[key][side] for each in said] for key in ATTRIBUTES} for side in "ab"
+    }
 
 
-def test_a_vote_that_rated_one_response_alone_is_left_and_named():
+def test_ratings_stand_at_one_place_for_one_person_however_little_others_rated():
+    whole = rated((3, 3, 3, 3, 3), (1, 1, 1, 1, 1))
+    one_side = {key: {"b": 4} for key in ATTRIBUTES}
+    tables = helpsteer2(judged(vote(1, 0, attributes=one_side), vote(-1, 1, attributes=whole)))
+    assert [row["helpfulness"] for _line, row in tables["disagreements"]] == [[3], [1]]
+
+
+def test_lists_of_different_lengths_make_no_vote_either():
     first = {"prompt": "p", "response": "a", **dict.fromkeys(ATTRIBUTES, [1, 2])}
     second = {"prompt": "p", "response": "b", **dict.fromkeys(ATTRIBUTES, [4])}
     (entry,) = read(helpsteer2_disagreements, [(1, first), (2, second)])
-    assert (len(entry.votes), entry.left) == (1, ["a vote on one response alone"])
+    assert (entry.votes, json.loads(entry.comparisons[0].metadata)["ratings_b"]["verbosity"]) == ([], [4])
+
+
+SINGLE = "a single vote (preference)"
+INVALID = {"preference": None, "outcome": "neither_valid"}
+
+
+@pytest.mark.parametrize(
+    ("preferences", "neither", "options", "reason"),
+    [
+        ([-1], 0, {}, SINGLE),
+        ([-1], 0, {"single": "keep"}, ""),
+        ([-1], 1, {}, SINGLE),
+        ([-1, -1], 2, {}, ""),
+        ([-1, -1], 3, {}, "neither response is valid (preference)"),
+        ([-1, -1], 3, {"neither": "keep"}, ""),
+        ([-1], 2, {"single": "keep"}, "neither response is valid (preference)"),
+        ([], 2, {}, "neither response is valid (preference)"),
+    ],
+)
+def test_helpsteer_labels_need_two_votes_and_half_of_all(preferences, neither, options, reason):
+    """Answers that neither is valid go first; then two votes and half of all must be left (arXiv 2410.01257)."""
+    votes = [vote(each, number) for number, each in enumerate(preferences)]
+    votes += [vote(number=9 + number, **INVALID) for number in range(neither)]
+    label = Label("people", 0.0 if preferences else None, 0.0, -1.0, 1.0, len(preferences), neither)
+    asked = replace(judged(*votes), label=label)
+    for format, preset in ((HelpSteer2, "helpsteer2"), (HelpSteer3, "helpsteer3")):
+        writer = format(protocols.read(protocols.PRESETS[preset]), Options(**options))
+        assert ("preference" in written(writer, Source(asked))) == (not reason)
+        assert reason in writer.left_out or not reason
+        assert any("single vote" in note for note in writer.notes)
+
+
+def test_helpsteer_labels_of_a_reviewer_need_no_second_vote():
+    asked = judged(vote(-1, attributes=rated((4, 4, 4, 4, 4), (1, 1, 1, 1, 1))))
+    reviewed = replace(asked, key="c2", label=replace(asked.label, source="review"))
+    tables = helpsteer2(asked, reviewed, single="drop")
+    assert [row["meta_comparison_id"] for _line, row in tables["preference"]] == ["c2"]
+    assert len(tables["default"]) == 2
 
 
 @given(
@@ -227,7 +274,7 @@ def test_what_was_said_of_other_responses_is_no_answer_about_a_and_b():
 
 
 def helpsteer3(*comparisons, preset="helpsteer3", **options):
-    writer = HelpSteer3(protocols.read(protocols.PRESETS[preset]), Options(**options))
+    writer = HelpSteer3(protocols.read(protocols.PRESETS[preset]), Options(**{"single": "keep"} | options))
     return written(writer, Source(*comparisons)), writer.left_out
 
 
@@ -248,7 +295,7 @@ def test_helpsteer3_preferences_come_back_vote_by_vote(preferences, a, b, why):
 
 
 def test_helpsteer3_rows_have_the_original_s_columns_and_defaults():
-    tables, _left = helpsteer3(judged(vote(-1, feedback={"a": "The response is mostly helpful. 𝄞"})))
+    tables, _left = helpsteer3(judged(vote(-1, feedback={"a": "The response is mostly helpful. 𝄞", "b": "No."})))
     ((_line, row),) = tables["preference"]
     assert list(row) == [
         *("domain", "language", "context", "response1", "response2", "overall_preference", "individual_preference")
@@ -266,17 +313,23 @@ def test_helpsteer3_never_writes_a_zero():
     assert left["a tie (preference)"] == 3
 
 
-def test_helpsteer3_feedback_comes_back_by_side_with_the_answer_its_openings_imply():
+def test_helpsteer3_feedback_comes_back_by_side_and_makes_nobody_s_preference():
     said = [
         {"a": f"The response is mostly helpful. {ODD}", "b": "The response is not helpful. No."},
         {"a": "The response is perfectly helpful.", "b": "Nothing to say."},
     ]
-    tables, _left = helpsteer3(judged(*(vote(-1, number, feedback=each) for number, each in enumerate(said))))
+    alone = [{"a": "", "b": "The response is mostly helpful."}, {"a": "The response is slightly helpful."}]
+    votes = [vote(-1, number, feedback=each) for number, each in enumerate([alone[0], *said, alone[1]])]
+    tables, _left = helpsteer3(judged(*votes))
     (entry,) = read(helpsteer3_rows, tables["feedback"])
-    assert [each.answer["feedback"] for each in entry.votes] == said
-    assert [each.preference for each in entry.votes] == [-0.75, None]
-    # The second cannot become a judgment, so its words must not be lost.
-    assert json.loads(entry.comparisons[0].metadata)["feedback2"] == [each["b"] for each in said]
+    assert (entry.votes, entry.left) == ([], [helpsteer3_rows.WORDS])
+    kept = json.loads(entry.comparisons[0].metadata)
+    assert kept == {f"feedback{place}": [each[side] for each in said] for place, side in enumerate("ab", 1)}
+    # They go out again with what the people here prefer.
+    again, _left = helpsteer3(judged(vote(1, feedback=said[0]), metadata=kept))
+    assert [(row["feedback1"], row["feedback2"]) for _line, row in again["feedback"]] == [tuple(kept.values())]
+    _tables, left = helpsteer3(judged(*(vote(-1, number, feedback=each) for number, each in enumerate(alone))))
+    assert left["nobody spoke of both responses (feedback)"] == 1
 
 
 def test_helpsteer3_edits_come_back_as_comparisons_with_what_they_were_made_of():
@@ -329,7 +382,7 @@ def test_multipref_answers_come_back_with_who_gave_them_how_sure_and_why():
     normal, expert = entry.votes
     assert normal.answer == {"aspects": ANSWERED, "confidence": 2, "justification": ODD}
     assert (normal.rater, normal.preference, normal.active_ms, normal.created_at) == ("person-0", 0.5, 61_000, NOON)
-    assert (expert.rater, expert.preference, json.loads(expert.provenance)) == ("person-1", -1, {"expert": True})
+    assert (expert.rater, expert.preference, expert.is_expert, normal.is_expert) == ("person-1", -1, True, False)
 
 
 def test_multipref_reasons_that_no_preset_offers_are_kept_word_for_word():
@@ -513,7 +566,7 @@ def test_a_person_s_conversation_ends_with_both_responses():
     assert (row["opening_prompt"], row["preference"], row["ratings"]) == ("Hi\nthere", -1, '{"h": {"a": 1}}')
 
 
-OURS = ("helpsteer2", "helpsteer2_disagreements", "helpsteer2_preference", "helpsteer3", "multipref", "fine_grained")
+OURS = ("helpsteer2", "helpsteer2_preference", "helpsteer3", "multipref", "fine_grained")
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -34,7 +34,7 @@ def lines(path):
 def test_helpsteer3_votes_are_the_same_after_the_way_through_a_project():
     path = ROWS / "helpsteer3.jsonl"
     columns = ("domain", "language", "context", "response1", "response2", "overall_preference")
-    made = out_again("helpsteer3", path, "helpsteer3", "preference")
+    made = out_again("helpsteer3", path, "helpsteer3", "preference", single="keep")
     assert [{name: row[name] for name in columns} for row in made] == [
         {name: row[name] for name in columns} for row in lines(path)
     ]
@@ -46,7 +46,7 @@ def test_helpsteer3_votes_are_the_same_after_the_way_through_a_project():
 
 def test_helpsteer2_ratings_are_the_same_where_one_response_is_the_more_helpful():
     path = ROWS / "helpsteer2.jsonl"
-    assert out_again("helpsteer2", path, "helpsteer2", "default") == lines(path)
+    assert out_again("helpsteer2", path, "helpsteer2", "default", single="keep") == lines(path)
 
 
 def test_marks_and_people_are_the_same_after_the_way_through_a_project():

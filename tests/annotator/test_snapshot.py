@@ -203,3 +203,50 @@ def test_what_becomes_effective_between_the_two_reads_of_the_boundary_is_not_in_
     Judgment.objects.filter(pk=newer.pk).update(effective_at=snapshot.seen + timedelta(seconds=1))
     snapshot.last["judgments"] = newer.pk
     assert next(snapshot.judged()).label.p_b == 1
+
+
+@pytest.mark.parametrize("format", ["rewardbench2", "ultrafeedback"])
+def test_comparisons_of_one_prompt_are_one_row_whenever_they_came(db, format):
+    """The second import of a prompt turns over what the first alone says."""
+    project = make_project("helpsteer2", provenance="generated")
+    person = make_person(project)
+    first = make_comparison(project, prompt="Which?", a="one", b="two")
+    other = make_comparison(project, prompt="And this?")
+    second = make_comparison(project, prompt="Which?", a="three", b="four")
+    second.prompt = first.prompt
+    second.response_b = first.response_a
+    second.response_a.prompt, second.response_a.external_id = first.prompt, "c"
+    second.response_a.save()
+    second.save()
+    for comparison in (first, other, second):
+        make_judgment(comparison, person, -1, attributes={"helpfulness": {"a": 4, "b": 1}})
+    (name,) = write(project, format)
+    rows = [json.loads(line) for line in write(project, format)[name].splitlines()]
+    assert len(rows) == 2
+    if format == "rewardbench2":
+        assert (rows[0]["chosen"], rows[0]["rejected"]) == (["three"], ["one", "two"])
+    assert rows[0]["meta_comparison_ids"] == [first.external_id, second.external_id]
+    assert rows[1]["meta_comparison_ids"] == [other.external_id]
+
+
+def test_texts_stay_in_the_split_that_they_were_imported_with(judged):
+    project, judgments = judged
+    comparisons = [judgment.comparison for judgment in judgments]
+    for comparison, split in zip(comparisons, ["test", "val", "Train", "dev", "else", "", 3, None], strict=True):
+        comparison.metadata = {"split": split}
+        comparison.save()
+    comparisons[7].prompt.metadata, comparisons[7].metadata = {"split": "test"}, {"split": "train"}
+    comparisons[7].prompt.save()
+    comparisons[7].save()
+
+    def splits(**options):
+        made, _job = export.request_export(
+            project, "trl_reward", "jsonl", aggregate.recipe(project, "people"), options, None
+        )
+        files = export.write_export(made).files
+        Job.objects.update(state=Job.State.DONE)
+        return {file["name"]: file["rows"] for file in files if file["rows"]}
+
+    imported = {"default/test.jsonl": 2, "default/train.jsonl": 4, "default/validation.jsonl": 2}
+    assert splits(splits="imported") == imported
+    assert splits() == {"default/train.jsonl": 8}

@@ -72,7 +72,8 @@ def test_the_three_most_agreeing_votes_decide_whatever_their_order(votes, mean, 
     ("strengths", "result"), [((1, 1, 1), 1), ((-3, -1, -2), -2), ((2,), 2), ((3, -3, 1, 2, -1), 2)]
 )
 def test_a_preference_has_the_strength_people_agree_on(strengths, result):
-    rows, _left = helpsteer2(judged(*(vote(strength / 3, n) for n, strength in enumerate(strengths))))
+    said = judged(*(vote(strength / 3, n) for n, strength in enumerate(strengths)))
+    rows, _left = helpsteer2(said, single="keep")
     assert rows["preference"][0]["preference_strength"] == result
 
 

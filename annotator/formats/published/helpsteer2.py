@@ -12,6 +12,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -25,6 +26,7 @@ from annotator.formats.source import (
     Options,
     Row,
     Source,
+    Vote,
     Writer,
     split_of,
 )
@@ -34,6 +36,8 @@ ATTRIBUTES = ("helpfulness", "correctness", "coherence", "complexity", "verbosit
 HIGHEST, NEITHER_VALID = 3, -100
 # More than this between the kept votes, and the original authors dropped the pair.
 WIDEST = 2
+# Why a label is left out that one person alone made, and the source of those that a reviewer settled.
+SINGLE, REVIEWED = "a single vote", "review"
 
 _PREFERENCE = pa.struct([("statement", pa.string()), ("elaboration", pa.string()), ("strength", pa.int32())])
 _RAW = pa.struct([("strength", pa.int32()), ("justification", pa.string())])
@@ -60,7 +64,7 @@ def rounded_mean(votes: Sequence[int]) -> int:
 class HelpSteer2(Writer):
     title = "HelpSteer2"
     group = "published"
-    heeds = frozenset({"ties", "neither", "ai", "validation", "seed"})
+    heeds = frozenset({"ties", "neither", "single", "ai", "validation", "seed"})
 
     def __init__(self, protocol: Definition, options: Options) -> None:
         asked = {attribute.key: (attribute.minimum, attribute.maximum) for attribute in protocol.attributes}
@@ -113,8 +117,8 @@ class HelpSteer2(Writer):
     def notes(self) -> list[str]:
         notes = [
             "Ratings and strengths are the mean of the three votes that agree most, rounded, halves away from zero; "
-            f"pairs whose kept votes differ by more than {WIDEST} (helpfulness, strength) are left out. "
-            "A single vote is enough.",
+            f"pairs whose kept votes differ by more than {WIDEST} (helpfulness, strength) are left out.",
+            counted_by(self.options),
             "Rows 2k and 2k+1 of `default` and `disagreements` are the two responses of one comparison.",
             "`preference` is one file; its column `split` says `train` or `val`, as in the original. The files lie "
             'as in the original too: `load_dataset(folder, data_dir="preference")` gives the same as '
@@ -149,8 +153,12 @@ class HelpSteer2(Writer):
         if not all(votes[key] for _text, votes in sides for key in ATTRIBUTES):
             self.left_out["not rated by people (ratings)"] += 1
             return
+        is_alone = is_single(judged, self.options, len(sides[0][1]["helpfulness"]))
         for text, votes in sides:
             yield Row("disagreements", split, {"prompt": prompt, "response": text, **votes})
+        if is_alone:
+            self.left_out[f"{SINGLE} (ratings)"] += 1
+            return
         if any(range_of(most_agreeing(votes["helpfulness"])) > WIDEST for _text, votes in sides):
             self.left_out["people differ too much on helpfulness (ratings)"] += 1
             return
@@ -169,7 +177,7 @@ class HelpSteer2(Writer):
             "preference",
             TRAIN,
             {
-                "split": "val" if split == VALIDATION else "train",
+                "split": "val" if split == VALIDATION else split,
                 "prompt": prompt,
                 "response_1": judged.response_a.text,
                 "response_2": judged.response_b.text,
@@ -187,7 +195,7 @@ class HelpSteer2(Writer):
 
     def _agreed(self, judged: Judged, strengths: list[int]) -> tuple[int, str]:
         """The strength of the pair, or why there is none."""
-        reason = judged.unusable(self.options)
+        reason = unlabelled(judged, self.options, len(strengths))
         if reason:
             return 0, reason
         if strengths:
@@ -201,6 +209,37 @@ class HelpSteer2(Writer):
         else:
             return 0, "judged by an AI labeler only"
         return strength, "a tie" if strength == 0 and self.options.ties != "keep" else ""
+
+
+def unlabelled(judged: Judged, options: Options, answered: int) -> str:
+    """Why the answers of `answered` people make no strength, or "". Where no person judged it is as everywhere.
+
+    HelpSteer2-Preference takes away the answers that neither is valid, and wants two of the others and half of all.
+    """
+    if not judged.people:
+        return judged.unusable(options)
+    neither = sum(vote.outcome == "neither_valid" for vote in judged.people)
+    if options.neither == "drop" and answered < neither:
+        return "neither response is valid"
+    return judged.unusable(replace(options, neither="keep")) or SINGLE * is_single(judged, options, answered)
+
+
+def is_single(judged: Judged, options: Options, answered: int) -> bool:
+    """Whether one vote is too few. A reviewer has the last word alone."""
+    return answered == 1 and options.single == "drop" and judged.label.source != REVIEWED
+
+
+def counted_by(options: Options) -> str:
+    """The published rule of what makes a label, and what the options change of it; for `notes`."""
+    rule = {
+        "drop": "There is no label of a single vote, except a reviewer's",
+        "keep": "A single vote is enough, where the published rule wants two",
+    }[options.single]
+    invalid = {
+        "drop": "nor where more than half of the people found neither response valid",
+        "keep": "answers that neither response is valid are passed over, however many they are",
+    }[options.neither]
+    return f"{rule}; {invalid}."
 
 
 def _answered(judged: Judged) -> list[Any]:
@@ -222,14 +261,14 @@ def range_of(votes: Sequence[int]) -> int:
 
 
 def _rated(judged: Judged, side: str) -> dict[str, list[int]]:
-    """Every person's ratings of one response, in the order they were given."""
-    ratings: dict[str, list[int]] = {key: [] for key in ATTRIBUTES}
-    for vote in judged.people:
-        for key in ATTRIBUTES:
-            value = (vote.attributes.get(key) or {}).get(side)
-            if value is not None:
-                ratings[key].append(value)
-    return ratings
+    """The ratings of one response in the order they were given, by people who rated both: places agree."""
+    rated = [vote.attributes for vote in judged.people if _has_rated(vote)]
+    return {key: [ratings[key][side] for ratings in rated] for key in ATTRIBUTES}
+
+
+def _has_rated(vote: Vote) -> bool:
+    given = [vote.attributes.get(key) or {} for key in ATTRIBUTES]
+    return all(ratings.get(side) is not None for ratings in given for side in "ab")
 
 
 def _nearest(strengths: list[tuple[int, str]], strength: int) -> str:

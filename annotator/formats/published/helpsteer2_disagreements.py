@@ -1,10 +1,13 @@
-"""Reads HelpSteer2's `disagreements`: ratings as lists, one entry a vote, two rows a comparison.
+"""Reads HelpSteer2's `disagreements`: ratings of each response as lists, two rows a comparison.
 
-Nobody stands at a fixed place of the lists, so every place is a vote of an anonymous person.
+Nobody stands at a fixed place of the lists: the same place in both may be of two people, and how they differ says
+nothing of what anybody prefers. So the ratings stay in the comparison's metadata, and it waits to be judged. The
+ratings on which people agreed (`default`, `helpsteer2_ratings`) come in as one judgment.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,14 +16,14 @@ from django.utils.translation import gettext_lazy as _
 from annotator.formats import rows
 from annotator.formats.published import helpsteer2_ratings as ratings
 from annotator.formats.published.helpsteer2 import ATTRIBUTES
-from annotator.formats.rows import Entry, Vote
+from annotator.formats.rows import Entry
 
 TITLE = "HelpSteer2 disagreements"
 PRESET = "helpsteer2"
-SOURCE = "HelpSteer2 disagreements"
+LEFT = "ratings by people who cannot be told apart, which make no judgment (kept as metadata)"
 COLUMNS = {
     **ratings.COLUMNS,
-    **{key: _("every vote's rating of the response, 0 to 4") for key in ATTRIBUTES},
+    **{key: _("every rating of the response, 0 to 4; metadata") for key in ATTRIBUTES},
 }
 joined = ratings.joined
 
@@ -30,13 +33,15 @@ def claims(row: Mapping[str, Any]) -> bool:
 
 
 def read(row: Mapping[str, Any]) -> Entry:
-    """One joined pair. Raises RowInvalid. A vote that has not rated both responses for helpfulness is left."""
+    """One joined pair: a comparison without a vote, each response with its ratings. Raises RowInvalid."""
     pair = ratings.pair_of(row)
-    sides = [_lists(given, place) for place, given in enumerate(pair, 1)]
-    said = [_vote(sides, place) for place in range(max(len(each) for lists in sides for each in lists.values()))]
-    votes = [vote for vote in said if vote is not None]
-    made = ratings.entry("helpsteer2", pair, votes)
-    made.left += ["a vote on one response alone"] * (len(said) - len(votes))
+    made = ratings.entry("helpsteer2", pair, [])
+    said = {side: _lists(given, place) for place, (side, given) in enumerate(zip("ab", pair, strict=True), 1)}
+    made.comparisons[0].metadata = rows.as_json(
+        {**json.loads(made.comparisons[0].metadata), **{f"ratings_{side}": lists for side, lists in said.items()}},
+        "metadata",
+    )
+    made.left = [LEFT]
     return made
 
 
@@ -48,17 +53,3 @@ def _lists(given: Mapping[str, Any], number: int) -> dict[str, list[int | None]]
         ]
         for key in ATTRIBUTES
     }
-
-
-def _vote(sides: list[dict[str, list[int | None]]], place: int) -> Vote | None:
-    both = {
-        key: {
-            side: value
-            for side, lists in zip("ab", sides, strict=True)
-            if (value := dict(enumerate(lists[key])).get(place)) is not None
-        }
-        for key in ATTRIBUTES
-    }
-    if len(both["helpfulness"]) < 2:
-        return None
-    return ratings.vote(f"votes[{place}]", SOURCE, {key: said for key, said in both.items() if said})

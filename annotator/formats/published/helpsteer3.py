@@ -15,11 +15,13 @@ import pyarrow as pa
 
 from annotator.formats.published.helpsteer2 import (
     WIDEST,
+    counted_by,
     kept_votes,
     most_agreeing,
     range_of,
     rounded_mean,
     strength_of,
+    unlabelled,
 )
 from annotator.formats.source import TURN, Config, FormatUnfit, Judged, Options, Row, Source, Writer, split_of
 from annotator.protocols import SIDES, Definition
@@ -29,6 +31,8 @@ DOMAIN, LANGUAGE = "general", "english"
 MOST_FEEDBACK = 3
 # Metadata of a comparison of two edits: the text both were made of, and the feedback they answer.
 ORIGINAL, FEEDBACK = "original_response", "feedback"
+# Columns of what was said of each response, and the metadata of a comparison that came with such words.
+SAID = {"feedback1": "a", "feedback2": "b"}
 
 _TEXT, _TEXTS = pa.string(), pa.list_(pa.string())
 _COMMON: list[tuple[str, pa.DataType]] = [("domain", _TEXT), ("language", _TEXT), ("context", pa.list_(TURN))]
@@ -74,7 +78,7 @@ _QUALITY = Config(
 class HelpSteer3(Writer):
     title = "HelpSteer3"
     group = "published"
-    heeds = frozenset({"neither", "ai", "validation", "seed"})
+    heeds = frozenset({"neither", "single", "ai", "validation", "seed"})
 
     def __init__(self, protocol: Definition, options: Options) -> None:
         if options.ties != "drop":
@@ -93,10 +97,15 @@ class HelpSteer3(Writer):
         notes = [
             "`overall_preference` is the mean of the three votes that agree most, rounded, halves away from zero; "
             f"comparisons whose kept votes differ by more than {WIDEST} are left out, and so is strength 0.",
+            counted_by(self.options),
             f"`domain` and `language` are the prompt's own metadata, else `{DOMAIN}` and `{LANGUAGE}`.",
         ]
         if self.has_feedback:
-            notes.append(f"`feedback1` and `feedback2` hold the first {MOST_FEEDBACK} texts on each response.")
+            notes.append(
+                f"`feedback1` and `feedback2` hold at most {MOST_FEEDBACK} texts on each response, of people who spoke "
+                "of both and in the same order. Words that came in with a comparison stand alone, and nobody knows "
+                "whose they are."
+            )
         if self.has_edits:
             notes.append(
                 "`feedback` of `edit` is what people, the editor included, said of the original response, at most "
@@ -149,7 +158,7 @@ class HelpSteer3(Writer):
 
     def _strength(self, judged: Judged, scores: list[int]) -> tuple[int, str]:
         """The strength, or why there is none."""
-        reason = judged.unusable(self.options)
+        reason = unlabelled(judged, self.options, len(scores))
         if reason:
             return 0, reason
         if not scores and self.options.ai != "keep":
@@ -165,11 +174,16 @@ class HelpSteer3(Writer):
         return strength, "" if strength else "a tie"
 
     def _feedback(self, judged: Judged) -> Iterator[tuple[Config, dict[str, Any]]]:
-        said = {side: _said_of(judged, side) for side in "ab"}
-        if not any(said.values()):
+        said = _came_with(judged) or {
+            name: [vote.feedback[side] for vote in judged.people if all(vote.feedback.get(each) for each in "ab")]
+            for name, side in SAID.items()
+        }
+        if any(said.values()):
+            yield _FEEDBACK, {**_both(judged), **{name: texts[:MOST_FEEDBACK] for name, texts in said.items()}}
+        elif any(vote.feedback for vote in judged.people):
+            self.left_out["nobody spoke of both responses (feedback)"] += 1
+        else:
             self.left_out["nobody said anything of a response (feedback)"] += 1
-            return
-        yield _FEEDBACK, {**_both(judged), "feedback1": said["a"], "feedback2": said["b"]}
 
     def _quality(self, judged: Judged) -> Iterator[tuple[Config, dict[str, Any]]]:
         original, feedback = _edited_of(judged) or ("", [])
@@ -199,6 +213,17 @@ def _common(judged: Judged) -> dict[str, Any]:
 
 def _both(judged: Judged) -> dict[str, str]:
     return {"response1": judged.response_a.text, "response2": judged.response_b.text}
+
+
+def _came_with(judged: Judged) -> dict[str, list[str]]:
+    """The words about both responses that an imported comparison came with; {} without them."""
+    said = {name: judged.metadata.get(name) for name in SAID}
+    texts = {
+        name: [each for each in given if isinstance(each, str)]
+        for name, given in said.items()
+        if isinstance(given, list)
+    }
+    return texts if len(texts) == len(SAID) and any(texts.values()) else {}
 
 
 def _said_of(judged: Judged, side: str) -> list[str]:

@@ -1,14 +1,13 @@
 """Reads nvidia/HelpSteer3: its `preference`, `feedback`, `edit` and `edit_quality`, told apart by their columns.
 
-What carries a judgment becomes one: votes of `preference`, feedback (with the answer that follows from how helpful
-each text calls its response), and which of two edits is the more faithful. An edit alone is compared with what it was
-made of and waits to be judged. Nobody has a name in this set: all people are anonymous.
+What carries a judgment becomes one: votes of `preference`, and which of two edits is the more faithful. Feedback is
+about one response: the texts at one place of both lists are of different people, so no preference follows from them.
+They stay in the comparison's metadata, and it waits to be judged, as does an edit beside what it was made of. Nobody
+has a name in this set: all people are anonymous.
 """
 
 from __future__ import annotations
 
-import itertools
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from annotator.formats import rows
 from annotator.formats.published.helpsteer2 import HIGHEST
 from annotator.formats.published.helpsteer2_ratings import text_id
-from annotator.formats.published.helpsteer3 import FEEDBACK, ORIGINAL
+from annotator.formats.published.helpsteer3 import FEEDBACK, ORIGINAL, SAID
 from annotator.formats.rows import Entry, PromptRow, ResponseRow, RowInvalid, Vote
 
 TITLE = "HelpSteer3"
@@ -31,8 +30,8 @@ COLUMNS = {
     "response2": _("response B"),
     "overall_preference": _("metadata; the vote where the single votes are missing"),
     "individual_preference": _("one vote of an anonymous person each"),
-    "feedback1": _("words about response A"),
-    "feedback2": _("words about response B"),
+    "feedback1": _("words about response A; metadata"),
+    "feedback2": _("words about response B; metadata"),
     "original_response": _("response A; metadata where two edits are compared"),
     "edited_response": _("response B"),
     "good_edited_response": _("response A, the better one"),
@@ -49,9 +48,7 @@ TABLES = {
 }
 # What the better of two edits is told by.
 FAITHFUL = "Which edit does what the feedback asks for, and nothing else?"
-# The guidelines have feedback begin with how helpful its response is.
-HELPFUL = {word: place for place, word in enumerate(("not", "slightly", "partially", "mostly", "perfectly"))}
-_OPENING = re.compile(r"\s*The response is (not|slightly|partially|mostly|perfectly) helpful", re.IGNORECASE)
+WORDS = "words about one response, which say nothing of the other (kept as metadata)"
 
 
 def claims(row: Mapping[str, Any]) -> bool:
@@ -93,27 +90,17 @@ def _score(value: Any, field: str) -> float:
 
 
 def _feedback(row: Mapping[str, Any], prompt: PromptRow) -> Entry:
-    """A vote a place of the lists; texts that do not say how helpful their response is stay in the metadata too."""
-    lists = [rows.sequence(row.get(name), name) for name in ("feedback1", "feedback2")]
-    votes = []
-    for place, texts in enumerate(itertools.zip_longest(*lists)):
-        said = {
-            side: rows.text(text, f"feedback{number}[{place}]")
-            for side, number, text in zip("ab", (1, 2), texts, strict=True)
-            if text is not None
-        }
-        votes.append(_vote(f"feedback[{place}]", _implied(said), None, {"feedback": said}))
-    is_whole = all(vote.preference is not None for vote in votes)
-    read_from = {"feedback1", "feedback2"} if is_whole else set()
-    return _entry(row, prompt, ("response1", "response2"), votes, read_from)
-
-
-def _implied(said: Mapping[str, str]) -> float | None:
-    """The answer that follows from how helpful both responses are said to be; None when that is not said of both."""
-    found = {side: opening[1].lower() for side, text in said.items() if (opening := _OPENING.match(text))}
-    if len(found) < 2:
-        return None
-    return (HELPFUL[found["b"]] - HELPFUL[found["a"]]) / (len(HELPFUL) - 1)
+    """A comparison without a vote, the words about its responses in its metadata."""
+    said = {
+        name: [
+            rows.text(text, f"{name}[{place}]", empty=True)
+            for place, text in enumerate(rows.sequence(row.get(name), name))
+        ]
+        for name in SAID
+    }
+    made = _entry({**row, **said}, prompt, ("response1", "response2"), [], set())
+    made.left = [WORDS] * any(said.values())
+    return made
 
 
 def _edit(row: Mapping[str, Any], prompt: PromptRow) -> Entry:
@@ -128,11 +115,8 @@ def _quality(row: Mapping[str, Any], prompt: PromptRow) -> Entry:
     return made
 
 
-def _vote(field: str, preference: float | None, why: Any, more: Mapping[str, Any] | None = None) -> Vote:
-    answer: dict[str, Any] = {**more} if more else {}
-    if why:
-        answer["justification"] = rows.text(why, f"{field}.reasoning")
-    derived = {"preference_from": "feedback"} if more and preference is not None else {}
+def _vote(field: str, preference: float, why: Any) -> Vote:
+    answer = {"justification": rows.text(why, f"{field}.reasoning")} if why else {}
     return Vote(
         field=field,
         comparison=0,
@@ -141,7 +125,6 @@ def _vote(field: str, preference: float | None, why: Any, more: Mapping[str, Any
         source=SOURCE,
         answer=answer,
         preference=preference,
-        provenance=rows.as_json(derived, field),
     )
 
 

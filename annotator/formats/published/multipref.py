@@ -113,12 +113,14 @@ class MultiPref(Writer):
     @property
     def notes(self) -> list[str]:
         notes = [
-            "Answers of reviewers and leads are the expert ones, all others the normal ones.",
+            "Answers of reviewers and leads, and of people who came as experts, are the expert ones, all others the "
+            "normal ones.",
             "`evaluator` is a pseudonym.",
             "Answers that neither response is valid have no place in this format and are not in it.",
             "`text` is the conversation as one string, `meta_turns` the same as messages; "
             "`meta_p_b` is the label's probability that B is better, `meta_source` whose judgment it is.",
-            "A person's words about the overall answer are in `meta_justification`; `*_own_reason` is empty.",
+            "A person's words about the overall answer are in `meta_justification`; `*_own_reason` has those about an "
+            "aspect of people who came from a set that asks for them, and is empty for all others.",
             f"`{HUMAN}` goes by the mean of people's overall answers, `{AI}` by the mean probability of the labelers "
             "whose judgments the recipe counts, named in `meta_judges`. A mean in the middle is left out; "
             "`tie_is_common` says that nobody's answer was given more often than a tie.",
@@ -200,7 +202,7 @@ class MultiPref(Writer):
             labels = self.reasons[aspect]
             answer[f"{aspect}_pref"] = PREFERENCES[said["level"]] if said else None
             answer[f"{aspect}_checked_reasons"] = [labels.get(key, key) for key in said.get("reasons") or []]
-            answer[f"{aspect}_own_reason"] = ""
+            answer[f"{aspect}_own_reason"] = said.get("own") or ""
             answer[f"{aspect}_confidence"] = _confidence(said.get("confidence"))
         return answer
 

@@ -1,7 +1,7 @@
 """Reads the default table of allenai/multipref: one row a comparison with every person's answers.
 
-People are known by `evaluator`; that somebody was asked as an expert stands in the judgment's provenance. So does
-what has no place in an answer: reasons in own words, and checked ones that the preset does not offer.
+People are known by `evaluator`, experts as experts. What has no place in an answer stands in the judgment's
+provenance: checked reasons that the preset does not offer, and words about an aspect that nothing else was said of.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ COLUMNS = {
     "completion_b": _("response B"),
     **{name: _("metadata of the prompt") for name in PROMPT_FACTS},
     NORMAL: _("one judgment each, of the person that `evaluator` names"),
-    EXPERT: _("one judgment each, marked as an expert's"),
+    EXPERT: _("one judgment each, of an expert"),
 }
 LEVELS = {words: level for level, words in PREFERENCES.items()}
 HIGHEST = max(PREFERENCES)
@@ -76,7 +76,7 @@ def read(row: Mapping[str, Any]) -> Entry:
 
 
 def _vote(given: dict[str, Any], name: str, is_expert: bool) -> Vote:
-    kept: dict[str, Any] = {"expert": True} if is_expert else {}
+    kept: dict[str, Any] = {}
     answer: dict[str, Any] = {"aspects": {}}
     for aspect in ASPECTS:
         said = _aspect(given, aspect, name, kept)
@@ -102,6 +102,7 @@ def _vote(given: dict[str, Any], name: str, is_expert: bool) -> Vote:
         active_ms=None if seconds is None else round(seconds * 1000),
         created_at=created_at,
         provenance=rows.as_json(kept, name),
+        is_expert=is_expert,
     )
 
 
@@ -112,13 +113,13 @@ def _aspect(given: Mapping[str, Any], aspect: str, name: str, kept: dict[str, An
         for reason in rows.sequence(given.get(f"{aspect}_checked_reasons"), f"{name}.{aspect}_checked_reasons")
     ]
     unknown = [reason for reason in checked if reason not in REASONS[aspect]]
-    words = given.get(f"{aspect}_own_reason")
+    own = rows.text(given.get(f"{aspect}_own_reason") or "", f"{name}.{aspect}_own_reason", empty=True)
     kept.update({f"{aspect}_checked_reasons": unknown} if unknown else {})
-    kept.update({f"{aspect}_own_reason": words} if words else {})
     level = _known(given.get(f"{aspect}_pref"), LEVELS, f"{name}.{aspect}_pref")
     if level is None:
+        kept.update({f"{aspect}_own_reason": own} if own else {})
         return {}
-    return {
+    return ({"own": own} if own else {}) | {
         "level": level,
         "confidence": _known(given.get(f"{aspect}_confidence"), SURE, f"{name}.{aspect}_confidence"),
         "reasons": [REASONS[aspect][reason] for reason in checked if reason in REASONS[aspect]],

@@ -78,7 +78,7 @@ class RewardBench2(Writer):
     @property
     def notes(self) -> list[str]:
         return [
-            "Comparisons of one prompt that follow each other are one row. Right is a response that beats another and "
+            "All comparisons of one prompt are one row. Right is a response that beats another and "
             "loses to none; wrong is one that loses to every right one, directly or through others. Responses in "
             "between are left out. The benchmark itself has one right answer to three wrong ones, but for its ties.",
             "With pairs “first” a ranking counts as A against B alone; ask for all of its pairs.",

@@ -17,7 +17,18 @@ from annotator.formats.files import Numbered
 from annotator.formats.published import better, conversations
 from annotator.formats.published.together import together
 from annotator.formats.rows import Entry, RowInvalid
-from annotator.formats.source import TRAIN, Config, FormatUnfit, Judged, Options, Row, Source, Vote, Writer, split_of
+from annotator.formats.source import (
+    VALIDATION,
+    Config,
+    FormatUnfit,
+    Judged,
+    Options,
+    Row,
+    Source,
+    Vote,
+    Writer,
+    split_of,
+)
 from annotator.protocols import Definition
 
 TITLE = "Summarize from feedback"
@@ -106,7 +117,7 @@ def _row(judged: Judged, vote: Vote, preference: float, text: str, split: str) -
         "choice": int(preference > 0),
         "worker": vote.rater,
         "batch": None,
-        "split": "train" if split == TRAIN else "valid1",
+        "split": "valid1" if split == VALIDATION else split,
         "extra": {"confidence": MIDDLE + round(preference * REACH)},
         "meta_comparison_id": judged.key,
     }

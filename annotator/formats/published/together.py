@@ -1,4 +1,4 @@
-"""Rows that stand one after another and belong together, and comparisons of one prompt likewise."""
+"""Rows that stand one after another and belong together, and the comparisons of one prompt."""
 
 from __future__ import annotations
 
@@ -33,13 +33,6 @@ def together(numbered: Iterable[Numbered], alike: Callable[[dict[str, Any]], Any
 
 
 def by_prompt(source: Source) -> Iterator[list[Judged]]:
-    """The comparisons, those of one prompt that follow each other as one list. They do where one row brought them."""
+    """The comparisons, those of one prompt as one list: for writers that are `is_whole`, whose source gives them so."""
     for _key, run in groupby(source.judged(), key=lambda judged: judged.prompt.key):
-        held: list[Judged] = []
-        for judged in run:
-            held.append(judged)
-            if len(held) == MOST:
-                yield held
-                held = []
-        if held:
-            yield held
+        yield list(run)

@@ -1,7 +1,7 @@
 """UltraFeedback (arXiv 2310.01377) as its authors publish it: an instruction, completions, each rated 1 to 5.
 
-Written from people's ratings of a protocol that asks for one of the four aspects; comparisons of one prompt that follow
-each other are one row. Read: every two completions are a comparison. The ratings of the original are GPT-4's, so they
+Written from people's ratings of a protocol that asks for one of the four aspects; the comparisons of one prompt are one
+row. Read: every two completions are a comparison. The ratings of the original are GPT-4's, so they
 come in as votes of an AI labeler, by the difference of their means; they are no probabilities, and say so.
 """
 
@@ -96,7 +96,7 @@ class UltraFeedback(Writer):
             f"for: {asked}; the other aspects are `{MISSING}`. The original's were GPT-4's.",
             "`fine-grained_score` is the mean over the aspects, not rounded; there is no `overall_score`. "
             "`critique` is people's feedback on the response. Rationales are empty: nobody was asked for them.",
-            "Comparisons of one prompt that follow each other are one row. The original has four completions.",
+            "All comparisons of one prompt are one row. The original has four completions.",
             "An instruction is one text: conversations of several turns and with system turns are left out.",
         ]
 
