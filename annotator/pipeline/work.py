@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import sys
 import threading
@@ -15,6 +16,7 @@ from typing import Any
 
 from celery import current_app
 from django.db import DatabaseError, connection
+from django.utils.translation import gettext as _
 from kombu.exceptions import OperationalError
 
 from annotator.models import Job, JobCancelled, JobPaused, jobs
@@ -110,10 +112,23 @@ def run(job: Job, step: Step) -> None:
         job.finish(Job.State.FAILED, str(refusal), **refusal.result)
     except Exception as error:  # whatever it is, the person who waits for the job must be told
         logger.exception("job %s failed", job.pk)
-        job.finish(Job.State.FAILED, f"{type(error).__name__}: {error}")
+        job.finish(Job.State.FAILED, _told(error, job))
     else:
         done = said if isinstance(said, Done) else Done(said)
         job.finish(Job.State.DONE, done.message, **done.result)
+
+
+def _told(error: Exception, job: Job) -> str:
+    """What nobody foresaw, in words. What the error says is for who runs the site, and may quote other projects."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _("The disk of this site is full. Tell who runs it, then ask again.")
+    if isinstance(error, MemoryError):
+        return _("The worker has too little memory for this. Ask for less at a time, or tell who runs this site.")
+    words = _(
+        "Something went wrong that this page cannot explain. Ask again; if it happens again, tell who runs this site:"
+        " the log of the worker has it as job %(number)s."
+    )
+    return words % {"number": job.pk}
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from django.db import connections, transaction
+from django.db import ProgrammingError, connections, transaction
 from django.utils.timezone import now
 
 from annotator import tick
@@ -103,6 +103,20 @@ def test_a_job_whose_worker_died_every_time_is_given_up_in_words():
     job.refresh_from_db()
     assert job.state == Job.State.FAILED and job.ended_at and job.lease_until is None
     assert "begun 5 times" in job.message and "ask for it again" in job.message
+
+
+@pytest.mark.django_db
+def test_what_nobody_foresaw_is_told_in_words_and_stands_in_the_log(caplog):
+    job = Job.objects.request(make_project(), FEATURISE)
+
+    def breaks(job):
+        raise ProgrammingError("column l.restored_kind does not exist\nLINE 3: SELECT secret")
+
+    work.work(FEATURISE, breaks)
+    job.refresh_from_db()
+    assert job.state == Job.State.FAILED and f"has it as job {job.pk}." in job.message
+    assert "column" not in job.message and "ProgrammingError" not in job.message
+    assert f"job {job.pk} failed" in caplog.text and "restored_kind" in caplog.text
 
 
 # A result is stored only by the worker whose job it is
