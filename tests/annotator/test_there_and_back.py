@@ -87,6 +87,9 @@ ODD = st.sampled_from(
 )
 TEXT = st.tuples(ODD, st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12))
 
+# As the guidelines of HelpSteer3 have feedback begin, or not.
+OPENING = st.sampled_from(["The response is mostly helpful. ", "The response is not helpful. ", ""])
+
 
 def writing(project, format, options):
     """The writer of a format and what it writes of the project, rows by table."""
@@ -118,7 +121,9 @@ def said_of(definition, level, draw):
     if definition.justification != "none":
         said["justification"] = "".join(draw(TEXT)).strip()
     if definition.feedback != "none":
-        said["feedback"] = {side: "".join(draw(TEXT)).strip() for side in draw(st.sampled_from(["a", "b", "ab"]))}
+        said["feedback"] = {
+            side: "".join((draw(OPENING), *draw(TEXT))).strip() for side in draw(st.sampled_from(["a", "b", "ab"]))
+        }
     if definition.edit != "none" and draw(st.booleans()):
         said["edit"] = {"side": worse, "text": "".join(draw(TEXT))}
     if definition.spans:
