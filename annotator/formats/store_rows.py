@@ -31,7 +31,7 @@ DEEPEST = 64
 OUTCOMES = ("level", "ranked", "neither_valid", "cannot_judge", "abstain")
 PURPOSES = ("judge", "gold", "repeat", "review")
 KINDS = PERSON, LABELER = ("person", "labeler")
-PSEUDONYM = re.compile(r"person-([1-9][0-9]{0,14})")
+PSEUDONYM = re.compile(r"person-[0-9a-z]{1,20}")
 EMPTY: dict[type, str] = {dict: "{}", list: "[]"}
 
 
@@ -154,10 +154,9 @@ def _rater(row: Mapping[str, Any]) -> Values:
 
 
 def _person(pseudonym: str) -> Values:
-    number = PSEUDONYM.fullmatch(pseudonym)
-    if number is None:
-        raise RowInvalid("rater", f"must be a pseudonym such as person-12, not {pseudonym!r}")
-    return {"number": int(number[1])}
+    if PSEUDONYM.fullmatch(pseudonym) is None:
+        raise RowInvalid("rater", f"must be a pseudonym such as person-1f0c5a77b2e9, not {pseudonym!r}")
+    return {}
 
 
 def _labeler(row: Mapping[str, Any]) -> Values:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import Self
+import secrets
+from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -135,6 +136,11 @@ class LabelerVersion(models.Model):
         return f"{self.labeler} {self.digest[:8]}"
 
 
+def new_pseudonym() -> str:
+    """Says nothing of whom it is drawn for: neither their id nor when they came. 48 random bits."""
+    return f"person-{secrets.token_hex(6)}"
+
+
 class RaterQuerySet(models.QuerySet["Rater"]):
     def people(self) -> Self:
         return self.filter(kind=Rater.Kind.PERSON)
@@ -154,8 +160,9 @@ class Rater(models.Model):
     # Who an imported person was: the name in the source, "" for its anonymous people (one rater a source).
     source = models.CharField(max_length=100, blank=True)
     external_id = models.CharField(max_length=200, blank=True)
-    # Of a person who came with a lossless store: what exports call them, and whether they reviewed or led there.
+    # What exports call a person, for good: drawn at random, or as the lossless store had it that they came with.
     pseudonym = models.CharField(max_length=30, blank=True)
+    # Whether a person who came with a data set was an expert there, as who reviewed or led a project is.
     was_expert = models.BooleanField(default=False)
     # Kinds of harm (`Harm`) this person does not want to see.
     opted_out = ArrayField(models.CharField(max_length=20), default=list)
@@ -178,12 +185,23 @@ class Rater(models.Model):
                 | models.Q(kind="person", labeler_version__isnull=True),
                 name="rater_is_person_or_labeler",
             ),
+            models.UniqueConstraint(
+                fields=["project", "pseudonym"], name="rater_pseudonym_once", condition=models.Q(kind="person")
+            ),
+            models.CheckConstraint(condition=~models.Q(kind="person", pseudonym=""), name="rater_person_has_pseudonym"),
         ]
 
     def __str__(self) -> str:
         if self.labeler_version:
             return str(self.labeler_version)
         return str(self.user) if self.user else f"{self.source}:{self.external_id or 'anonymous'}"
+
+    def save(self, **options: Any) -> None:
+        if self.kind == Rater.Kind.PERSON and not self.pseudonym:
+            self.pseudonym = new_pseudonym()
+            if options.get("update_fields") is not None:
+                options["update_fields"] = {*options["update_fields"], "pseudonym"}
+        super().save(**options)
 
 
 class BatchFile(models.Model):

@@ -196,18 +196,29 @@ class Parts:
         self._keep()
 
     def _beating(self, rows: Iterator[Row], writer: Writer, job: Job | None) -> Iterator[Row]:
-        """`rows`, with a sign of life every second that tells how many there are and how fast they come."""
+        """`rows`, with a sign of life every second that tells how many there are and how fast they come.
+
+        Pages of which the writer or the filters leave out everything are signs of life too.
+        """
         if job is None:
             yield from rows
             return
         if not self._total:
             self._total = self.snapshot.size(writer.is_lossless)
-        beaten = 0.0
-        for number, row in enumerate(rows):
+        rows_before, number, beaten = self.rows, 0, 0.0
+
+        def beat() -> None:
+            nonlocal beaten
             if (clock := time.monotonic()) - beaten > BEAT_SECONDS:
                 beaten = clock
-                job.beat(min(self.snapshot.passed, self._total), self._total, self._said(self.rows + number, clock))
+                job.beat(min(self.snapshot.passed, self._total), self._total, self._said(rows_before + number, clock))
+
+        self.snapshot.turned = beat
+        beat()
+        for row in rows:
+            beat()
             yield row
+            number += 1
 
     def _said(self, rows: int, clock: float) -> str:
         fresh, seconds = rows - self._rows_before, clock - self._began

@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from annotator.formats import folders, store
 from annotator.formats.files import FileInvalid
 from annotator.formats.store import Store
-from annotator.models import Import, Job, Project, Rater, User
+from annotator.models import Import, Job, Project, User
 from annotator.models.jobs import storable
 from annotator.pipeline import ingest_tables, restore_tables, versions, work
 from annotator.pipeline.restore_tables import Restored, StoreInvalid
@@ -148,34 +148,11 @@ def _finish(restored: Restored) -> list[str]:
 
     Gives the names of the labelers that were switched off.
     """
-    _keep_pseudonyms_apart(restored)
     _number_guidelines_on(restored)
     own = restored.project.labelers.filter(kind__in=versions.OWN, enabled=True)
     names = list(own.order_by("pk").values_list("name", flat=True))
     own.update(enabled=False)
     return names
-
-
-def _keep_pseudonyms_apart(restored: Restored) -> None:
-    """Pseudonyms are numbers of raters: those to come must be others than those that came."""
-    own = Rater.objects.filter(project=restored.project, kind=Rater.Kind.PERSON, pseudonym="")
-    taken = [f"person-{pk}" for pk in own.values_list("pk", flat=True)]
-    if both := sorted(set(taken) & restored.raters.keys()):
-        raise work.StepRefused(
-            _(
-                "Nothing was restored: the store calls somebody %(name)s, as exports of this project call one of its"
-                " members. Make a new project and restore it there."
-            )
-            % {"name": both[0]}
-        )
-    with connection.cursor() as cursor:
-        # Nobody draws a number between the look and the step.
-        cursor.execute("LOCK TABLE annotator_rater IN SHARE ROW EXCLUSIVE MODE")
-        cursor.execute(
-            "SELECT setval('annotator_rater_id_seq', %(highest)s) FROM annotator_rater_id_seq"
-            " WHERE last_value < %(highest)s",
-            {"highest": restored.highest_person},
-        )
 
 
 def _number_guidelines_on(restored: Restored) -> None:

@@ -66,7 +66,6 @@ class Restored:
     labelers: dict[str, Labeler] = field(default_factory=dict)
     plans: dict[int, Plan] = field(default_factory=dict)
     price: Decimal = Decimal(0)
-    highest_person: int = 0
     highest_guidelines: int = 0
 
     def plan(self, number: int) -> Plan:
@@ -195,8 +194,14 @@ def _protocols(restored: Restored, table: str, batch: Sequence[Placed]) -> None:
 
 
 def _raters(restored: Restored, table: str, batch: Sequence[Placed]) -> None:
+    names = [placed.values["rater"] for placed in batch]
+    members = Rater.objects.people().filter(project=restored.project, pseudonym__in=names)
+    taken = set(members.values_list("pseudonym", flat=True)) - restored.raters.keys()
     for placed in batch:
         values = placed.values
+        if values["rater"] in taken:
+            reason = "is what exports of this project call one of its members; restore it in a new project"
+            raise StoreInvalid(table, placed.file, placed.number, "rater", reason)
         if values["rater"] in restored.raters:
             raise StoreInvalid(table, placed.file, placed.number, "rater", "is there twice")
         if len(restored.raters) == MOST_RATERS:
@@ -208,7 +213,6 @@ def _raters(restored: Restored, table: str, batch: Sequence[Placed]) -> None:
 
 
 def _person(restored: Restored, values: Values) -> dict[str, Any]:
-    restored.highest_person = max(restored.highest_person, values["number"])
     name = values["rater"]
     known = {"pseudonym": name, "was_expert": values["is_expert"]}
     if values["is_anonymous"]:

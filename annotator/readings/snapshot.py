@@ -101,6 +101,8 @@ class Snapshot:
     # Comparisons of one prompt follow each other, in one part; else they come as they were made.
     by_prompt: bool = False
     part_rows: int = sys.maxsize
+    # Called after each page that was read, whatever became of its rows.
+    turned: Callable[[], None] = field(default=lambda: None, repr=False)
     passes: dict[str, Pass] = field(default_factory=lambda: defaultdict(Pass))
     tally: Tally = field(default_factory=Tally)
     _tally_before: Tally = field(default_factory=Tally)
@@ -222,6 +224,7 @@ class Snapshot:
             page = ids[start : start + PAGE].tolist()
             yield from self._page(page)
             at.rows += len(page)
+            self.turned()
         at.is_over = True
 
     def profiles(self) -> dict[str, dict[str, Any]]:
@@ -248,6 +251,7 @@ class Snapshot:
                 at.after = page[-1]["pk"]
                 yield page
             at.rows, at.is_over, left = at.rows + len(page), len(page) < size, left - len(page)
+            self.turned()
 
     def _page(self, ids: list[int]) -> Iterator[source.Judged]:
         """Those of `ids` that have a label: texts are read for no others."""
@@ -452,7 +456,7 @@ def pseudonym(rater: Rater) -> str:
     version: LabelerVersion | None = rater.labeler_version
     if version:
         return f"{version.labeler.name}@{version.digest[:12]}"
-    return rater.pseudonym or f"person-{rater.pk}"
+    return rater.pseudonym
 
 
 def public(parameters: dict[str, Any]) -> dict[str, Any]:

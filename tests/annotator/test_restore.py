@@ -336,7 +336,7 @@ BROKEN = [
         setting("comparison_id", "nowhere"),
         "comparison_id: 'nowhere' is in no row of the table comparisons",
     ),
-    ("judgments", setting("rater", "person-999999999"), "rater: 'person-999999999' is in no row of the table raters"),
+    ("judgments", setting("rater", "person-none"), "rater: 'person-none' is in no row of the table raters"),
     ("judgments", setting("protocol_version", 9), "protocol_version: 9 is in no row of the table protocols"),
     ("judgments", setting("outcome", "won"), "outcome: must be one of level, ranked"),
     ("judgments", setting("provenance", '{"a":' * 100_000), "provenance: is not valid JSON"),
@@ -398,13 +398,13 @@ def test_a_member_who_would_share_a_pseudonym_is_no_guess(project, tmp_path):
     def renamed(rows):
         for row in rows:
             if row["rater"] == renamed.old:
-                row["rater"] = f"person-{member.pk}"
+                row["rater"] = member.pseudonym
 
     raters = [json.loads(line) for line in (folder / "raters/train.jsonl").read_text().split("\n") if line]
     renamed.old = raters[0]["rater"]
     edited(folder, "raters", renamed)
     edited(folder, "judgments", renamed)
-    with pytest.raises(work.StepRefused, match="as exports of this project call one of its members"):
+    with pytest.raises(work.StepRefused, match="rater: is what exports of this project call one of its members"):
         ingest.ingest_file(restored, folder)
 
 
