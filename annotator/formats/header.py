@@ -24,6 +24,9 @@ _LICENCES = {
 }
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 
+# Characters that turn the direction of what follows, beyond the words they stand in: no name may do that to a card.
+TURNS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+
 
 def header(facts: Mapping[str, Any], writer: Writer) -> str:
     """The YAML between the card's two lines of dashes."""
@@ -39,7 +42,7 @@ def _facts(facts: Mapping[str, Any], configs: Mapping[str, Config]) -> dict[str,
     return {
         "license": licence(facts),
         **({"language": spoken} if spoken else {}),
-        "pretty_name": facts["project"]["name"],
+        "pretty_name": facts["project"]["name"].translate(TURNS),
         "size_categories": [next((name for limit, name in _SIZES if rows < limit), "n>1M")],
         "task_categories": ["text-generation"],
         "tags": ["preference", "rlhf", *(["human-feedback"] if "people" in sources else []), "switchyard"],

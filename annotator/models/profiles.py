@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from django.db import models
+from django.db import models, transaction
 from django.utils.timezone import now
 
 from annotator.models.labelers import Rater
@@ -44,8 +44,11 @@ class Profile(models.Model):
         self.consented_at, self.withdrawn_at = now(), None
         self.save()
 
+    @transaction.atomic
     def withdraw(self) -> None:
         """Take the consent back; the answers go, the words that were agreed to stay as the record of it."""
+        # After an export that is being published at this moment: it is then an earlier one.
+        Profile.objects.select_for_update().filter(pk=self.pk).first()
         self.about = {}
         self.withdrawn_at = now()
         self.save()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from celery import shared_task
-from django.core.files import File
-from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import Max
 from django.utils.module_loading import import_string
@@ -24,13 +23,25 @@ from annotator.formats.card import card
 from annotator.formats.croissant import croissant
 from annotator.formats.source import Filters, FormatUnfit, Options, Writer, read_filters, read_options
 from annotator.formats.tables import CONTAINERS, Written, sha256_of
-from annotator.models import Dataset, Export, Job, Project, Recipe, User, Webhook
-from annotator.pipeline import parts, webhooks, work
+from annotator.models import Dataset, Export, Job, Profile, Project, Recipe, User, Webhook
+from annotator.pipeline import parts, storing, webhooks, work
 from annotator.readings.manifest import digest, manifest
+from annotator.readings.snapshot import Snapshot
+
+logger = logging.getLogger(__name__)
+
+# How often an export is written anew because consent was withdrawn, or its data set got a version, meanwhile.
+TIMES = 5
+# How far is counted what filters leave out.
+COUNTED = 100_000
 
 
 class Unchanged(work.StepRefused):
     """There is nothing that the version before does not have, byte for byte."""
+
+
+class Outdated(Exception):
+    """What was written must not be published as it is; written anew it may be."""
 
 
 def writer_for(project: Project, format: str, options: Options) -> Writer:
@@ -92,7 +103,6 @@ def request_export(
             options=checked.as_dict(),
             filters=chosen.as_dict(),
             dataset=dataset,
-            version=_next_version(dataset) if dataset else None,
             created_by=by,
         )
         job = Job.objects.request(project, Job.Kind.EXPORT, key=key, by=by, export=export.pk)
@@ -110,6 +120,7 @@ def _check_filters(project: Project, writer: Writer, filters: Filters) -> None:
 
 
 def _next_version(dataset: Dataset) -> int:
+    """Versions are counted as they are published, so that there are no holes."""
     return (dataset.versions.aggregate(last=Max("version"))["last"] or 0) + 1
 
 
@@ -122,38 +133,57 @@ def write_export(export: Export, job: Job | None = None) -> Export:
     export.refresh_from_db()
     if export.completed_at:
         return export
-    options = read_options(export.options)
-    make = partial(writer_for, export.project, export.format, options)
+    make = partial(writer_for, export.project, export.format, read_options(export.options))
     with parts.aside(export, job) as aside:
-        begun = parts.Parts.begin(export, aside, make, job)
-        files = begun.write(job)
-        writer = make()
-        writer.left_out.update(begun.left_out)
-        _refuse_empty(files, writer)
-        _refuse_unchanged(export, files)
-        folder = aside / "set"
-        facts = manifest(export, begun.snapshot, writer, options, files)
-        _add_extra(folder, writer, files)
-        _write_json(folder / "manifest.json", facts)
-        _write_json(folder / "croissant.json", croissant(facts, writer))
-        (folder / "README.md").write_text(card(facts, writer))
-        if job:
-            job.beat(begun.snapshot.passed, begun.snapshot.passed, "storing")
-        _publish(export, folder, files, facts, job)
-    return export
+        for _time in range(TIMES):
+            try:
+                _write(export, aside, make, job)
+            except Outdated as reason:
+                logger.info("%s is written anew: %s", export, reason)
+                (aside / "checkpoint.json").unlink(missing_ok=True)
+            else:
+                return export
+        raise work.StepRefused(_("What may be published changed again and again while it was written. Ask again."))
 
 
-def _refuse_empty(files: list[Written], writer: Writer) -> None:
+def _write(export: Export, aside: Path, make: Callable[[], Writer], job: Job | None) -> None:
+    """Raises as `write_export` does, and Outdated."""
+    begun = parts.Parts.begin(export, aside, make, job)
+    files = begun.write(job)
+    writer = make()
+    writer.left_out.update(begun.left_out)
+    _refuse_empty(export, files, writer)
+    _refuse_unchanged(export, files)
+    if export.dataset:
+        export.version = _next_version(export.dataset)
+    folder = aside / "set"
+    facts = manifest(export, begun.snapshot, writer, read_options(export.options), files)
+    _add_extra(folder, writer, files)
+    _write_json(folder / "manifest.json", facts)
+    _write_json(folder / "croissant.json", croissant(facts, writer))
+    (folder / "README.md").write_text(card(facts, writer))
+    _publish(export, folder, begun.snapshot, files, facts, job)
+
+
+def _refuse_empty(export: Export, files: list[Written], writer: Writer) -> None:
     # The lossless store always has tables such as the protocol's; without judgments it is still empty.
     main = writer.configs[0].name
     if any(file.config == main for file in files) or (files and not writer.is_lossless):
         return
-    reasons = "; ".join(f"{number:,} × {reason}" for reason, number in sorted(writer.left_out.items()))
+    reasons = [f"{number:,} × {reason}" for reason, number in sorted(writer.left_out.items())]
+    if read_filters(export.filters) != Filters() and (number := _without_filters(export)):
+        more = "more than " if number == COUNTED else ""
+        reasons.append(f"by the filters, without which {more}{number:,} comparisons could go out")
     raise work.StepRefused(
-        f"There is nothing to export yet. Left out: {reasons}."
+        f"There is nothing to export. Left out: {'; '.join(reasons)}."
         if reasons
         else "There is nothing to export yet: no comparison has a judgment that this recipe counts."
     )
+
+
+def _without_filters(export: Export) -> int:
+    assert export.recipe is not None
+    return Snapshot.about(export.project, export.recipe, Filters(), COUNTED)
 
 
 def _refuse_unchanged(export: Export, files: list[Written]) -> None:
@@ -162,7 +192,8 @@ def _refuse_unchanged(export: Export, files: list[Written]) -> None:
         return
     before = export.dataset.versions.filter(completed_at__isnull=False).order_by("version").last()
     if before and before.sha256 == digest(files):
-        raise Unchanged(_("Nothing has changed since version %(n)s; no new one was written.") % {"n": before.version})
+        reason = _("Nothing has changed since version %(n)s; no new one was written.") % {"n": before.version}
+        raise Unchanged(reason, export=export.number, unchanged_since=before.version)
 
 
 def _write_json(path: Path, value: Any) -> None:
@@ -180,36 +211,73 @@ def _add_extra(folder: Path, writer: Writer, files: list[Written]) -> None:
         path.write_text(text)
 
 
-def _publish(export: Export, folder: Path, files: list[Written], facts: dict[str, Any], job: Job | None) -> None:
-    """Put the folder into storage under an address of its own content, then show it: the row is what makes it so."""
-    known = {file.name: file for file in files}
-    whole = sha256_of(folder / "manifest.json")
-    base = f"exports/{export.project_id}/{export.number}-{export.format}-{whole[:12]}"
-    stored = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        name = path.relative_to(folder).as_posix()
-        stored.append(
-            {
-                "name": name,
-                "address": _store(f"{base}/{name}", path),
-                "bytes": path.stat().st_size,
-                "sha256": known[name].sha256 if name in known else sha256_of(path),
-                "rows": known[name].rows if name in known else None,
-            }
-        )
+def _publish(
+    export: Export, folder: Path, snapshot: Snapshot, files: list[Written], facts: dict[str, Any], job: Job | None
+) -> None:
+    """Put the folder into storage under an address of its own content, then show it: the row is what makes it so.
+
+    Raises Outdated, and then nothing is shown and nothing stays in storage.
+    """
     main = next(name for name in facts["configs"] if any(file.config == name for file in files))
-    with transaction.atomic():
-        Export.objects.filter(pk=export.pk, completed_at=None).update(
-            files=stored,
-            manifest=facts,
-            sha256=digest(files),
-            rows=sum(file.rows for file in files if file.config == main),
-            completed_at=now(),
-        )
-        export.refresh_from_db()
-        _announce(export, job)
+    with storing.storing(export, job) as shelf:
+        stored = [
+            {**facts, "address": shelf.put(address, path)}
+            for address, path, facts in _to_store(export, folder, snapshot, files, job)
+        ]
+        with transaction.atomic():
+            _still_agreed(snapshot)
+            _still_next(export)
+            Export.objects.filter(pk=export.pk, completed_at=None).update(
+                version=export.version,
+                files=stored,
+                manifest=facts,
+                sha256=digest(files),
+                rows=sum(file.rows for file in files if file.config == main),
+                completed_at=now(),
+            )
+            export.refresh_from_db()
+            _announce(export, job)
+            if job:
+                job.still_mine()
+
+
+def _to_store(
+    export: Export, folder: Path, snapshot: Snapshot, files: list[Written], job: Job | None
+) -> Iterator[tuple[str, Path, dict[str, Any]]]:
+    """(address, path, what the export's row says of it) of each file, with a sign of life before each."""
+    known = {file.name: file for file in files}
+    base = storing.folder(export, sha256_of(folder / "manifest.json"))
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         if job:
-            job.still_mine()
+            job.beat(snapshot.passed, snapshot.passed, "storing")
+        name = path.relative_to(folder).as_posix()
+        facts = {
+            "name": name,
+            "bytes": path.stat().st_size,
+            "sha256": known[name].sha256 if name in known else sha256_of(path),
+            "rows": known[name].rows if name in known else None,
+        }
+        yield f"{base}/{name}", path, facts
+
+
+def _still_agreed(snapshot: Snapshot) -> None:
+    """Raises Outdated when somebody whose profile was written has withdrawn it; until the commit nobody can."""
+    told = snapshot.tally.profiles
+    if not told:
+        return
+    agreed = Profile.objects.agreed().filter(rater__in=told, consented_at__lte=snapshot.seen)
+    still = set(agreed.order_by("pk").select_for_update().values_list("rater_id", flat=True))
+    if still != told:
+        raise Outdated("consent was withdrawn")
+
+
+def _still_next(export: Export) -> None:
+    """Raises Outdated when its data set got a version meanwhile; until the commit it gets none."""
+    if export.dataset_id is None:
+        return
+    dataset = Dataset.objects.select_for_update(no_key=True).get(pk=export.dataset_id)
+    if _next_version(dataset) != export.version:
+        raise Outdated("the data set got a version")
 
 
 def _announce(export: Export, job: Job | None) -> None:
@@ -221,21 +289,14 @@ def _announce(export: Export, job: Job | None) -> None:
     webhooks.announce(export.project, Webhook.Event.EXPORTED, data)
 
 
-def _store(name: str, path: Path) -> str:
-    if default_storage.exists(name):  # left by a run that died here
-        default_storage.delete(name)
-    with path.open("rb") as content:
-        return default_storage.save(name, File(content))
-
-
-def _export_job(job: Job) -> str:
+def _export_job(job: Job) -> work.Done:
     export = Export.objects.select_related("project", "recipe").get(pk=job.parameters["export"])
     try:
         write_export(export, job)
     except Unchanged as same:
-        export.delete()
-        return str(same)
-    return f"export {export.number}: {export.rows:,} rows"
+        # Its row stays, because a number that was told to somebody must never be another export's.
+        return work.Done(str(same), same.result)
+    return work.Done(f"export {export.number}: {export.rows:,} rows", {"export": export.number})
 
 
 @shared_task(name=work.TASKS[Job.Kind.EXPORT])

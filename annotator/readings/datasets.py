@@ -49,13 +49,17 @@ def versions(dataset: Dataset, before: int | None, most: int) -> tuple[list[Vers
     Those written, and those that a job still writes.
     """
     exports = dataset.versions.defer("manifest").select_related("created_by").prefetch_related("pushes")
-    if before is not None:
-        exports = exports.filter(version__lt=before)
-    page = list(exports.order_by("-version")[: most + 1])
+    numbered = exports.filter(version__isnull=False)
+    page = list((numbered if before is None else numbered.filter(version__lt=before)).order_by("-version")[: most + 1])
     shown = page[:most]
+    if before is None:
+        # They get their version when they are written.
+        newer = exports.filter(version=None, number__gt=page[0].number if page else 0)
+        shown = [*newer.order_by("-number")[:most], *shown]
     written_by = _jobs(dataset.project_id, Job.Kind.EXPORT, "export", [export.pk for export in shown])
     found = [_version(export, written_by.get(export.pk)) for export in shown]
-    return [each for each in found if each.export.completed_at or each.job], shown[-1].version if page[most:] else None
+    asked = [each for each in found if each.export.completed_at or (each.job and each.job.state != Job.State.DONE)]
+    return asked, shown[-1].version if page[most:] else None
 
 
 def _version(export: Export, job: Job | None) -> Version:

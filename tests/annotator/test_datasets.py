@@ -136,11 +136,11 @@ def test_a_new_version_is_written_only_when_something_changed(project, client, l
     assert (job.state, job.message) == (
         Job.State.DONE, "Nothing has changed since version 1; no new one was written.",
     )  # fmt: skip
-    assert [each.version for each in made.versions.all()] == [1]
+    assert [each.version for each in made.versions.filter(completed_at__isnull=False)] == [1]
     judged(project, "A new one?")
     client.post(reverse("dataset_version", args=[project.pk, made.pk]))
     export.run_exports()
-    assert [(each.version, each.rows) for each in made.versions.order_by("version")] == [(1, 3), (2, 4)]
+    assert [(each.version, each.rows) for each in made.versions.exclude(version=None).order_by("version")] == [(1, 3), (2, 4)]
 
 
 def test_a_version_has_the_choices_of_the_first(project):

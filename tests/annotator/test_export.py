@@ -2,16 +2,18 @@
 
 import errno
 import json
+import re
 from datetime import timedelta
 from uuid import uuid4
 
 import pyarrow.parquet as pq
 import pytest
 from django.core.files.storage import default_storage
+from django.db import IntegrityError, transaction
 from django.utils.timezone import now
 
-from annotator.models import Candidate, Export, Job, JobCancelled, Judgment, Response
-from annotator.pipeline import aggregate, assign, export, judge, work
+from annotator.models import Candidate, Export, Job, JobCancelled, Judgment, Rater, Response
+from annotator.pipeline import aggregate, assign, export, judge, storing, work
 from tests.builders import (
     make_comparison,
     make_judgment,
@@ -159,7 +161,7 @@ def test_a_crash_in_the_middle_shows_nothing_and_a_rerun_completes_it(project, m
     for _ in range(3):
         judged(project)
     made, job = ask(project, "trl_reward")
-    store = export._store
+    store = storing.store
     calls = []
 
     def dies_at_the_second_file(name, path):
@@ -168,13 +170,13 @@ def test_a_crash_in_the_middle_shows_nothing_and_a_rerun_completes_it(project, m
             raise OSError(errno.ENOSPC, "no space left")
         return store(name, path)
 
-    monkeypatch.setattr(export, "_store", dies_at_the_second_file)
+    monkeypatch.setattr(storing, "store", dies_at_the_second_file)
     assert export.run_exports() == 1
     job.refresh_from_db()
     made.refresh_from_db()
     assert job.state == "failed" and job.message.startswith("The disk of this site is full.")
     assert (made.files, made.completed_at, made.sha256) == ([], None, "")
-    monkeypatch.setattr(export, "_store", store)
+    monkeypatch.setattr(storing, "store", store)
     Job.objects.filter(pk=job.pk).update(state=Job.State.WAITING)
     assert export.run_exports() == 1
     made.refresh_from_db()
@@ -289,7 +291,7 @@ def test_a_person_who_judged_twice_does_not_agree_with_themselves(project):
 
 
 def test_names_cannot_break_the_card(project):
-    project.name = "x\n---\n# <script>alert(1)</script> | `"
+    project.name = "x\u202e\u2066\n---\n# <script>alert(1)</script> | `"
     project.save()
     judged(project)
     card = read(write(project, "trl_reward"), "README.md")
@@ -304,7 +306,7 @@ def test_the_number_of_queries_grows_with_pages_not_with_comparisons(project, dj
     for _ in range(30):
         judged(project)
     made, _job = ask(project, "trl_reward")
-    with django_assert_max_num_queries(30):
+    with django_assert_max_num_queries(31):
         export.write_export(made)
 
 
@@ -334,3 +336,20 @@ def test_the_lossless_store_holds_what_was_marked_written_and_ranked(project):
     )
     assert (second["further_response_ids"], second["criterion"], second["harms"]) == ([], "", [])
     assert [label["comparison_id"] for label in read(done, "labels/train.jsonl")] == [second["comparison_id"]]
+
+
+def test_a_pseudonym_says_nothing_of_whose_it_is(project):
+    """Pages of the site give people's ids beside their names, so no id may lead to a pseudonym."""
+    people = [make_person(project, make_member(project, "annotator")) for _number in range(3)]
+    for person in people:
+        make_judgment(make_comparison(project), person, 1)
+    named = {row["rater"] for row in read(write(project), "raters/train.jsonl")}
+    assert named == {person.pseudonym for person in people} and len(named) == 3
+    assert all(re.fullmatch("person-[0-9a-f]{12}", name) for name in named)
+    again = make_person(project)
+    before = again.pseudonym
+    again.save()
+    assert (again.pseudonym, Rater.objects.get(pk=again.pk).pseudonym) == (before, before)
+    twin = Rater(project=project, kind="person", source="twin", external_id="1", pseudonym=before)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        twin.save()
