@@ -202,7 +202,8 @@ class Staging:
     def _store_raters(self, cursor: Any, project: Project) -> None:
         rows = [(place, _rater_row(project, *key).pk, key[0]) for key, place in self.raters.items()]
         experts = {self.raters[key] for key in self.experts}
-        Rater.objects.filter(pk__in=[rater for place, rater, _is_ai in rows if place in experts]).update(was_expert=True)
+        known = [rater for place, rater, _is_ai in rows if place in experts]
+        Rater.objects.filter(pk__in=known).update(was_expert=True)
         cursor.execute("DROP TABLE IF EXISTS pg_temp.staged_rater")
         cursor.execute("CREATE TEMPORARY TABLE staged_rater (place int, rater_id bigint, is_ai bool)")
         with cursor.copy("COPY staged_rater FROM STDIN") as copy:
