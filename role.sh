@@ -42,8 +42,7 @@ worker)
         gpu_workers
         exit
     fi
-    exec python -m celery -A annotator worker --without-gossip --without-mingle -l INFO \
-        -Q "${2:-default,http,gpu}" -c "${WORKER_PROCESSES:-2}"
+    exec python -m annotator.workers "${2:-default,http,gpu}" "${WORKER_PROCESSES:-2}"
     ;;
 *) exec python manage.py "$@" ;;
 esac

@@ -14,5 +14,8 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 
 @worker_process_init.connect
 def end_with_the_worker(**_: object) -> None:
-    """A killed worker leaves no process that goes on with a job another worker is about to take over."""
+    """Who starts a worker and is killed leaves no process that goes on with a job another is about to take over.
+
+    Sent by the solo pool too, of which our workers are (`annotator.workers`).
+    """
     die_with_parent()

@@ -20,7 +20,8 @@ from types import FrameType
 import psycopg
 
 from annotator.cluster import SYSTEM_DIRECTORY, Cluster, ClusterError, make_system_directory, reaches, unprivileged
-from annotator.processes import Child, die_with_parent
+from annotator.processes import Child, cause, die_with_parent, start_again
+from annotator.workers import solo
 
 __all__ = ["Cluster", "Supervisor"]
 
@@ -180,14 +181,12 @@ class Supervisor:
             raise CannotStart(f"{command[0]} failed; {log} ends with: {child.last_line()}")
 
     def _start_children(self) -> None:
-        python = [sys.executable, "-m"]
-        celery = [*python, "celery", "-A", "annotator", "worker", "--without-gossip", "--without-mingle", "-l", "INFO"]
+        names = [f"worker-{number + 1}" for number in range(self._workers())]
         commands = {
-            "web": [*python, "gunicorn", "-c", "gunicorn.conf.py", "annotator.wsgi"],
-            "worker": [*celery, "-n", "worker@%h", "-Q", WORKERS["worker"], "-c", self._workers()],
-            "judges": [*celery, "-n", "judges@%h", "-Q", WORKERS["judges"], "-c", "1"],
-            # Solo: a process that forks after CUDA was started cannot use it.
-            "models": [*celery, "-n", "models@%h", "-Q", WORKERS["models"], "-P", "solo"],
+            "web": [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "annotator.wsgi"],
+            **{name: solo(WORKERS["worker"], name) for name in names},
+            "judges": solo(WORKERS["judges"], "judges"),
+            "models": solo(WORKERS["models"], "models"),
             "tick": [sys.executable, "manage.py", "tick"],
         }
         if self.environment.get("MODELS", "yes").lower() in ("no", "0", "false"):
@@ -198,8 +197,11 @@ class Supervisor:
         for child in self.children:
             child.start()
 
-    def _workers(self) -> str:
-        return self.environment.get("WORKER_PROCESSES") or "2"
+    def _workers(self) -> int:
+        text = self.environment.get("WORKER_PROCESSES") or "2"
+        if not text.isdecimal() or not int(text):
+            raise CannotStart(f"WORKER_PROCESSES={text!r}: say how many, e.g. make run WORKER_PROCESSES=2")
+        return int(text)
 
     @property
     def address(self) -> str:
@@ -209,7 +211,7 @@ class Supervisor:
         """Say where to go, once the site answers."""
         deadline = time.monotonic() + 90
         while not self._answers():
-            self._restart_ended()
+            start_again(self.children, say)
             if time.monotonic() > deadline or self.children[0].failures >= 3:
                 web = self.children[0]
                 raise CannotStart(f"the site does not answer; {web.log} ends with: {web.last_line()}")
@@ -240,20 +242,9 @@ class Supervisor:
         while True:
             time.sleep(0.5)
             if self.cluster and self.cluster.ended() is not None:
-                say(f"PostgreSQL ended ({_cause(self.cluster.ended())}); starting it again")
+                say(f"PostgreSQL ended ({cause(self.cluster.ended())}); starting it again")
                 self.cluster.start()
-            self._restart_ended()
-
-    def _restart_ended(self) -> None:
-        for child in self.children:
-            if (status := child.ended()) is None:
-                continue
-            if not child.start_again_at:
-                delay = child.delay()
-                child.start_again_at = time.monotonic() + delay
-                say(f"{child.name} ended ({_cause(status)}), see {child.log}; starting it again in {delay:.0f} s")
-            elif time.monotonic() >= child.start_again_at:
-                child.start()
+            start_again(self.children, say)
 
     # Stopping
 
@@ -345,12 +336,6 @@ def _check_database(url: str) -> None:
         raise CannotStart(
             f"the database of DATABASE_URL is PostgreSQL {number // 10000}; version 15 or newer is needed"
         )
-
-
-def _cause(status: int | None) -> str:
-    if status is not None and status < 0:
-        return f"signal {signal.Signals(-status).name}"
-    return f"status {status}"
 
 
 def main() -> int:

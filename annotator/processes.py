@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 PR_SET_PDEATHSIG = 1
 LOG_BYTES = 20 * 2**20
@@ -37,9 +38,14 @@ def wish(sent: int) -> Callable[[], None]:
 
 
 class Child:
-    """One long-running command of the supervisor, in a session of its own so that Ctrl-C reaches only us."""
+    """One long-running command of ours, in a session of its own so that Ctrl-C reaches only us.
 
-    def __init__(self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str], cwd: Path) -> None:
+    `log`: the file that it writes to; None where we write.
+    """
+
+    def __init__(
+        self, name: str, command: Sequence[str], log: Path | None, environment: Mapping[str, str], cwd: Path
+    ) -> None:
         self.name = name
         self.command = list(command)
         self.log = log
@@ -54,8 +60,7 @@ class Child:
         self.kill()  # what a killed process left of its own children
         self.started = time.monotonic()
         self.start_again_at = 0.0
-        self._keep_log_small()
-        with self.log.open("ab") as log:
+        with self._opened_log() as log:
             self.process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,
@@ -67,10 +72,13 @@ class Child:
                 preexec_fn=wish(signal.SIGKILL),
             )
 
-    def _keep_log_small(self) -> None:
+    def _opened_log(self) -> contextlib.AbstractContextManager[IO[bytes] | None]:
         """At each start a log that has grown large becomes the old one."""
+        if self.log is None:
+            return contextlib.nullcontext()
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
             self.log.replace(self.log.with_suffix(".old.log"))
+        return self.log.open("ab")
 
     def ended(self) -> int | None:
         """The exit status (negative: the signal) when it has ended, None while it runs or was never started."""
@@ -82,6 +90,8 @@ class Child:
 
     def last_line(self) -> str:
         """The last line of its log, for the person at the terminal."""
+        if self.log is None:
+            return "nothing"
         lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
         return lines[-1].strip() if lines else "nothing"
 
@@ -106,6 +116,27 @@ class Child:
             self.process.wait(max(0.0, deadline - time.monotonic()))
         self.kill()
         self.process.wait()
+
+
+def start_again(children: Iterable[Child], say: Callable[[str], None]) -> None:
+    """One look at all: what has ended is started again after a while that grows when it keeps ending."""
+    for child in children:
+        if (status := child.ended()) is None:
+            continue
+        if not child.start_again_at:
+            delay = child.delay()
+            child.start_again_at = time.monotonic() + delay
+            where = f", see {child.log}" if child.log else ""
+            say(f"{child.name} ended ({cause(status)}){where}; starting it again in {delay:.0f} s")
+        elif time.monotonic() >= child.start_again_at:
+            child.start()
+
+
+def cause(status: int | None) -> str:
+    """Of an exit status, in words."""
+    if status is not None and status < 0:
+        return f"signal {signal.Signals(-status).name}"
+    return f"status {status}"
 
 
 def kill_group(leader: int) -> None:

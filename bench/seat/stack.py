@@ -58,10 +58,9 @@ class Stack:
 
     def start(self) -> None:
         python = [sys.executable, "-m"]
-        worker = ["--without-gossip", "--without-mingle", "-l", "INFO", "-Q", "default,gpu", "-c", "2"]
         commands = {
             "web": [*python, "gunicorn", "-c", "gunicorn.conf.py", "annotator.wsgi"],
-            "worker": [*python, "celery", "-A", "annotator", "worker", *worker],
+            "worker": [*python, "annotator.workers", "default,gpu", "2"],
             "tick": [sys.executable, "manage.py", "tick"],
         }
         for name, command in commands.items():

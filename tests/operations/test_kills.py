@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -55,6 +56,43 @@ def test_the_supervisor_restarts_what_is_killed_and_nothing_is_lost(stack, role)
     assert stored(stack, acknowledged) == 1
     assert stored(stack, annotator.judge()) == 1  # the same session goes on
     jobs_end(stack, annotator)
+
+
+def at_work(pids):
+    """Those that have no process of their own among them: the ones that take messages."""
+    children = {pid: Path(f"/proc/{pid}/task/{pid}/children").read_text().split() for pid in pids}
+    return [pid for pid in pids if not set(children[pid]) & set(map(str, pids))]
+
+
+def test_all_processes_of_a_worker_that_are_killed_at_once_come_back_and_work(stack):
+    """One of them waits for a message at that moment, and what it holds then must not die with it."""
+    annotator = Visitor(stack).login("annotator")
+    jobs_end(stack, annotator)
+    victims = at_work(stack.pids("celery", "-Q default"))
+    assert len(victims) == 2
+    for victim in victims:
+        os.kill(victim, signal.SIGKILL)
+    stack.wait_until(lambda: len(set(at_work(stack.pids("celery", "-Q default"))) - set(victims)) == 2)
+    jobs_end(stack, annotator)
+
+
+def test_a_job_whose_worker_is_killed_is_taken_over_within_two_leases(stack):
+    annotator = Visitor(stack).login("annotator")
+    jobs_end(stack, annotator)
+    with psycopg.connect(stack.database) as connection:
+        row = connection.execute(
+            "UPDATE annotator_job SET state = 'running', ended_at = NULL, attempts = 1,"
+            " lease_until = now() + interval '20 seconds' WHERE key LIKE 'test %' AND id ="
+            " (SELECT max(id) FROM annotator_job WHERE key LIKE 'test %') RETURNING id"
+        ).fetchone()
+    for victim in at_work(stack.pids("celery", "-Q default")):
+        os.kill(victim, signal.SIGKILL)
+
+    def done():
+        with psycopg.connect(stack.database) as connection:
+            return connection.execute("SELECT state FROM annotator_job WHERE id = %s", row).fetchone()[0] == "done"
+
+    stack.wait_until(done, 120)
 
 
 def test_a_child_of_the_web_role_that_is_killed_comes_back(stack):

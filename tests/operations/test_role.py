@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -79,6 +80,35 @@ def test_without_a_card_the_gpu_role_says_what_to_do(call):
 def test_other_workers_are_one_command(call):
     process, calls = call("worker", "default,gpu", WORKER_PROCESSES="3")
     assert process.wait(10) == 0
-    assert calls() == [
-        "unset -m celery -A annotator worker --without-gossip --without-mingle -l INFO -Q default,gpu -c 3"
-    ]
+    assert calls() == ["unset -m annotator.workers default,gpu 3"]
+
+
+def test_a_process_of_a_worker_that_is_killed_is_started_again_and_all_end_when_told_to(tmp_path):
+    """Whatever it is that runs: here processes that sleep."""
+    code = (
+        "from annotator import workers; workers.solo = lambda queues, name: ['sleep', '61']; workers.main(['q', '2'])"
+    )
+    with (tmp_path / "said").open("w+") as said:
+        worker = subprocess.Popen([sys.executable, "-c", code], cwd=ROLE.parent, stderr=said)
+
+        def asleep():
+            pids = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+            return {pid for pid in pids if b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+
+        until(lambda: len(asleep()) == 2)
+        first = asleep()
+        for pid in first:
+            os.kill(int(pid), signal.SIGKILL)
+        until(lambda: len(asleep() - first) == 2)
+        last = asleep()
+        worker.terminate()
+        assert worker.wait(10) == 0
+        assert not any(Path(f"/proc/{pid}").exists() for pid in last)
+        said.seek(0)
+        assert "q-1 ended (signal SIGKILL); starting it again in 1 s" in said.read()
+
+
+def test_a_worker_without_a_number_of_processes_says_what_is_needed():
+    command = [sys.executable, "-m", "annotator.workers", "default", "many"]
+    done = subprocess.run(command, cwd=ROLE.parent, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2 and "default,http 2" in done.stderr

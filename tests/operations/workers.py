@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from django.db import connection
 
+from annotator.workers import solo
 from tests.stack import ROOT
 
 
@@ -57,15 +58,14 @@ class Workers:
         )
 
     def start(self) -> subprocess.Popen:
-        quiet = ("--without-gossip", "--without-mingle", "-l", "WARNING")
-        return self._run("-m", "celery", "-A", "annotator", "worker", "-Q", "http", "-c", "1", *quiet)
+        return self._run(*solo("http", "judges")[1:], "-l", "WARNING")
 
     def children(self) -> list[int]:
         listed = Path(f"/proc/{self.worker.pid}/task/{self.worker.pid}/children")
         return [int(pid) for pid in listed.read_text().split()]
 
     def kill(self) -> None:
-        """-9 to the worker; the process that works ends with it."""
+        """-9 to the worker; what it started ends with it."""
         theirs = self.children()
         self.worker.send_signal(signal.SIGKILL)
         self.worker.wait()
@@ -81,7 +81,7 @@ class Workers:
     def _sample(self) -> None:
         while not self.over.wait(0.5):
             with suppress(OSError, IndexError, ValueError):
-                status = Path(f"/proc/{max(self.children())}/status").read_text()
+                status = Path(f"/proc/{self.worker.pid}/status").read_text()
                 kilobytes = next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]
                 self.resident[-1].append((time.monotonic(), int(kilobytes) * 1024))
 
