@@ -11,13 +11,28 @@ from django.db import DatabaseError, close_old_connections
 from django.db.models import Min
 
 from annotator.models import Delivery, Job, Judgment, LabelerVersion
-from annotator.pipeline import assign, backtest, batch_results, batches, check, ledger, loop, lost, tokens, work
+from annotator.pipeline import (
+    assign,
+    backtest,
+    batch_results,
+    batches,
+    check,
+    ledger,
+    loop,
+    lost,
+    storing,
+    tokens,
+    webhooks,
+    work,
+)
 
 logger = logging.getLogger(__name__)
 
 EVERY = 2.0
 # One round in so many also looks at whole projects: what is due there may wait half a minute.
 SELDOM = 15
+# One in so many, about one an hour, reads whole tables for what may go.
+RARELY = 1800
 # Seconds after which an unanswered nudge is repeated; doubles up to the longest. The embedded broker drains slowly.
 FIRST_PATIENCE = 5.0
 LONGEST_PATIENCE = 60.0
@@ -70,8 +85,9 @@ def due() -> dict[str, int]:
     return heads
 
 
-def round_of(nudges: Nudges, seldom: bool = True) -> None:
-    """One round. Each duty is tried whatever became of the others; those that look at whole projects only `seldom`."""
+def round_of(nudges: Nudges, seldom: bool = True, rarely: bool = True) -> None:
+    """One round. Each duty is tried whatever became of the others; those that look at whole projects only `seldom`,
+    those that look at everything `rarely`."""
     duties = [
         Job.objects.stop_abandoned,
         lambda: nudges.heads(due()),
@@ -88,6 +104,8 @@ def round_of(nudges: Nudges, seldom: bool = True) -> None:
             loop.request_due,
             tokens.forget_answers,
         ]
+    if rarely:
+        duties += [webhooks.forget_ended, storing.sweep]
     for duty in duties:
         try:
             close_old_connections()
@@ -103,5 +121,5 @@ def round_of(nudges: Nudges, seldom: bool = True) -> None:
 def run(every: float = EVERY) -> None:
     nudges = Nudges(work.nudge)
     for number in itertools.count():
-        round_of(nudges, seldom=number % SELDOM == 0)
+        round_of(nudges, seldom=number % SELDOM == 0, rarely=number % RARELY == 0)
         time.sleep(every)

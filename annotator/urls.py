@@ -246,6 +246,7 @@ urlpatterns = [
     path("projects/<int:project_id>/webhooks/", webhooks.webhooks, name="webhooks"),
     path("projects/<int:project_id>/webhooks/<int:webhook_id>/", webhooks.webhook, name="webhook"),
     path("projects/<int:project_id>/webhooks/<int:webhook_id>/test", webhooks.webhook_test, name="webhook_test"),
+    path("projects/<int:project_id>/webhooks/<int:webhook_id>/switch", webhooks.webhook_switch, name="webhook_switch"),
     path("projects/<int:project_id>/webhooks/<int:webhook_id>/remove", webhooks.webhook_remove, name="webhook_remove"),
     path(
         "projects/<int:project_id>/webhooks/<int:webhook_id>/deliveries/<int:delivery_id>/again",

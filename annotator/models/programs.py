@@ -87,7 +87,8 @@ class Webhook(models.Model):
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def due(self) -> Self:
-        return self.filter(state=Delivery.State.WAITING, next_at__lte=now())
+        """Those of webhooks that are switched off wait."""
+        return self.filter(state=Delivery.State.WAITING, next_at__lte=now(), webhook__is_active=True)
 
     def announce(
         self,

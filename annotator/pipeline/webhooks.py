@@ -12,6 +12,7 @@ import hmac
 import json
 import random
 import secrets
+import time
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ import httpx2
 from celery import shared_task
 from django.conf import settings
 from django.db import transaction
+from django.utils.http import parse_http_date_safe
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
@@ -38,7 +40,7 @@ TASK = "annotator.pipeline.webhooks.run_deliveries"
 # The event of a lead who tries a webhook; every webhook takes it.
 TEST = "test"
 PREFIX = "swh_"
-# Seconds for one attempt with all of it, and bytes of an answer that may come at all; only its status is read.
+# Seconds for one attempt with all of it, and bytes of an answer that may come at all; only its head is read.
 TIMEOUT, MOST = 10.0, 64 * 2**10
 # As many are posted at once, of as many webhooks: one that hangs keeps the others waiting for TIMEOUT at most.
 AT_ONCE = 8
@@ -47,6 +49,12 @@ LEASE = timedelta(minutes=2)
 # Pauses grow from the first to the longest; with JITTER of them added at random, 12 attempts take about two days.
 FIRST, LONGEST, GROWTH, JITTER = 10.0, 6 * 3600.0, 6, 0.2
 ATTEMPTS = 12
+# A receiver may ask for a longer pause (Retry-After), up to this many seconds.
+LONGEST_ASKED = 24 * 3600.0
+# Ended deliveries are kept for so long; those given up longer, for they may still be sent again.
+KEPT = {Delivery.State.DELIVERED: timedelta(days=30), Delivery.State.GIVEN_UP: timedelta(days=90)}
+# As many of each are removed in one round of the tick.
+SWEPT = 5000
 # Judgments that become final within that time are told together.
 GATHERED = timedelta(seconds=10)
 # Of a project: each is a call for every event.
@@ -80,7 +88,8 @@ def announce_judgments(project_id: int, ids: Sequence[int]) -> None:
     }
     # What was tried already, or may be at this moment, keeps its content: receivers know it by its key.
     gathering = Delivery.objects.filter(
-        webhook__project=project_id, event=event, state=Delivery.State.WAITING, attempts=0, error="", status=None
+        **{"webhook__project": project_id, "webhook__is_active": True, "event": event},
+        **{"state": Delivery.State.WAITING, "attempts": 0, "error": "", "status": None},
     )
     told = set()
     for delivery in gathering.select_for_update(of=("self",), skip_locked=True):
@@ -151,6 +160,16 @@ def remove(webhook: Webhook) -> None:
         locked.delete()
 
 
+def switch(webhook: Webhook, on: bool) -> None:
+    """Off: it is told nothing that happens from now on; what waits is kept and goes out when it is on again.
+
+    Waits for what is announcing to it at this moment.
+    """
+    Webhook.objects.filter(pk=webhook.pk).update(is_active=on)
+    if on:
+        work.nudge(TASK)
+
+
 @transaction.atomic
 def send_test(webhook: Webhook) -> Delivery:
     """A delivery of the event `test` to this webhook, due at once."""
@@ -185,6 +204,8 @@ class Outcome:
 
     status: int | None
     error: str = ""
+    # Seconds that the receiver asked to be left alone for.
+    rest: float = 0.0
 
     @property
     def is_taken(self) -> bool:
@@ -252,7 +273,7 @@ def _letter(delivery: Delivery) -> tuple[str, bytes, dict[str, str]] | Outcome:
 
 
 def _post(letter: tuple[str, bytes, dict[str, str]] | Outcome) -> Outcome:
-    """One attempt. It connects to the addresses that were checked, follows no redirect, and reads a status only."""
+    """One attempt. It connects to addresses that were checked, follows no redirect, reads status and Retry-After."""
     if isinstance(letter, Outcome):
         return letter
     url, content, headers = letter
@@ -262,7 +283,7 @@ def _post(letter: tuple[str, bytes, dict[str, str]] | Outcome) -> Outcome:
             httpx2.Client(transport=transport, timeout=TIMEOUT, follow_redirects=False, trust_env=False) as client,
             client.stream("POST", url, content=content, headers=headers) as answer,
         ):
-            return _answered(answer.status_code)
+            return _answered(answer.status_code, answer.headers.get("retry-after", ""))
     except endpoint.EndpointRefused as refusal:
         return Outcome(None, _("not sent: %(reason)s") % {"reason": refusal})
     except httpx2.TimeoutException:
@@ -271,13 +292,22 @@ def _post(letter: tuple[str, bytes, dict[str, str]] | Outcome) -> Outcome:
         return Outcome(None, _("not reached: %(reason)s") % {"reason": str(error) or type(error).__name__})
 
 
-def _answered(status: int) -> Outcome:
+def _answered(status: int, retry_after: str = "") -> Outcome:
     if 200 <= status < 300:
         return Outcome(status)
     if 300 <= status < 400:
         return Outcome(status, _("answered with a redirect (%(status)s), which is not followed") % {"status": status})
     named = f"{status} {responses.get(status, '')}".strip()
-    return Outcome(status, _("answered %(status)s") % {"status": named})
+    return Outcome(status, _("answered %(status)s") % {"status": named}, _rest(retry_after))
+
+
+def _rest(retry_after: str) -> float:
+    """Seconds of a Retry-After, a number or a date (RFC 9110, 10.2.3), LONGEST_ASKED at most; 0 for anything else."""
+    text = retry_after.strip()
+    if text.isascii() and text.isdecimal():
+        return min(float(text[:9]), LONGEST_ASKED)
+    when = parse_http_date_safe(text)
+    return min(max(0.0, when - time.time()), LONGEST_ASKED) if when else 0.0
 
 
 def store(delivery: Delivery, outcome: Outcome) -> None:
@@ -289,12 +319,25 @@ def store(delivery: Delivery, outcome: Outcome) -> None:
     elif delivery.attempts >= ATTEMPTS:
         mine.update(state=Delivery.State.GIVEN_UP, **said)
     else:
-        mine.update(next_at=_next(delivery.attempts), **said)
+        mine.update(next_at=_next(delivery.attempts, outcome.rest), **said)
 
 
-def _next(attempts: int) -> datetime:
-    pause = min(LONGEST, FIRST * GROWTH ** (attempts - 1))
+def _next(attempts: int, rest: float = 0.0) -> datetime:
+    """Our own pause, or the one that the receiver asked for where that is longer."""
+    pause = max(rest, min(LONGEST, FIRST * GROWTH ** (attempts - 1)))
     return now() + timedelta(seconds=pause * (1 + JITTER * random.random()))
+
+
+def forget_ended() -> int:
+    """For the tick: remove ended deliveries that are older than KEPT, so many at once; gives how many.
+
+    Age is counted from when it was taken, or from the last attempt at one that was given up.
+    """
+    gone = 0
+    for state, kept in KEPT.items():
+        old = Delivery.objects.filter(state=state, next_at__lt=now() - kept).order_by("pk")
+        gone += Delivery.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:SWEPT]), state=state).delete()[0]
+    return gone
 
 
 @shared_task(name=TASK)

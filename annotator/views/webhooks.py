@@ -1,4 +1,5 @@
-"""Webhooks of a project: add one and see its secret once, see what it was sent, send that again, remove it."""
+"""Webhooks of a project: add one and see its secret once, see what it was sent, send that again, switch it off or on,
+remove it."""
 
 from __future__ import annotations
 
@@ -78,6 +79,8 @@ def webhook(request: HttpRequest, project_id: int, webhook_id: int) -> HttpRespo
         "deliveries": shown[:SHOWN],
         "before": shown[SHOWN - 1].pk if len(shown) > SHOWN else None,
         "attempts": steps.ATTEMPTS,
+        "delivered_days": steps.KEPT[Delivery.State.DELIVERED].days,
+        "given_up_days": steps.KEPT[Delivery.State.GIVEN_UP].days,
         "test": steps.TEST,
     }
     return render(request, "webhooks/webhook.html", context)
@@ -94,6 +97,20 @@ def webhook_test(request: HttpRequest, project_id: int, webhook_id: int) -> Http
     found = _found(request, project_id, webhook_id)
     steps.send_test(found)
     messages.success(request, _("A test event is on its way. Load this page again to see what came of it."))
+    return redirect("webhook", found.project_id, found.pk)
+
+
+@login_required
+@require_POST
+def webhook_switch(request: HttpRequest, project_id: int, webhook_id: int) -> HttpResponse:
+    """POST `on`: yes or no, what it shall be; asking twice changes nothing."""
+    found = _found(request, project_id, webhook_id)
+    on = request.POST.get("on") == "yes"
+    steps.switch(found, on)
+    if on:
+        messages.success(request, _("The webhook is switched on: what waits goes out now."))
+    else:
+        messages.success(request, _("The webhook is switched off: it is not called, and not told of what happens now."))
     return redirect("webhook", found.project_id, found.pk)
 
 

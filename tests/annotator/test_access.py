@@ -229,6 +229,7 @@ MATRIX: dict[str, Url] = {
     "webhooks": Url(own(), get={LEAD}, post={LEAD}),
     "webhook": Url(own("webhook.pk"), get={LEAD}),
     "webhook_test": Url(own("webhook.pk"), post={LEAD}),
+    "webhook_switch": Url(own("webhook.pk"), post={LEAD}),
     "webhook_remove": Url(own("webhook.pk"), post={LEAD}),
     "delivery_again": Url(own("webhook.pk", "delivery.pk"), post={LEAD}),
     "board": Url(own(), get=READERS),

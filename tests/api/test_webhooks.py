@@ -3,12 +3,14 @@
 import hashlib
 import hmac
 import json
+import time
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 from django.db import transaction
 from django.urls import resolve, reverse
+from django.utils.http import http_date
 from django.utils.timezone import now
 
 from annotator import tick
@@ -112,6 +114,71 @@ def test_it_is_given_up_after_about_two_days_and_shown_as_failing(project, hook)
     told(project)
     webhooks.run_deliveries()
     assert not webhooks.is_failing(hook)
+
+
+@pytest.mark.parametrize(
+    ("asked", "least", "most"),
+    [
+        ("600", 599, 720),
+        ("99999999999999", 86399, 1.2 * 86400),
+        ("2", 9, 12),
+        ("soon", 9, 12),
+        ("-5", 9, 12),
+        ("", 9, 12),
+    ],
+)
+def test_a_receiver_that_asks_for_rest_gets_it_within_bounds(project, hook, receiver, asked, least, most):
+    receiver.answers = [(429, {"Retry-After": asked})]
+    delivery = told(project)
+    webhooks.run_deliveries()
+    delivery.refresh_from_db()
+    assert least < (delivery.next_at - now()).total_seconds() <= most
+
+
+def test_a_receiver_may_ask_for_rest_until_a_date(project, hook, receiver):
+    receiver.answers = [(503, {"Retry-After": http_date(time.time() + 900)}), (503, {"Retry-After": http_date(1e9)})]
+    delivery = told(project)
+    for least, most in ((890, 1080), (59, 72)):
+        webhooks.run_deliveries()
+        delivery.refresh_from_db()
+        assert least < (delivery.next_at - now()).total_seconds() <= most
+        make_due(delivery)
+
+
+def test_one_that_is_switched_off_is_not_called_and_what_waited_goes_out_afterwards(project, hook, receiver):
+    waited = told(project)
+    webhooks.switch(hook, False)
+    assert webhooks.run_deliveries() == 0 and tick.DELIVERIES not in tick.due()
+    assert webhooks.announce(project, "job.failed", {"job": 8}) == 0
+    webhooks.switch(hook, True)
+    assert webhooks.run_deliveries() == 1
+    assert [headers["Switchyard-Delivery"] for _path, headers, _content in receiver.calls] == [str(waited.key)]
+
+
+def test_judgments_are_not_added_to_what_waits_for_one_that_is_switched_off(project, hook, receiver):
+    webhooks.add(project, receiver.url, EVENTS, None)
+    make_judgment(make_comparison(project), make_person(project), 1)
+    aggregate.aggregate()
+    webhooks.switch(hook, False)
+    make_judgment(make_comparison(project), make_person(project), 1)
+    aggregate.aggregate()
+    assert [(each.webhook_id == hook.pk, each.payload["judgments"]) for each in Delivery.objects.order_by("pk")] == [
+        (True, 1),
+        (False, 2),
+    ]
+
+
+def test_ended_deliveries_are_forgotten_after_a_while_and_waiting_ones_never(project, hook, monkeypatch):
+    kept = []
+    for state, days in (("delivered", 31), ("given_up", 91), ("delivered", 29), ("given_up", 89), ("waiting", 400)):
+        delivery = told(project)
+        Delivery.objects.filter(pk=delivery.pk).update(state=state, next_at=now() - timedelta(days=days))
+        kept += [delivery.pk] if (state, days) not in (("delivered", 31), ("given_up", 91)) else []
+    monkeypatch.setattr(tick, "close_old_connections", lambda: None)
+    tick.round_of(tick.Nudges(lambda task: None), seldom=False, rarely=False)
+    assert Delivery.objects.count() == 5
+    tick.round_of(tick.Nudges(lambda task: None), seldom=False)
+    assert list(Delivery.objects.order_by("pk").values_list("pk", flat=True)) == kept
 
 
 def test_a_redirect_is_not_followed(project, hook, receiver):
@@ -358,6 +425,16 @@ def test_a_lead_tries_sends_again_and_removes(lead, project, hook, receiver):
     assert "Failing" in lead.get(reverse("webhooks", args=[project.pk])).content.decode()
     assert lead.post(one + "remove").status_code == 302
     assert not Webhook.objects.exists() and not Delivery.objects.exists()
+
+
+def test_a_lead_switches_it_off_and_on(lead, project, hook, receiver):
+    one = reverse("webhook", args=[project.pk, hook.pk])
+    for word, active, shown in (("no", False, "is switched off"), ("no", False, "Switch it on"), ("yes", True, "off")):
+        assert lead.post(reverse("webhook_switch", args=[project.pk, hook.pk]), {"on": word}).status_code == 302
+        hook.refresh_from_db()
+        assert hook.is_active is active and shown in lead.get(one).content.decode()
+        listed = lead.get(reverse("webhooks", args=[project.pk])).content.decode()
+        assert ("Switched off" in listed) is not active
 
 
 def test_older_deliveries_stand_on_the_next_page(lead, project, hook):
