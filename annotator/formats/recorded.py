@@ -9,10 +9,11 @@ from typing import Any
 from annotator import protocols
 from annotator.formats import rows
 from annotator.formats.rows import RowInvalid, Vote
-from annotator.protocols import Answer, AnswerInvalid, Definition
+from annotator.protocols import SIDES, Answer, AnswerInvalid, Definition
 from annotator.protocols.definition import Aspect
 
 OUTCOMES = ("level", "neither_valid", "cannot_judge", "abstain")
+HIGHEST_RATING = 1_000_000
 # The parts of an answer that a protocol may not ask for.
 WORDS = {
     "attributes": "ratings", "aspects": "answers on aspects", "reasons": "reasons", "flags": "flags",
@@ -174,7 +175,7 @@ def _ai_answer(definition: Definition, vote: Vote) -> Answer:
         outcome,
         confidence=rows.number(given.get("confidence"), f"{vote.field}.confidence", 0, 1_000_000),
         aspects=rows.mapping(given.get("aspects"), f"{vote.field}.aspects"),
-        attributes=rows.mapping(given.get("attributes"), f"{vote.field}.attributes"),
+        attributes=_ratings(rows.mapping(given.get("attributes"), f"{vote.field}.attributes"), vote),
         reasons=[
             rows.text(reason, f"{vote.field}.reasons", width=60)
             for reason in rows.sequence(given.get("reasons"), f"{vote.field}.reasons")
@@ -182,6 +183,17 @@ def _ai_answer(definition: Definition, vote: Vote) -> Answer:
         justification=_words(vote),
         **_more(vote),
     )
+
+
+def _ratings(given: dict[str, Any], vote: Vote) -> dict[str, Any]:
+    """{attribute: {side: number}}, which labels average; an attribute may be any that the AI rated by."""
+    for attribute, sides in given.items():
+        name = f"{vote.field}.attributes.{attribute}"
+        for side, value in rows.mapping(sides, name).items():
+            if side not in SIDES:
+                raise RowInvalid(f"{name}.{side}", f"must be the rating of a response: {', '.join(SIDES)}")
+            rows.number(value, f"{name}.{side}", -HIGHEST_RATING, HIGHEST_RATING)
+    return {attribute: sides for attribute, sides in given.items() if sides}
 
 
 def _more(vote: Vote) -> dict[str, Any]:

@@ -140,7 +140,8 @@ counted AS (
 """
 )
 
-# Averages run in the order of judgments: a sum of floats must not depend on how a table happens to lie on disk.
+# Averages run in the order of judgments: a sum of floats must not depend on how a table happens to lie on disk. What an
+# AI gave as a rating and is no number is no rating: one row of one project must not stop everybody's labels.
 _LABELS = (
     _COUNTED
     + """,
@@ -150,8 +151,10 @@ ratings AS (
         SELECT comparison_id, key, jsonb_object_agg(side, mean) AS sides
         FROM (
             SELECT comparison_id, asked.key, rated.key AS side, avg(rated.value::numeric)::float8 AS mean
-            FROM counted, jsonb_each(counted.attributes) AS asked, jsonb_each_text(asked.value) AS rated
+            FROM counted, jsonb_each(counted.attributes) AS asked,
+                 jsonb_each(CASE jsonb_typeof(asked.value) WHEN 'object' THEN asked.value ELSE '{}' END) AS rated
             WHERE outcome = 'level'
+              AND CASE jsonb_typeof(rated.value) WHEN 'number' THEN abs(rated.value::numeric) < 1e15 ELSE false END
             GROUP BY comparison_id, asked.key, rated.key
         ) AS means
         GROUP BY comparison_id, key

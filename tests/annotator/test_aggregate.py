@@ -40,6 +40,17 @@ def test_people_vote_and_ties_count_half(project):
     assert label.source == "people"
 
 
+def test_what_is_no_rating_stops_nobodys_labels(project):
+    odd, plain = make_comparison(project), make_comparison(project)
+    given = {"x": {"a": "much", "b": 3}, "y": "none", "z": {"a": None}}
+    make_judgment(odd, make_labeler(project), p_b=0.7, attributes=given)
+    make_judgment(plain, make_person(project), 1)
+    aggregate.recipe(project, "pooled")
+    aggregate.aggregate()
+    assert label_of(odd, "pooled").attributes == {"x": {"b": 3}}
+    assert label_of(plain, "pooled").p_b == 1
+
+
 def test_an_even_split_stays_even(project):
     for levels in ((1, -1), (-1, 1)):
         comparison = make_comparison(project)

@@ -205,6 +205,16 @@ BAD = [
     ({**ROW, "judgments": [{"rater": "r", "kind": "person", "level": 3}]}, "judgments[0].level", "not on the scale"),
     ({**ROW, "judgments": [{"rater": "r", "kind": "robot"}]}, "judgments[0].kind", "person or ai"),
     ({**ROW, "judgments": [{"kind": "ai", "p_b": 0.5}]}, "judgments[0].rater", "missing"),
+    (
+        {**ROW, "judgments": [{"rater": "j", "kind": "ai", "p_b": 0.5, "attributes": {"x": {"a": "much"}}}]},
+        "judgments[0].attributes.x.a",
+        "must be a number",
+    ),
+    (
+        {**ROW, "judgments": [{"rater": "j", "kind": "ai", "p_b": 0.5, "attributes": {"x": "much"}}]},
+        "judgments[0].attributes.x",
+        "must be an object",
+    ),
     ({**ROW, "judgments": [{"rater": "j", "kind": "ai", "p_b": 1.5}]}, "judgments[0].p_b", "from 0 to 1"),
 ]
 

@@ -24,7 +24,19 @@ from annotator.models import (
     Reservation,
 )
 from annotator.models.jobs import MAX_ATTEMPTS
-from annotator.pipeline import aggregate, export, featurise, forecast, label, ledger, lost, retrain, route, work
+from annotator.pipeline import (
+    aggregate,
+    export,
+    featurise,
+    forecast,
+    label,
+    ledger,
+    lost,
+    retrain,
+    route,
+    storing,
+    work,
+)
 from tests.builders import make_comparison, make_judgment, make_labeler, make_person, make_project, make_user
 
 FEATURISE, LABEL = Job.Kind.FEATURISE, Job.Kind.LABEL
@@ -187,7 +199,7 @@ def test_a_performance_model_is_not_stored_by_a_worker_that_lost_its_job(featuri
 def test_an_export_is_not_completed_by_a_worker_that_lost_its_job(featurised, monkeypatch):
     recipe = aggregate.recipe(featurised, "people")
     made, _job = export.request_export(featurised, "judgments", "jsonl", recipe, {}, None)
-    taken_over_while(monkeypatch, export, "_store")
+    taken_over_while(monkeypatch, storing, "store")
     work.run(Job.objects.claim(Job.Kind.EXPORT), export._export_job)
     made.refresh_from_db()
     assert made.completed_at is None and made.files == []
