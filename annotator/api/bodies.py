@@ -5,23 +5,29 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest
 from ninja.parser import Parser
 
+from annotator import uploads
 from annotator.api.problems import Refused
 
-# Bytes of rows that are stored while the program waits, and of a file that a job imports.
+# Bytes of rows that are stored while the program waits. Of a file that a job imports: settings.UPLOAD_LIMIT.
 ROWS_SIZE = 8 * 2**20
-FILE_SIZE = 4 * 2**30
 ROWS = 1000
 DEPTH = 32
 CHUNK = 2**16
+# What is left free on the disk, in bytes, and after how many it is looked at again.
+LEAST_FREE = 2**30
+LOOK = 2**26
 NDJSON = "application/x-ndjson"
 
 
@@ -70,48 +76,80 @@ def _unstorable(text: str) -> str:
     return ""
 
 
-def takes(limit: int) -> Callable[[Any], Any]:
-    """Marks an operation whose body is a file or rows of up to `limit` bytes; it finds them in `request.spooled`."""
+class Spooled:
+    """A body that was read to the end into a file on disk; `sha256` is of its content.
+
+    `stored`: its address in storage, for operations that store it; the file itself may have been moved there.
+    """
+
+    def __init__(self, file: UploadedFile, digest: str, name: str, media_type: str) -> None:
+        self.file, self.sha256, self.name, self.media_type = file, digest, name, media_type
+        self.stored = ""
+
+
+Store = Callable[[Spooled, Mapping[str, Any]], str]
+
+
+@dataclass(frozen=True)
+class Body:
+    """What an operation takes: `limit` in bytes, by default the site's for a file.
+
+    `check`: refuses the operation's other values before anything is read. `store`: puts what was read into storage
+    and gives its address. Both are called before the transaction.
+    """
+
+    limit: int | None = None
+    check: Callable[[Mapping[str, Any]], None] = lambda values: None
+    store: Store | None = None
+
+    @contextlib.contextmanager
+    def spool(self, request: HttpRequest) -> Iterator[Spooled]:
+        """The body, raw or as the field `file` of a form. Raises Refused: too large, empty, without length, no room."""
+        _refuse_size(request, settings.UPLOAD_LIMIT if self.limit is None else self.limit)
+        _refuse_full(int(request.META.get("CONTENT_LENGTH") or 0))
+        is_form = request.content_type == "multipart/form-data"
+        with contextlib.closing(_sent_file(request) if is_form else _raw(request)) as file:
+            if not file.size:
+                raise Refused(422, "The body is empty.")
+            file.seek(0)
+            digest = hashlib.file_digest(file.file, "sha256").hexdigest()  # type: ignore[arg-type]
+            file.seek(0)
+            name = file.name if is_form else ""
+            yield Spooled(file, digest, name or "", request.content_type or "")
+
+
+def takes(limit: int | None = None, **more: Any) -> Callable[[Any], Any]:
+    """Marks an operation whose body is a `Body`; it finds what was read in `request.spooled`."""
 
     def mark(operation: Any) -> Any:
-        operation.takes = limit
+        operation.body = Body(limit, **more)
         return operation
 
     return mark
 
 
-class Spooled:
-    """A body that was read to the end into a temporary file; `sha256` is of its content."""
+def _sent_file(request: HttpRequest) -> UploadedFile:
+    request.upload_handlers = [uploads.ToDisk(request)]
+    sent = request.FILES.get("file")
+    if not isinstance(sent, UploadedFile):
+        raise Refused(422, "The form has no file in its field `file`.", [{"field": "file", "reason": "is missing"}])
+    return sent
 
-    def __init__(self, file: IO[bytes], digest: str, name: str, media_type: str) -> None:
-        self.file, self.sha256, self.name, self.media_type = file, digest, name, media_type
 
-
-@contextlib.contextmanager
-def spool(request: HttpRequest, limit: int) -> Iterator[Spooled]:
-    """The body, raw or as the field `file` of a form. Raises Refused when it is too large, empty or has no length."""
-    _refuse_size(request, limit)
-    media_type = request.content_type or ""
-    with tempfile.NamedTemporaryFile(prefix="switchyard-body-") as copy:
-        hashed = hashlib.sha256()
-        name = ""
-        if media_type == "multipart/form-data":
-            uploaded = request.FILES.get("file")
-            if not isinstance(uploaded, UploadedFile):
-                raise Refused(
-                    422, "The form has no file in its field `file`.", [{"field": "file", "reason": "is missing"}]
-                )
-            name, chunks = uploaded.name or "", uploaded.chunks(CHUNK)
-        else:
-            chunks = iter(lambda: request.read(CHUNK), b"")
-        for chunk in chunks:
-            hashed.update(chunk)
-            copy.write(chunk)
-        copy.flush()
-        if not copy.tell():
-            raise Refused(422, "The body is empty.")
-        copy.seek(0)
-        yield Spooled(copy, hashed.hexdigest(), name, media_type)
+def _raw(request: HttpRequest) -> UploadedFile:
+    file = uploads.ArrivingFile("body", request.content_type or "", None, None)
+    written = looked_at = 0
+    try:
+        while chunk := request.read(CHUNK):
+            written += file.write(chunk)
+            if written - looked_at > LOOK:  # others may be writing too
+                _refuse_full(0)
+                looked_at = written
+    except BaseException:
+        file.close()
+        raise
+    file.size = written
+    return file
 
 
 def _refuse_size(request: HttpRequest, limit: int) -> None:
@@ -119,7 +157,14 @@ def _refuse_size(request: HttpRequest, limit: int) -> None:
     if not length and request.META.get("HTTP_TRANSFER_ENCODING"):
         raise Refused(411, "Send the body with its Content-Length, not in chunks.")
     if length.isdecimal() and int(length) > limit:
-        raise Refused(413, f"The body is larger than the {limit // 2**20} MB that this address takes.")
+        raise Refused(413, f"The body is larger than the {limit // 10**6} MB that this address takes.")
+
+
+def _refuse_full(coming: int) -> None:
+    """Refuses what would leave less than `LEAST_FREE` on the disk."""
+    folder = uploads.arriving_folder() or tempfile.gettempdir()
+    if shutil.disk_usage(folder).free - coming < LEAST_FREE:
+        raise Refused(507, "The disk of this site is nearly full. Its operator must make room first.")
 
 
 @contextlib.contextmanager

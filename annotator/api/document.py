@@ -32,6 +32,7 @@ REFUSALS_OF_WORK = {
     "400": "The body cannot be read.",
     "409": "The project is not ready for it, or the key belongs to another request.",
     "413": "The body is too large.",
+    "507": "The disk of the site is nearly full.",
 }
 
 

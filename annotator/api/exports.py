@@ -6,23 +6,26 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from django.core.files.storage import default_storage
-from django.http import FileResponse, Http404, HttpRequest
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.timezone import now
 from ninja import Field, Router, Schema, Status
 from pydantic import BeforeValidator, ConfigDict, create_model
 
-from annotator import access
+from annotator import access, sending
 from annotator.api.auth import EXPORT, READ, project_of
 from annotator.api.jobs import JobOut
 from annotator.api.jobs import shown as job_shown
 from annotator.api.paging import After, Limit, Number, Page, page
+from annotator.api.problems import Refused
 from annotator.formats import WRITERS
 from annotator.formats.source import CHOICES, STATUSES, Filters, Options
 from annotator.formats.tables import CONTAINERS
 from annotator.models import Export, Project, Recipe
 from annotator.pipeline import aggregate, export
+from annotator.readings import links
 
 router = Router(tags=["exports"])
 SHARE: dict[str, float] = {"ge": 0, "le": 1}
@@ -87,6 +90,16 @@ class ExportIn(Strict):
     options: OptionsIn = OptionsIn()  # type: ignore[valid-type]
     filters: FiltersIn = FiltersIn()  # type: ignore[valid-type]
 
+    def choices(self, project: Project) -> dict[str, Any]:
+        """As `export.request_export` takes them, by name."""
+        return {
+            "format": self.format,
+            "container": self.container,
+            "recipe": aggregate.recipe(project, self.source),
+            "options": self.options.model_dump(exclude_unset=True),  # type: ignore[attr-defined]
+            "filters": self.filters.model_dump(exclude_unset=True),  # type: ignore[attr-defined]
+        }
+
 
 class FileOut(Schema):
     name: str
@@ -147,15 +160,7 @@ def list_exports(request: HttpRequest, project_id: Number, after: After = 0, lim
 def create_export(request: HttpRequest, project_id: Number, asked: ExportIn) -> Status[Asked]:
     """Ask for an export, which is written in the background. The same, asked for before it was begun, is one."""
     project = project_of(request, project_id, access.LEADS)
-    made, job = export.request_export(
-        project,
-        asked.format,
-        asked.container,
-        aggregate.recipe(project, asked.source),
-        asked.options.model_dump(exclude_unset=True),  # type: ignore[attr-defined]
-        request.user,  # type: ignore[arg-type]
-        asked.filters.model_dump(exclude_unset=True),  # type: ignore[attr-defined]
-    )
+    made, job = export.request_export(project, by=request.user, **asked.choices(project))  # type: ignore[arg-type]
     return Status(202, Asked(export=shown(made), job=job_shown(job)))
 
 
@@ -165,25 +170,51 @@ def get_export(request: HttpRequest, project_id: Number, number: Number) -> Expo
     return shown(get_object_or_404(of(project_of(request, project_id)), number=number))
 
 
+BYTES = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+
+
 @router.get(
     "/projects/{project_id}/exports/{number}/files/{path:name}",
     auth=READ,
     response={200: None},
     openapi_extra={
         "responses": {
-            200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+            200: BYTES,
+            206: {"description": "The part that `Range` asks for.", **BYTES},
+            416: {"description": "No byte of the file is in the range."},
         }
     },
 )
-def get_export_file(request: HttpRequest, project_id: Number, number: Number, name: str) -> FileResponse:
-    """One file of a finished export, as it is in storage."""
-    made = get_object_or_404(of(project_of(request, project_id)), number=number)
-    address = next((file["address"] for file in made.files if file["name"] == name), None)
-    if address is None or made.completed_at is None:
-        raise Http404
-    return FileResponse(
-        default_storage.open(address),
-        as_attachment=True,
-        filename=name.replace("/", "-"),
-        content_type="application/octet-stream",
-    )
+def get_export_file(request: HttpRequest, project_id: Number, number: Number, name: str) -> HttpResponseBase:
+    """One file of a finished export, as it is in storage, or with `Range` a part of it."""
+    sent = sending.send(request, _finished(project_of(request, project_id), number), name)
+    if sent.status_code == 416:
+        raise Refused(416, "No byte of the file is in this range.", Content_Range=sent["Content-Range"])
+    return sent
+
+
+class LinkIn(Strict):
+    # Of one file; "" for all of them as a zip.
+    name: Annotated[str, Field(max_length=500)] = ""
+
+
+class LinkOut(Schema):
+    url: str
+    until: datetime
+
+
+@router.post("/projects/{project_id}/exports/{number}/links", auth=EXPORT, response={201: LinkOut})
+def create_export_link(request: HttpRequest, project_id: Number, number: Number, asked: LinkIn) -> Status[LinkOut]:
+    """A link to a file of a finished export that needs no token, for a day and while you may read the project."""
+    made = _finished(project_of(request, project_id, access.LEADS), number)
+    try:
+        token = links.token(made, asked.name, request.user)  # type: ignore[arg-type]
+    except ValueError:
+        raise Http404 from None
+    url = request.build_absolute_uri(reverse("linked_download", args=[token]))
+    return Status(201, LinkOut(url=url, until=now() + links.KEPT))
+
+
+def _finished(project: Project, number: int) -> Export:
+    made: Export = get_object_or_404(of(project), number=number, completed_at__isnull=False)
+    return made

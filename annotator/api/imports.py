@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import PurePath
 from typing import Annotated, Any
 
-from django.core.files import File
 from django.core.files.storage import default_storage
 from django.db import transaction
 from django.http import HttpRequest
@@ -59,6 +59,25 @@ def list_imports(request: HttpRequest, project_id: Number, after: After = 0, lim
     return page(Import.objects.filter(project=project_of(request, project_id)), "id", after, limit, shown)
 
 
+def _check(values: Mapping[str, Any]) -> None:
+    if (format := values["format"]) is not None and format not in READERS:
+        words = f"format: none of {', '.join(sorted(READERS))}."
+        raise bodies.Refused(422, words, [{"field": "format", "reason": "unknown"}])
+    bodies.check(values["filename"], "filename")
+    bodies.check(values["source"], "source")
+
+
+def _store(spooled: bodies.Spooled, values: Mapping[str, Any]) -> str:
+    """The file in storage: moved where that is the disk it lies on."""
+    address = _address(values["project_id"], values["filename"] or spooled.name)
+    return default_storage.save(address, spooled.file)
+
+
+def _address(project_id: int, filename: str) -> str:
+    suffix = "".join(part for part in PurePath(filename).suffixes[-2:] if part.lower() in SUFFIXES)
+    return f"{ingest.UPLOADS}/{project_id}/{uuid.uuid4().hex}{suffix.lower()}"
+
+
 @router.post(
     "/projects/{project_id}/imports",
     auth=INGEST,
@@ -70,7 +89,7 @@ def list_imports(request: HttpRequest, project_id: Number, after: After = 0, lim
         }
     },
 )
-@bodies.takes(bodies.FILE_SIZE)
+@bodies.takes(check=_check, store=_store)
 def create_import(
     request: HttpRequest,
     project_id: Number,
@@ -82,24 +101,20 @@ def create_import(
 
     Its kind and format are found from its content; `format` names the format where several fit.
     """
-    if format is not None and format not in READERS:
-        raise bodies.Refused(
-            422, f"format: none of {', '.join(sorted(READERS))}.", [{"field": "format", "reason": "unknown"}]
-        )
     project = project_of(request, project_id, access.LEADS)
     spooled: bodies.Spooled = request.spooled  # type: ignore[attr-defined]
-    ingest.sweep_uploads(project)
-    name = default_storage.save(_address(project, filename or spooled.name), File(spooled.file))
-    asked = {"upload": name, "filename": (filename or spooled.name)[-80:], "source": source, "format": format or ""}
+    asked = {
+        "upload": spooled.stored,
+        "filename": (filename or spooled.name)[-80:],
+        "source": source,
+        "format": format or "",
+    }
     return Status(202, job_shown(_request(project, request.user, asked)))  # type: ignore[arg-type]
-
-
-def _address(project: Project, filename: str) -> str:
-    suffix = "".join(part for part in PurePath(filename).suffixes[-2:] if part.lower() in SUFFIXES)
-    return f"{ingest.UPLOADS}/{project.pk}/{uuid.uuid4().hex}{suffix.lower()}"
 
 
 def _request(project: Project, by: User, asked: dict[str, str]) -> Job:
     job = Job.objects.request(project, Job.Kind.INGEST, key=asked["upload"][-120:], by=by, **asked)
     transaction.on_commit(lambda: work.nudge(work.TASKS[Job.Kind.INGEST]))
+    # It asks the storage for each old file, so not in the transaction.
+    transaction.on_commit(lambda: ingest.sweep_uploads(project), robust=True)
     return job

@@ -6,10 +6,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Min, Q, QuerySet
+from django.db.models import Max, Min, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.timezone import now
-from ninja import Router, Schema, Status
+from ninja import Field, Router, Schema, Status
 
 from annotator import access
 from annotator.api import bodies
@@ -17,9 +17,12 @@ from annotator.api.auth import INGEST, READ, project_of
 from annotator.api.paging import After, Limit, Number, Page, page
 from annotator.models import Judgment, Project
 from annotator.pipeline import record
+from annotator.readings import under_way
 from annotator.readings.snapshot import pseudonym
 
 router = Router(tags=["judgments"])
+# Seconds to wait for answers that are being stored at this moment.
+PATIENCE = 0.2
 SAME = (
     *("id", "comparison_id", "round", "revision", "is_current", "purpose", "outcome", "level", "preference"),
     *("p_b", "p_tie", "confidence", "aspects", "attributes", "reasons", "justification", "feedback", "edit", "spans"),
@@ -60,6 +63,12 @@ class JudgmentOut(Schema):
     effective_at: datetime
 
 
+class JudgmentPage(Page[JudgmentOut]):
+    complete_until: int | None = Field(
+        description="Every judgment with an id up to this is listed by now; null while some are being stored."
+    )
+
+
 class Recorded(Schema):
     judgments: int
 
@@ -78,17 +87,32 @@ def visible(project: Project) -> QuerySet[Judgment]:
     return rows.select_related("rater__labeler_version__labeler")
 
 
-def _followable(project: Project) -> QuerySet[Judgment]:
-    """Those before the first that can still be undone: who goes on from the last one seen misses none."""
+def _complete_until(project: Project) -> int | None:
+    """The largest id up to which every judgment of the project is visible for good; None while one may be on its way.
+
+    Ids are given out in order, but become visible when their transaction ends. Those up to the largest that is visible
+    now were given out before now, so they are settled when the writers of this moment are gone. What can still be
+    undone is not settled either.
+    """
+    largest = Judgment.objects.aggregate(largest=Max("pk"))["largest"] or 0
+    if not under_way.is_over(project.pk, ["annotator_judgment"], PATIENCE):
+        return None
     undoable = Judgment.objects.filter(project=project, aggregated=False, effective_at__gt=now())
     first = undoable.aggregate(first=Min("pk"))["first"]
-    return visible(project).filter(pk__lt=first) if first else visible(project)
+    return min(largest, first - 1) if first else largest
 
 
-@router.get("/projects/{project_id}/judgments", auth=READ, response=Page[JudgmentOut])
+@router.get("/projects/{project_id}/judgments", auth=READ, response=JudgmentPage)
 def list_judgments(request: HttpRequest, project_id: Number, after: After = 0, limit: Limit = 100) -> dict[str, Any]:
-    """All revisions of all judgments by id, to be followed: ask again with the last `id` as `after`."""
-    return page(_followable(project_of(request, project_id)), "id", after, limit, shown)
+    """All revisions of all judgments by id. To follow them, ask again with the last `complete_until` as `after`.
+
+    Up to it, nothing comes any more: with the pages up to `next` you have seen all. What stands behind it may come
+    again, with others between. While judgments are being stored it is null: ask again from where you were.
+    """
+    project = project_of(request, project_id)
+    # Before the rows are read: they are then at least as new.
+    until = _complete_until(project)
+    return {**page(visible(project), "id", after, limit, shown), "complete_until": until}
 
 
 @router.post(

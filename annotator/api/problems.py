@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
-from django.db import DataError, OperationalError
+from django.db import DataError, InternalError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI, Schema
 from ninja.errors import HttpError, ValidationError
@@ -110,7 +110,7 @@ def refused(error: Exception) -> Refused:
         return Refused(400, "The request cannot be read.")
     if isinstance(error, DataError):
         return Refused(422, f"The database refuses a value: {str(error).splitlines()[0]}")
-    if isinstance(error, OperationalError) and "timeout" in str(error):
+    if isinstance(error, OperationalError | InternalError) and "timeout" in str(error):
         return Refused(503, TOO_LONG, Retry_After="30")
     logger.error("a request of the program interface failed", exc_info=error)
     return Refused(500, "Something broke here. The log of the web process tells what; tell an administrator.")

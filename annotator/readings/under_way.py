@@ -8,7 +8,7 @@ held one just after it was read. Nobody waits for the reader, and it takes no lo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from django.db import connection
 
@@ -55,8 +55,18 @@ def wait(project_id: int, waiting: Callable[[], None] | None = None) -> None:
         left &= _writing(project_id)
 
 
-def _writing(project_id: int) -> set[str]:
+def is_over(project_id: int, tables: Sequence[str], seconds: float) -> bool:
+    """Whether every write to `tables` that is under way now is over within `seconds`."""
+    until = time.monotonic() + seconds
+    left = _writing(project_id, tables)
+    while left and time.monotonic() < until:
+        time.sleep(SHORT)
+        left &= _writing(project_id, tables)
+    return not left
+
+
+def _writing(project_id: int, tables: Sequence[str] = TABLES) -> set[str]:
     """The transactions that write now."""
     with connection.cursor() as cursor:
-        cursor.execute(_WRITING, {"tables": TABLES, "project": project_id})
+        cursor.execute(_WRITING, {"tables": list(tables), "project": project_id})
         return {row[0] for row in cursor.fetchall()}

@@ -3,8 +3,11 @@
 import hashlib
 
 import pytest
+from django.core.files.storage import default_storage
+from django.test import Client
 
-from annotator.models import Dataset, Export
+from annotator import stored
+from annotator.models import Dataset, Export, Membership
 from annotator.pipeline import aggregate, export, work
 from tests.api.program import assert_problem, lead_program
 from tests.builders import make_comparison, make_judgment, make_person, make_project
@@ -66,8 +69,73 @@ def test_a_data_set_gets_its_next_version(project):
     made = Dataset.objects.create(project=project, name="rain", format="judgments", container="jsonl", recipe=recipe)
     program = lead_program(project)
     address = f"/projects/{project.pk}/datasets/{made.pk}"
-    assert program.post(f"{address}/versions").json()["export"]["version"] == 1
+    assert program.post(f"{address}/versions").json()["export"]["dataset"] == "rain"
     export.run_exports()
-    assert program.post(f"{address}/versions").json()["export"]["version"] == 2
+    make_judgment(make_comparison(project), make_person(project), -1)
+    program.post(f"{address}/versions")
+    export.run_exports()
     assert [item["version"] for item in program.get(f"{address}/versions").json()["items"]] == [1, 2]
     assert program.get(f"{address}/versions/1").json()["dataset"] == "rain"
+
+
+@pytest.fixture
+def finished(project):
+    program = lead_program(project)
+    program.post(f"/projects/{project.pk}/exports", {"format": "trl_reward", "container": "jsonl"})
+    export.run_exports()
+    made = Export.objects.get()
+    return program, made, max(made.files, key=lambda file: file["bytes"])
+
+
+def test_a_part_of_a_file_goes_out_and_nothing_else_is_fetched(finished, monkeypatch):
+    program, made, file = finished
+    asked = []
+    real = stored.opened
+    monkeypatch.setattr(stored, "opened", lambda address, start=0: asked.append(start) or real(address, start))
+    address = f"/api/v1/projects/{made.project_id}/exports/{made.number}/files/{file['name']}"
+    with default_storage.open(file["address"]) as whole:
+        content = whole.read()
+    part = program.client.get(address, headers={**program.headers(), "Range": "bytes=5-9"})
+    assert (part.status_code, b"".join(part.streaming_content)) == (206, content[5:10])
+    assert asked == [5] and part.headers["ETag"] == f'"{file["sha256"]}"'
+    none = program.client.get(address, headers={**program.headers(), "Range": "bytes=99999999999-"})
+    assert_problem(none, 416)
+    assert none.headers["Content-Range"] == f"bytes */{len(content)}"
+
+
+@pytest.mark.parametrize("digits", ["9" * 4500, "\u0661"])
+def test_an_odd_range_is_none(finished, digits):
+    program, made, file = finished
+    made_link = program.post(f"/projects/{made.project_id}/exports/{made.number}/links", {"name": file["name"]})
+    for asked in (f"bytes={digits}-", f"bytes=-{digits}"):
+        answer = Client().get(made_link.json()["url"], headers={"Range": asked})
+        assert answer.status_code == 200
+        assert len(b"".join(answer.streaming_content)) == file["bytes"]
+
+
+def test_a_link_needs_no_token_and_ends_with_its_makers_role(finished):
+    program, made, file = finished
+    address = f"/projects/{made.project_id}/exports/{made.number}/links"
+    link = program.post(address, {"name": file["name"]}, key="k").json()
+    assert link == program.post(address, {"name": file["name"]}, key="k").json()
+    answer = Client().get(link["url"])
+    assert hashlib.sha256(b"".join(answer.streaming_content)).hexdigest() == file["sha256"]
+    assert_problem(program.post(address, {"name": "none"}), 404)
+    Membership.objects.filter(user=program.token.user).delete()
+    assert Client().get(link["url"]).status_code == 404
+
+
+def test_a_data_set_is_begun_with_its_first_version(project):
+    program = lead_program(project)
+    address = f"/projects/{project.pk}/datasets"
+    asked = {"name": "rain", "format": "trl_reward", "container": "jsonl", "options": {"margin": "none"}}
+    begun = program.post(address, asked)
+    assert begun.status_code == 202, begun.content
+    assert begun.json()["dataset"]["options"]["margin"] == "none" and begun.json()["export"]["dataset"] == "rain"
+    export.run_exports()
+    assert Export.objects.get(dataset__name="rain", version=1).completed_at
+    assert program.get(f"/projects/{project.pk}/jobs/{begun.json()['job']['id']}").json()["state"] == "done"
+    assert_problem(program.post(address, asked), 409)
+    assert_problem(program.post(address, {**asked, "name": "snow", "format": "nothing"}), 409)
+    assert_problem(program.post(address, {**asked, "name": "a\0b"}), 422)
+    assert Dataset.objects.count() == 1

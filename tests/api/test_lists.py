@@ -1,9 +1,10 @@
 """Lists by key: pages neither shift nor repeat, whatever comes meanwhile, and one page is a few queries."""
 
+import threading
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils.timezone import now
 
@@ -88,7 +89,7 @@ def test_one_comparison_has_its_texts_label_and_judgments_by_pseudonym(project, 
     assert [response["text"] for response in whole["responses"]] == ["Wasser", "水"]
     assert [label["recipe"] for label in whole["labels"]] == ["routed"]
     raters = [judgment["rater"] for judgment in whole["judgments"]]
-    assert raters[0] == f"person-{person.pk}" and raters[1].startswith("judge@") and len(raters) == 2
+    assert raters[0] == person.pseudonym and raters[1].startswith("judge@") and len(raters) == 2
     assert person.external_id not in str(whole)
 
 
@@ -105,15 +106,47 @@ def test_labels_go_by_comparison(project, program):
     assert program.get(f"/projects/{project.pk}/labels", recipe="people").json()["items"] == []
 
 
-def test_who_follows_judgments_misses_none_that_could_still_be_undone(project, program):
+def test_what_can_still_be_undone_is_not_complete(project, program):
     """An earlier id that becomes final later is not passed over."""
     comparison = make_comparison(project)
     soon = make_judgment(comparison, make_person(project), 1, effective_at=now() + timedelta(minutes=1))
     done = make_judgment(comparison, make_person(project), -1)
     address = f"/projects/{project.pk}/judgments"
-    assert program.get(address).json() == {"items": [], "next": None}
+    seen = program.get(address).json()
+    assert [item["id"] for item in seen["items"]] == [done.pk]
+    assert seen["complete_until"] == soon.pk - 1
     Judgment.objects.filter(pk=soon.pk).update(effective_at=now())
-    assert [item["id"] for item in program.get(address).json()["items"]] == [soon.pk, done.pk]
+    seen = program.get(address, after=seen["complete_until"]).json()
+    assert [item["id"] for item in seen["items"]] == [soon.pk, done.pk]
+    assert seen["complete_until"] == done.pk
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_follows_judgments_misses_none_that_is_stored_later_with_a_smaller_id(project, program):
+    """The rows of another connection, not committed yet, have drawn their ids."""
+    first, second = make_comparison(project), make_comparison(project)
+    person, other = make_person(project), make_person(project)
+    address = f"/projects/{project.pk}/judgments"
+    drawn, go_on, seen = threading.Event(), threading.Event(), []
+
+    def slow():
+        with transaction.atomic():
+            seen.append(make_judgment(first, person, 1).pk)
+            drawn.set()
+            go_on.wait(10)
+        connection.close()
+
+    thread = threading.Thread(target=slow)
+    thread.start()
+    assert drawn.wait(10)
+    late = make_judgment(second, other, -1).pk
+    meanwhile = program.get(address).json()
+    go_on.set()
+    thread.join(10)
+    assert late > seen[0]
+    assert [item["id"] for item in meanwhile["items"]] == [late] and meanwhile["complete_until"] is None
+    after = program.get(address).json()
+    assert [item["id"] for item in after["items"]] == [seen[0], late] and after["complete_until"] == late
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,15 @@
 """Idempotency keys: the same request with the same key is done once, whatever happens between."""
 
 import threading
+import time
 from datetime import timedelta
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
 from django.utils.timezone import now
 
-from annotator.api import exports
-from annotator.models import Export, KeptAnswer, Token
+from annotator.api import exports, once
+from annotator.models import Export, KeptAnswer, Membership, Token
 from annotator.pipeline import export, tokens, work
 from tests.api.program import Program, assert_problem, lead_program, row
 from tests.builders import make_project
@@ -79,6 +80,39 @@ def test_a_crash_between_doing_and_storing_leaves_nothing_done(program, address,
     assert Export.objects.count() == 1
 
 
+def test_who_lost_the_role_gets_no_stored_answer(project, program, address):
+    assert program.post(address, ASKED, key="k").status_code == 202
+    mine = Membership.objects.get(user=program.token.user)
+    mine.role = "viewer"
+    mine.save()
+    assert_problem(program.post(address, ASKED, key="k"), 403)
+    mine.delete()
+    assert_problem(program.post(address, ASKED, key="k"), 404)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("setting", once.LIMITS)
+def test_a_request_that_holds_its_transaction_too_long_is_ended(monkeypatch, setting):
+    """By the time of a statement, by waiting for something else than the database, and by all of it together."""
+    if setting == "transaction_timeout" and connection.pg_version < 170_000:
+        pytest.skip("PostgreSQL 16 and older do not limit whole transactions")
+    monkeypatch.setattr(once, "LIMITS", (setting,) if setting != "transaction_timeout" else once.LIMITS[2:] * 3)
+    monkeypatch.setattr(once, "WORK_TIME", 1)
+    project = make_project()
+
+    def slow(*_args, **_values):
+        for _ in range(8):
+            time.sleep(0 if setting == "statement_timeout" else 0.3 if setting == "transaction_timeout" else 1.5)
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_sleep(%s)", [1.5 if setting == "statement_timeout" else 0])
+
+    monkeypatch.setattr(exports.export, "request_export", slow)
+    program = lead_program(project)
+    problem = assert_problem(program.post(f"/projects/{project.pk}/exports", ASKED), 503)
+    assert "nothing was changed" in problem["detail"]
+    assert program.get("/projects").status_code == 200  # the connection that was ended is not used again
+
+
 @pytest.mark.parametrize("key", ["x" * 201, "a\tb", "ключ"])
 def test_odd_keys_are_refused(program, address, key):
     assert_problem(program.post(address, ASKED, key=key), 422)
@@ -101,10 +135,10 @@ def test_two_at_once_do_it_once(monkeypatch):
     begun, go_on = threading.Event(), threading.Event()
     real = export.request_export
 
-    def slow(*args):
+    def slow(*args, **values):
         begun.set()
         go_on.wait(10)
-        return real(*args)
+        return real(*args, **values)
 
     monkeypatch.setattr(exports.export, "request_export", slow)
     answers = []

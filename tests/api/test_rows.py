@@ -1,15 +1,18 @@
 """Rows in: the checks of a file, all or nothing, with row and field; limits of size, depth and text."""
 
 import json
+import os
+from types import SimpleNamespace
 
 import pytest
 from django.core.files.storage import default_storage
+from django.db import connection
 
-from annotator.api import bodies
+from annotator.api import bodies, imports
 from annotator.models import Comparison, Import, Job, Judgment
 from annotator.pipeline import ingest, work
-from tests.api.program import NDJSON, assert_problem, lead_program, row
-from tests.builders import make_project
+from tests.api.program import NDJSON, Program, assert_problem, lead_program, row
+from tests.builders import make_member, make_project
 
 pytestmark = pytest.mark.django_db
 
@@ -130,6 +133,81 @@ def test_a_file_becomes_a_job(project, program):
     assert program.get(f"/projects/{project.pk}/imports").json()["items"][0]["filename"] == "three.jsonl"
     assert project.comparisons.count() == 3
     assert_problem(program.post(f"{job}/cancel"), 409)
+
+
+@pytest.fixture
+def unread(monkeypatch):
+    """Nothing of a body may be read."""
+
+    def fails(*_args, **_values):
+        raise AssertionError("the body was read")
+
+    monkeypatch.setattr(bodies.uploads, "ArrivingFile", fails)
+
+
+def test_nothing_is_read_of_who_may_not_import(project, unread):
+    into = f"/projects/{project.pk}/imports"
+    for role, status in (("annotator", 403), ("viewer", 403)):
+        assert_problem(Program(make_member(project, role), "ingest").post(into, b"{}"), status)
+    assert_problem(lead_program(project).post("/projects/999999/imports", b"{}"), 404)
+    assert_problem(lead_program(project).post(f"{into}?format=odd", b"{}"), 422)
+    assert_problem(Program(make_member(project, "annotator")).post(f"/projects/{project.pk}/comparisons", b"[]"), 403)
+
+
+@pytest.mark.parametrize("media_type", ["application/octet-stream", "multipart/form-data; boundary=x"])
+def test_the_sites_limit_holds_for_programs_too(project, program, settings, media_type, unread):
+    settings.UPLOAD_LIMIT = 10**6
+    into = f"/projects/{project.pk}/imports"
+    problem = assert_problem(program.post(into, b" " * (10**6 + 1), media_type=media_type), 413)
+    assert "1 MB" in problem["detail"]
+
+
+def test_a_nearly_full_disk_takes_no_file(project, program, monkeypatch):
+    monkeypatch.setattr(bodies, "LEAST_FREE", 2**60)
+    assert_problem(program.post(f"/projects/{project.pk}/imports", b"{}"), 507)
+    assert not Job.objects.exists()
+
+
+def test_a_disk_that_fills_while_a_file_comes_takes_no_more(project, program, monkeypatch):
+    free = iter([2**40, 2**40, 0])
+    monkeypatch.setattr(bodies.shutil, "disk_usage", lambda folder: SimpleNamespace(free=next(free)))
+    monkeypatch.setattr(bodies, "LOOK", bodies.CHUNK)
+    assert_problem(program.post(f"/projects/{project.pk}/imports", b" " * 6 * bodies.CHUNK), 507)
+    assert not os.listdir(bodies.uploads.arriving_folder())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_file_goes_to_storage_before_the_transaction(project, program, monkeypatch):
+    """And by no copy: it was written where it stays. Sent again with its key, it leaves nothing behind."""
+    real, seen = default_storage.save, []
+
+    def save(name, content):
+        seen.append((connection.in_atomic_block, content.temporary_file_path()))
+        return real(name, content)
+
+    monkeypatch.setattr(imports, "default_storage", SimpleNamespace(save=save))
+    into = f"/projects/{project.pk}/imports"
+    assert program.post(into, b'{"a": 1}', key="k").status_code == 202
+    [(in_transaction, path)] = seen
+    assert not in_transaction and os.path.dirname(path) == bodies.uploads.arriving_folder()
+    assert not os.path.exists(path)
+    again = program.post(into, b'{"a": 1}', key="k")
+    assert again.headers["Idempotent-Replay"] == "true" and len(seen) == 1
+    assert_problem(program.post(into, b'{"a": 2}', key="k"), 409)
+    assert default_storage.listdir(f"{ingest.UPLOADS}/{project.pk}")[1] == [os.path.basename(_upload())]
+
+
+def test_a_file_of_a_refused_request_is_removed(project, program, monkeypatch):
+    def refuses(*_args, **_values):
+        raise bodies.Refused(409, "Not now.")
+
+    monkeypatch.setattr(imports, "_request", refuses)
+    assert_problem(program.post(f"/projects/{project.pk}/imports", b'{"a": 1}'), 409)
+    assert default_storage.listdir(f"{ingest.UPLOADS}/{project.pk}")[1] == []
+
+
+def _upload():
+    return Job.objects.get().parameters["upload"]
 
 
 def test_a_file_may_come_as_a_form(project, program):
