@@ -7,9 +7,11 @@ zip's files are unpacked one at a time into a folder of ours, and of a local fol
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 import tempfile
+import weakref
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -27,6 +29,9 @@ NO_ROWS = (
 )  # fmt: skip
 SPLITS = ("train", "validation", "valid", "val", "dev", "test")
 MOST_FILES = 10_000
+# Bytes of a zip's directory, which is read whole; each entry of it begins with this.
+LONGEST_DIRECTORY = 16 * 2**20
+ENTRY = b"PK\1\2"
 # Patterns of files that a README may name, and how many names may be held against patterns in all.
 MOST_PATTERNS, MOST_MATCHED = 10_000, 2_000_000
 # Of a README or manifest so many bytes are read.
@@ -67,15 +72,30 @@ class LocalTree:
         return self.root / name
 
 
+class BoundedReads(io.BufferedReader):
+    """A zip's bytes. Its directory is bounded as zipfile reads it, before an entry of it becomes an object.
+
+    That holds whatever the end of the file, which is read first, says of the directory's size and entries.
+    """
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > LONGEST_DIRECTORY:
+            raise FileInvalid(f"the zip file's directory is longer than {LONGEST_DIRECTORY // 2**20} MB")
+        data = super().read(size)
+        if data.count(ENTRY) > MOST_FILES:
+            raise FileInvalid(f"the zip file holds more than {MOST_FILES:,} files and folders")
+        return data
+
+
 class ZipTree:
     def __init__(self, path: Path) -> None:
+        file = BoundedReads(io.FileIO(path))
+        weakref.finalize(self, file.close)
         try:
-            self.zip = zipfile.ZipFile(path)
+            self.zip = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
             raise FileInvalid(f"the zip file is damaged: {error}") from error
         members = [one for one in self.zip.infolist() if not one.is_dir()]
-        if len(members) > MOST_FILES:
-            raise FileInvalid(f"the zip file holds more than {MOST_FILES:,} files")
         self.names = [one.filename for one in members]
         self.size = sum(one.file_size for one in members)
         self.left = max(LEAST_UNPACKED, MOST_UNPACKED * path.stat().st_size)

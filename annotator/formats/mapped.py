@@ -6,6 +6,7 @@ our own shape. Columns that it does not name stay in the comparison's metadata.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -193,7 +194,7 @@ class Reader:
         }
 
     def _verdict(self, given: Mapping[str, Any]) -> str:
-        if given.get("winner") is None:
+        if not is_answer(given.get("winner")):
             return ""
         value = value_of(given["winner"])
         if value in self.mapping.winner:
@@ -208,9 +209,14 @@ class Reader:
         return verdict
 
 
+def is_answer(value: Any) -> bool:
+    """Whether a winner's cell says anything: nothing and NaN, which tables write for nothing, do not."""
+    return value is not None and not (isinstance(value, float) and math.isnan(value))
+
+
 def value_of(value: Any) -> str:
-    """A winner's value as text: 1, 1.0 and "1" are one."""
-    return str(int(value)) if isinstance(value, float) and value == int(value) else str(value)
+    """A winner's value as text: 1, 1.0 and "1" are one. JSON's 1e999 is infinite."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _made_id(made: Mapping[str, Any]) -> str:

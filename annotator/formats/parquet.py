@@ -33,7 +33,7 @@ PREFIXES = "DELTA_BYTE_ARRAY"
 
 
 class ParquetRefused(ValueError):
-    """The file would take more memory than rows of text do; the message says where."""
+    """The file would take more memory than rows of text do, or holds what Python cannot; the message says where."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,31 @@ def rows(path: Path, spend: Callable[[int], None]) -> Iterator[tuple[float, dict
         for batch in reader.iter_batches(way.rows, row_groups=[group]):
             for piece, size in _pieces(batch, done):
                 spend(max(size, LEAST_ROW * piece.num_rows))
-                for row in piece.to_pylist():
+                for row in _as_rows(piece):
                     done += 1
                     yield done / total, row
+
+
+def _as_rows(piece: Any) -> list[dict[str, Any]]:
+    """Rows of Python. Raises ParquetRefused with the column's name: Parquet's dates go on for far longer than ours."""
+    try:
+        return piece.to_pylist()  # type: ignore[no-any-return]
+    except (OverflowError, ValueError, LookupError) as error:
+        raise ParquetRefused(_what_fails(piece) or f"rows cannot be read: {error}") from error
+
+
+def _what_fails(piece: Any) -> str:
+    """The column that cannot become values of Python, in words."""
+    for name, column in zip(piece.schema.names, piece.columns, strict=True):
+        try:
+            column.to_pylist()
+        except UnicodeDecodeError as error:
+            return f"the column {name} holds text that is not UTF-8: {error}"
+        except (OverflowError, ValueError, LookupError) as error:
+            if zone := getattr(column.type, "tz", None):
+                return f"the times of the column {name} cannot be read; is {zone} a time zone? Write them as text"
+            return f"the column {name} ({column.type}) holds a value that cannot be read: {error}; write it as text"
+    return ""
 
 
 def _keeping(path: Path, names: list[str]) -> Any:

@@ -161,7 +161,7 @@ def _note(seen: Preview, row: Mapping[str, Any]) -> None:
         if not column.example and value not in ("", None):
             column.example = _start_of(value)
     winner = row.get((seen.mapping.get("columns") or {}).get("winner") or "")
-    if winner is not None and len(seen.winners) < mapped.MOST_VALUES and len(str(winner)) <= EXAMPLE:
+    if mapped.is_answer(winner) and len(seen.winners) < mapped.MOST_VALUES and len(str(winner)) <= EXAMPLE:
         seen.winners.setdefault(mapped.value_of(winner), None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import zipfile
 
 import pytest
@@ -109,6 +110,23 @@ def test_a_zip_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path, monke
     monkeypatch.setattr(folders, "MOST_FILES", 2)
     with pytest.raises(FileInvalid, match="more than 2 files"):
         Folder(zip_of(tmp_path, FILES))
+
+
+@pytest.mark.parametrize("claimed", [1, folders.MOST_FILES + 1])
+def test_a_zip_of_too_many_entries_is_refused_before_one_becomes_an_object(tmp_path, monkeypatch, claimed):
+    """Whatever the end of the file claims: zipfile goes by the directory's size, not by its number of entries."""
+    packed = zip_of(tmp_path, {"a.jsonl": row("a")})
+    raw = packed.read_bytes()
+    start, end = raw.find(b"PK\1\2"), raw.find(b"PK\5\6")
+    directory = raw[start:end] * (folders.MOST_FILES + 1)
+    ending = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, claimed, claimed, len(directory), start, 0)
+    packed.write_bytes(raw[:start] + directory + ending)
+    monkeypatch.setattr(zipfile, "ZipInfo", lambda *_args: pytest.fail("an entry became an object"))
+    with pytest.raises(FileInvalid, match="more than 10,000 files and folders"):
+        Folder(packed)
+    monkeypatch.setattr(folders, "LONGEST_DIRECTORY", len(directory) - 1)
+    with pytest.raises(FileInvalid, match="directory is longer than"):
+        Folder(packed)
 
 
 def test_a_look_unpacks_no_more_than_its_budget(tmp_path):

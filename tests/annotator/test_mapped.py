@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from django.core.management import CommandError, call_command
 
@@ -11,6 +14,7 @@ from annotator.formats import mapped
 from annotator.formats.entries import MAPPED, Entries, ShapeUnknown, Way
 from annotator.formats.files import FileInvalid
 from annotator.formats.rows import RowInvalid
+from annotator.pipeline import preview
 from tests.builders import make_project
 
 COLUMNS = {"prompt": "q", "response_a": "left text", "response_b": "right text", "winner": "best", "rater": "who"}
@@ -79,6 +83,23 @@ def test_a_winner_may_name_the_model_or_mean_what_was_said():
 def test_what_is_wrong_is_named_by_the_files_own_column(change, field, reason):
     [_first, (line, invalid)] = read({**ROW, "q": "Other?"}, {**ROW, **change})
     assert isinstance(invalid, RowInvalid) and (line, invalid.field) == (2, field) and reason in invalid.reason
+
+
+def test_a_winner_that_is_nan_says_nothing_and_an_infinite_one_is_asked_about():
+    [(_line, silent), (_second, invalid)] = read({**ROW, "best": math.nan}, {**ROW, "q": "Other?", "best": math.inf})
+    assert silent.votes == [] and len(silent.comparisons) == 1
+    assert (invalid.field, invalid.reason.partition(":")[0]) == ("best", "says 'inf'")
+
+
+@pytest.mark.django_db
+def test_a_preview_shows_no_meaning_of_nan_and_asks_for_that_of_infinity(tmp_path):
+    file = tmp_path / "own.jsonl"
+    file.write_text("".join(json.dumps({**ROW, "best": 7}).replace("7", best) + "\n" for best in ("1e999", "1.0")))
+    way = Way(MAPPED, {"columns": COLUMNS})
+    assert set(preview.preview(make_project(), file, way).winners) == {"inf", "1"}
+    pq.write_table(pa.Table.from_pylist([{**ROW, "best": math.nan}, {**ROW, "best": 1.0}]), tmp_path / "own.parquet")
+    seen = preview.preview(make_project(), tmp_path / "own.parquet", way)
+    assert set(seen.winners) == {"1"} and seen.can_import
 
 
 def test_a_mapping_that_lacks_something_says_what():

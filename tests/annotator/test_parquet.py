@@ -93,3 +93,22 @@ def test_ordinary_rows_come_as_they_were_written(tmp_path):
     pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=400)
     found = list(RowFile(path, budget=64 * MB))
     assert found == [(line, {k: v for k, v in row.items() if v is not None}) for line, row in enumerate(rows, 1)]
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "words"),
+    [
+        (2**61, pa.timestamp("us"), r"column when \(timestamp\[us\]\) holds a value that cannot be read"),
+        (2**30, pa.date32(), r"column when \(date32\[day\]\) holds a value"),
+        (
+            1,
+            pa.timestamp("us", tz="Mars/Olympus"),
+            "times of the column when cannot be read; is Mars/Olympus a time zone",
+        ),
+    ],
+)
+def test_dates_that_python_does_not_have_are_refused_with_their_column(tmp_path, number, kind, words):
+    width = pa.int32() if kind == pa.date32() else pa.int64()
+    path = written(tmp_path, {"prompt": ["Q?"], "when": pa.array([number], width).cast(kind)})
+    with pytest.raises(FileInvalid, match=words):
+        list(RowFile(path))
