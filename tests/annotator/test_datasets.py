@@ -394,7 +394,7 @@ def told(project):
 
 def test_the_manifest_names_whose_profiles_are_in_the_data(told, client, lead):
     agreed = told.project.raters.order_by("pk")[:2]
-    assert told.manifest["counted"]["profiles"] == [pseudonym(person) for person in agreed]
+    assert told.manifest["counted"]["profiles"] == sorted(pseudonym(person) for person in agreed)
     assert begun(told.project, name="others").versions.get().manifest["counted"]["profiles"] == []
     page = html.unescape(client.get(reverse("export_push", args=[told.project_id, told.number])).content.decode())
     assert 'what they agreed to publish</th><td dir="auto">2</td>' in page.replace("\n", "")
