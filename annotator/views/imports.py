@@ -8,21 +8,22 @@ import re
 import uuid
 from pathlib import PurePath
 from typing import Any
-from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core import signing
 from django.core.exceptions import PermissionDenied
+from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods
+from django_htmx.http import push_url
 
 from annotator import access, formats, rendering, stored, uploads
 from annotator.formats import entries, mapped
@@ -44,6 +45,8 @@ from annotator.pipeline import ingest, preview, start, work
 SALT = "annotator.imports"
 # Names of rows that had none: readers make them of a digest of the row's texts.
 MADE = re.compile(r".*-[0-9a-f]{32}\b")
+# What a preview's address holds of what was said on it.
+SAID = re.compile(r"[0-9a-f]{32}")
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".gz", ".zip")
 
 
@@ -109,12 +112,16 @@ def import_preview(request: HttpRequest, project_id: int, upload: str) -> HttpRe
         kept = signing.loads(upload, salt=f"{SALT}.{project.pk}")
     except signing.BadSignature as error:
         raise Http404 from error
-    if request.method == "POST":
-        return _confirm(request, project, upload, kept)
+    part = request.htmx and not request.htmx.boosted  # type: ignore[attr-defined]
+    looks_again = request.method == "POST" and request.POST.get("act") == "look"
+    if request.method == "POST" and not (part and looks_again):
+        return (
+            redirect(_page(request, project, upload, kept)) if looks_again else _confirm(request, project, upload, kept)
+        )
     if not default_storage.exists(kept["name"]):
         messages.info(request, _("That upload was imported already, or is older than a day. Choose the file again."))
         return redirect("import_upload", project.pk)
-    way = read_way(request.GET)
+    way = read_way(request.POST if looks_again else _said(request, kept))
     with stored.local(kept["name"]) as path:
         seen = preview.preview(project, path, way)
     context = {
@@ -127,8 +134,40 @@ def import_preview(request: HttpRequest, project_id: int, upload: str) -> HttpRe
         "comparisons": [_as_shown(entry) for entry in seen.entries],
         **_choices(seen),
     }
-    part = request.htmx and not request.htmx.boosted  # type: ignore[attr-defined]
-    return render(request, "imports/_preview.html" if part else "imports/preview.html", context)
+    response = render(request, "imports/_preview.html" if part else "imports/preview.html", context)
+    return push_url(response, _page(request, project, upload, kept)) if looks_again else response
+
+
+def _page(request: HttpRequest, project: Project, token: str, kept: dict[str, str]) -> str:
+    """The address of the preview with what was said on it, which is kept beside the upload.
+
+    Of that only a key stands in the address: names of columns and values may be long, and of any letters.
+    """
+    said = request.POST.copy()
+    for name in ("csrfmiddlewaretoken", "act"):
+        said.pop(name, None)
+    text = said.urlencode().encode()
+    key = hashlib.sha256(text).hexdigest()[:32]
+    if not default_storage.exists(name := _said_name(kept, key)):
+        default_storage.save(name, ContentFile(text))
+    return f"{reverse('import_preview', args=[project.pk, token])}?said={key}"
+
+
+def _said_name(kept: dict[str, str], key: str) -> str:
+    """Lies with the uploads and is swept with them."""
+    return f"{kept['name']}.{key}.said"
+
+
+def _said(request: HttpRequest, kept: dict[str, str]) -> QueryDict:
+    """What was said on the preview, by the address's key; nothing where it has none."""
+    if not SAID.fullmatch(key := request.GET.get("said", "")):
+        return QueryDict()
+    try:
+        with stored.opened(_said_name(kept, key)) as file:
+            return QueryDict(file.read())
+    except FileNotFoundError:
+        messages.info(request, _("What was said of this file's columns is no longer kept. Say it again."))
+        return QueryDict()
 
 
 def _container(name: str) -> str:
@@ -168,11 +207,6 @@ def _confirm(request: HttpRequest, project: Project, token: str, kept: dict[str,
     """Ask for the import, or for a check of every row, once however often the button is pressed."""
     way, act = read_way(request.POST), request.POST.get("act")
     asked = {"upload": kept["name"], "filename": kept["filename"], "source": kept["source"], **way.as_json()}
-    # The preview with what was said on it: what a look again shows, and where to go on from the result of a check.
-    said = [(name, value) for name, value in request.POST.lists() if name not in ("csrfmiddlewaretoken", "act")]
-    page = f"{reverse('import_preview', args=[project.pk, token])}?{urlencode(said, doseq=True)}"
-    if act == "look":
-        return redirect(page)
     if act == "check":
         how = hashlib.sha256(json.dumps([kept["name"], way.as_json()], sort_keys=True).encode()).hexdigest()
         job = Job.objects.ask(
@@ -181,7 +215,7 @@ def _confirm(request: HttpRequest, project: Project, token: str, kept: dict[str,
             key=f"check {how[:64]}",
             by=request.user,  # type: ignore[arg-type]
             dry_run=True,
-            page=page,
+            page=_page(request, project, token, kept),  # where to go on from the result
             **asked,
         )
     else:
