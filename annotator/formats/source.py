@@ -260,10 +260,12 @@ class Source(Protocol):
         """Every comparison with counted judgments."""
 
     def table(self, name: str) -> Iterator[dict[str, Any]]:
-        """The rows of one table of the lossless store; see `judgments.TABLES`."""
+        """The rows of one table of the lossless store; see `judgments.TABLES`. LookupError where there is none."""
+        raise LookupError(name)
 
     def profiles(self) -> Mapping[str, Mapping[str, Any]]:
         """By rater, what people of the project told of themselves and agreed to publish; see `models.Profile`."""
+        return {}
 
 
 class Row(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from annotator import protocols
-from annotator.formats.source import Judged
+from annotator.formats.source import Judged, Source
 from annotator.formats.trainers.trl import TrlReward
 from annotator.models import Judgment, Labeler, Mixture, Project
 from annotator.pipeline import mixture_sets, signals
@@ -40,8 +40,8 @@ def _labeler(project: Project, name: str) -> Labeler:
     return found
 
 
-class _Known:
-    """A source of an export (`formats.source.Source`): the mixture's comparisons with the label of their source."""
+class _Known(Source):
+    """What an export is written from: the mixture's comparisons with the label of their source."""
 
     def __init__(self, project: Project, mixture: Mixture, labelers: dict[str, Labeler]) -> None:
         self.project, self.labelers = project, labelers
@@ -66,9 +66,6 @@ class _Known:
     def _labels(self, name: str, ids: Sequence[int]) -> list[float]:
         said = _answers(self.labelers[name], ids) if name in self.labelers else _votes(self.project, name, ids)
         return [said.get(pk, float("nan")) for pk in ids]
-
-    def table(self, name: str) -> Iterator[dict[str, Any]]:
-        raise LookupError(name)  # of the lossless format alone
 
 
 def _answers(labeler: Labeler, ids: Sequence[int]) -> dict[int, float]:

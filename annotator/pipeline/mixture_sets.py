@@ -11,7 +11,7 @@ import numpy as np
 from django.db.models import Max
 
 from annotator import protocols
-from annotator.formats.source import Judged, Label, Options, Prompt, Response
+from annotator.formats.source import Judged, Label, Options, Prompt, Response, Source
 from annotator.formats.trainers.trl import TrlReward
 from annotator.models import Comparison, FeatureSet, Mixture, MixtureScore, MixtureSet, Project
 from routing import mixtures
@@ -171,17 +171,14 @@ def _judged(row: Comparison, p_b: float, source: str) -> Judged:
     )
 
 
-class _Labels:
-    """A mixture's labels as a source of an export (`formats.source.Source`)."""
+class _Labels(Source):
+    """A mixture's labels as what an export is written from."""
 
     def __init__(self, project: Project, ids: np.ndarray, p_b: np.ndarray, names: list[str]) -> None:
         self.arguments = (project, ids, p_b, names)
 
     def judged(self) -> Iterator[Judged]:
         return judged(*self.arguments)
-
-    def table(self, name: str) -> Iterator[dict[str, Any]]:
-        raise LookupError(name)  # of the lossless format alone
 
 
 def training_rows(
