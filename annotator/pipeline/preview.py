@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -131,6 +131,10 @@ def _look(project: Project, path: Path, way: Way, rows: int, shown: int, *, unkn
         _check(seen, project, Entries(_noted(file, seen, first, rows), way), shown)
     except entries.ShapeUnknown as invalid:
         seen.problem = seen.unknown = str(invalid)
+    except mapped.MappingInvalid as invalid:  # before a row was read, whose columns are to be chosen from
+        seen.problem = str(invalid)
+        with contextlib.suppress(FileInvalid, BudgetSpent):
+            deque(_noted(file, seen, first, rows), maxlen=0)
     except FileInvalid as invalid:
         seen.problem = str(invalid)
     except BudgetSpent:

@@ -196,6 +196,12 @@ def test_long_columns_and_values_of_any_letters_stay_out_of_addresses(client, le
     assert "no longer kept" in client.get(looked).content.decode()
 
 
+def test_columns_that_no_guess_knows_can_be_chosen(client, lead):
+    page = client.get(upload(client, lead.projects.get(), {"質": "Q?", "甲": "x", "乙": "y"}).url)
+    assert list(page.context["seen"].columns) == ["質", "甲", "乙"] and not page.context["seen"].can_import
+    assert '<option value="甲">' in page.content.decode()
+
+
 def test_a_key_in_the_address_leads_to_no_other_file(client, lead):
     preview = upload(client, lead.projects.get(), ROW).url
     for key in ("../x", "0" * 32, "0" * 31, ""):
