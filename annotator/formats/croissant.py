@@ -118,34 +118,79 @@ def _records(config: Config, files: list[Any]) -> Iterator[dict[str, Any]]:
                 "@type": "cr:RecordSet",
                 "@id": name,
                 "name": name,
-                "description": config.about,
-                "field": [_field(name, column, file["name"]) for column in config.schema],
+                "description": _about(config),
+                "field": [
+                    _field(f"{name}/{column.name}", column.name, column.type, _column(file["name"], column.name))
+                    for column in config.schema
+                    if not _is_lost(column.type, is_listed=False)
+                ],
             }
 
 
-def _field(record_set: str, column: pa.Field, file: str) -> dict[str, Any]:
-    """A column; of a list of structs every part is a sub-field, found in each element."""
-    source = {"fileObject": {"@id": file}, "extract": {"column": column.name}}
-    kind, depth = _element(column.type)
+def _column(file: str, name: str) -> dict[str, Any]:
+    return {"fileObject": {"@id": file}, "extract": {"column": name}}
+
+
+def _about(config: Config) -> str:
+    """What the table holds, and what of it the fields do not give."""
+    lost = [f"“{name}”" for name in _lost(config.schema)]
+    if not lost:
+        return config.about
+    return f"{config.about}. In the file, but not among the fields here, for it nests deeper: {', '.join(lost)}."
+
+
+def _field(own: str, name: str, kind: pa.DataType, source: dict[str, Any]) -> dict[str, Any]:
+    """A column or a part of one; of a struct, and of a list of structs, every part is a sub-field."""
+    element, depth = _element(kind)
     # No identifier may hold a space.
-    own = f"{record_set}/{column.name.replace(' ', '_')}"
-    field: dict[str, Any] = {"@type": "cr:Field", "@id": own, "name": column.name}
+    field: dict[str, Any] = {"@type": "cr:Field", "@id": own.replace(" ", "_"), "name": name}
     if depth:
         field |= {"isArray": True, "arrayShape": ",".join(["-1"] * depth)}
-    # Parts are found by a path in one list of structs; deeper nesting is given as it stands.
-    if not pa.types.is_struct(kind) or depth > 1:
-        return {**field, "dataType": _type(kind, column.name), "source": source}
+    if not pa.types.is_struct(element):
+        return {**field, "dataType": _type(element, name), "source": source}
     parts = [
-        {
-            "@type": "cr:Field",
-            "@id": f"{own}/{part.name}",
-            "name": part.name,
-            "dataType": _type(_element(part.type)[0], part.name),
-            "source": {**source, "transform": {"jsonPath": part.name}},
-        }
-        for part in kind
+        _field(f"{own}/{'/'.join(path)}", ".".join(path), part, _within(source, path))
+        for path, part in _parts(element)
+        if not _is_lost(part, bool(depth))
     ]
     return {**field, "subField": parts}
+
+
+def _within(source: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """What lies on the path in what the source gives; transforms are applied one after another, to lists each by each.
+
+    Names are quoted: they may hold spaces and hyphens.
+    """
+    step = {"jsonPath": "$" + "".join(f"['{name}']" for name in path)}
+    return {**source, "transform": [*source.get("transform", []), step]}
+
+
+def _parts(kind: pa.StructType) -> Iterator[tuple[tuple[str, ...], pa.DataType]]:
+    """The parts of a struct with the paths to them; those of a struct within it stand beside the others."""
+    for part in kind:
+        if pa.types.is_struct(part.type):
+            yield from (((part.name, *path), inner) for path, inner in _parts(part.type))
+        else:
+            yield (part.name,), part.type
+
+
+def _is_lost(kind: pa.DataType, is_listed: bool) -> bool:
+    """Whether no field can give it: structs in a list of lists, or in a list within a list.
+
+    A JSON path of a transform gives readers one value of each element, and nothing of the elements of lists in them.
+    """
+    element, depth = _element(kind)
+    return pa.types.is_struct(element) and depth + is_listed > 1
+
+
+def _lost(schema: pa.Schema) -> Iterator[str]:
+    """The columns and parts of columns that no field gives."""
+    for column in schema:
+        element, depth = _element(column.type)
+        if _is_lost(column.type, is_listed=False):
+            yield column.name
+        elif pa.types.is_struct(element):
+            yield from (".".join((column.name, *path)) for path, part in _parts(element) if _is_lost(part, depth > 0))
 
 
 def _element(kind: pa.DataType) -> tuple[pa.DataType, int]:
