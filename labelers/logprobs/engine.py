@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from labelers.logprobs import attention, head, models
 from labelers.logprobs.cache import Cache, InMemory, Key, Score, key
+from labelers.logprobs.models import UnfitModel
 from labelers.logprobs.packing import Batch, Tokens, alone, pack
 from labelers.logprobs.texts import Cut, Texts
 
@@ -24,10 +25,6 @@ Layout = Literal["auto", "packed", "alone"]
 BUDGET = {"cpu": 2048, "cuda": 32768}
 # The largest difference between a packed and a plain pass that is rounding, in nats a token.
 ROUNDING = {"float32": 1e-3}
-
-
-class UnfitModel(ValueError):
-    """This model cannot be scored by this engine as asked."""
 
 
 @dataclass

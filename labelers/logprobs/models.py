@@ -15,6 +15,10 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 _PARTS = ("*.safetensors", "*.json", "*.model", "*.jinja")
 
 
+class UnfitModel(ValueError):
+    """This model cannot be scored by this engine as asked."""
+
+
 @dataclass(frozen=True)
 class Source:
     """A model by name: a folder, or a repository with the commit it is pinned to.
@@ -69,7 +73,17 @@ def tokenizer(source: Source) -> Any:
 
 
 def weights(source: Source, kind: str = "AutoModelForCausalLM", **options: Any) -> Any:
-    """The model, ready to be asked. `kind`: the transformers class that loads it."""
+    """The model, ready to be asked. `kind`: the transformers class that loads it.
+
+    Raises UnfitModel where there are no weights that can be read: pickles are not, they run what code they hold.
+    """
+    try:
+        return _weights(source, kind, options)
+    except (OSError, ValueError, ImportError) as error:
+        raise UnfitModel(str(error)) from error
+
+
+def _weights(source: Source, kind: str, options: dict[str, Any]) -> Any:
     import torch
     import transformers
 

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db.models import signals
 from django.db import connection
+from django.db.models import signals
 from django.template import Context, Template
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -140,7 +140,10 @@ def test_a_new_version_is_written_only_when_something_changed(project, client, l
     judged(project, "A new one?")
     client.post(reverse("dataset_version", args=[project.pk, made.pk]))
     export.run_exports()
-    assert [(each.version, each.rows) for each in made.versions.exclude(version=None).order_by("version")] == [(1, 3), (2, 4)]
+    assert [(each.version, each.rows) for each in made.versions.exclude(version=None).order_by("version")] == [
+        (1, 3),
+        (2, 4),
+    ]
 
 
 def test_a_version_has_the_choices_of_the_first(project):

@@ -31,7 +31,7 @@ def test_names_and_what_stands_between_them_are_the_readers(monkeypatch):
     monkeypatch.setattr(report_lines, "COMMA", "، ")
     with override("ar"):
         (shown,) = report_tables.slices({"slices": [cell("", "de")]})
-    assert shown["language"] == "الألمانيّة" and shown["domain"] == "–"
+    assert shown["language"] == "الألمانية" and shown["domain"] == "–"
     member = {"label": "judge", "alone": VALUE, "domains": ["chat", "safety"]}
     (row,) = report_tables.members({"ensemble": {"members": [member]}})
     assert row["domains"] == "chat، safety"

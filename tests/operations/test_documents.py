@@ -25,7 +25,8 @@ def test_every_environment_variable_is_in_the_operators_table(name):
 def test_every_requirement_is_pinned_and_says_why():
     for name in ("requirements.txt", "requirements-dev.txt"):
         for line in (ROOT / name).read_text().splitlines():
-            assert line.startswith("#") or re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][\w.]* +# \S.+", line), line
+            pin = r"[A-Za-z0-9_.-]+(\[[a-z0-9]+\])?==[0-9][\w.]* +# \S.+"
+            assert line.startswith("#") or re.fullmatch(pin, line), line
 
 
 def test_models_stand_last_behind_the_line_where_the_installer_cuts():
