@@ -76,7 +76,8 @@ def _patterns() -> tuple[list[Any], str, str]:
     for pattern in named:
         pattern.callback = csrf_exempt(_uniform(pattern.callback))
     root = path("", unknown, name="api-root")
-    return [*named, root, re_path(r"^.*$", unknown, name="unknown")], app, namespace
+    # Not the dot: an address may hold a line's end.
+    return [*named, root, re_path(r"^[\s\S]*\Z", unknown, name="unknown")], app, namespace
 
 
 urls = _patterns()

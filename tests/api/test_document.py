@@ -18,14 +18,14 @@ from tests.api.test_matrix import operations
 
 ADDRESS = "/api/v1/openapi.json"
 # Of each pass, and of each operation within it.
-SECONDS, EXAMPLES = 90, 25
+SECONDS, EXAMPLES = 60, 25
 # Operations that no generated request can meet with success: a file that exists has a name that was not made up.
 WITHOUT_ROWS = {"create_comparisons", "create_judgments", "get_export_file", "create_export_link", "get_version"}
 # What a row must hold is said by docs/formats.md and checked by the import: more than a JSON schema can say. So is what
-# an address of a webhook must be, and how many there may be.
+# an address of a webhook must be and how many there may be, and which file types and options a format takes.
 BEYOND_A_SCHEMA = {
     ("positive_data_acceptance", f"POST /api/v1/projects/{{project_id}}/{name}")
-    for name in ("comparisons", "judgments", "imports", "webhooks")
+    for name in ("comparisons", "judgments", "imports", "webhooks", "exports", "datasets")
 }
 
 
@@ -102,15 +102,17 @@ def tried(world: World, address: str, program: Program, seed: int) -> Found:
 @pytest.fixture
 def world(monkeypatch, db):
     monkeypatch.setattr(work, "nudge", lambda task: None)
-    return World()
+    made = World()
+    # Numbers count up within each test process; requests ask for the first.
+    made.project.plans.filter(pk=made.plan.pk).update(number=1)
+    return made
 
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("seed", [7, 19])
-def test_a_lead_reaches_every_operation_and_nothing_breaks(world, live_server, seed):
+def test_a_lead_reaches_every_operation_and_nothing_breaks(world, live_server):
     """Each was answered with success, or the project was not ready for it; never was a promise broken."""
-    seen = tried(world, live_server.url, Program(world.users["lead"]), seed)
+    seen = tried(world, live_server.url, Program(world.users["lead"]), 7)
     assert seen.complaints == [], "\n\n".join(seen.complaints)
     assert set(seen.answered) == set(operations())
     unreached = {name: got for name, got in seen.answered.items() if not any(s < 300 or s == 409 for s in got)}
