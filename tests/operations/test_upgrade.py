@@ -157,8 +157,19 @@ def test_an_export_says_what_the_one_before_said(upgraded, tmp_path, project, fo
 
     before, after = read(stored), read(tmp_path / "new")
     assert len(before) == len(after) > 5
+    names: dict[str, str] = {}
     for old, new in zip(before, after, strict=True):
+        take_names(old, new, names)
         assert {name: new[name] for name in old} == old
+    assert len(set(names.values())) == len(names)
+
+
+def take_names(old, new, names):
+    """Put the names of `old` into `new`: an upgrade draws people's names anew, one for one."""
+    for given in ("normal_worker_annotations", "expert_worker_annotations"):
+        for said, again in zip(old.get(given) or [], new.get(given) or [], strict=True):
+            assert names.setdefault(said["evaluator"], again["evaluator"]) == again["evaluator"]
+            again["evaluator"] = said["evaluator"]
 
 
 def test_a_half_written_answer_is_on_the_page_again(upgraded):
