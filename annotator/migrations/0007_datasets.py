@@ -98,7 +98,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=100, verbose_name='name')),
                 ('start', models.CharField(max_length=12)),
                 ('digest', models.CharField(max_length=64, unique=True)),
-                ('scopes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('read', 'read projects, comparisons, judgments and datasets'), ('ingest', 'import comparisons and recorded judgments'), ('export', 'make exports'), ('route', 'retrain, plan and label'), ('webhooks', 'manage webhooks')], max_length=10), size=None)),
+                ('scopes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('read', 'read projects, comparisons, judgments and datasets'), ('ingest', 'import comparisons and recorded judgments'), ('export', 'make exports'), ('route', 'retrain and plan'), ('webhooks', 'manage webhooks')], max_length=10), size=None)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('expires_at', models.DateTimeField(null=True)),
                 ('last_used_at', models.DateTimeField(null=True)),

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import importlib.util
 import json
+import logging
 import re
 import shutil
 import tempfile
@@ -29,6 +30,8 @@ from annotator.formats import front_matter
 from annotator.formats.files import STRUCTURED
 from annotator.models import Job, JobCancelled, Project, User
 from annotator.pipeline import ingest, work
+
+logger = logging.getLogger(__name__)
 
 # "owner/name", as the hub spells it: neither a path of this machine nor an address.
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
@@ -288,6 +291,7 @@ def _told(error: Exception, asked: Asked) -> str:
             " network, and upload them."
         )
     else:
+        logger.error("%s was not understood", asked.name, exc_info=error)
         words = _("%(name)s cannot be read as it was asked for: %(why)s")
     return words % facts
 

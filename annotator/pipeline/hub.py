@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from labelers.transport import TooLong, Transport
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+
+logger = logging.getLogger(__name__)
 
 # Seconds for one request with all it sends: a file of many gigabytes is one request.
 LONGEST = 6 * 3600
@@ -106,6 +109,7 @@ def _told(error: BaseException, place: str) -> BaseException:
             words = _("%(place)s cannot be reached (%(reason)s). Nothing was published; try again later.")
             return StepRefused(words % {"place": place, "reason": str(cause) or type(cause).__name__})
         cause = cause.__cause__
+    logger.error("%s was not understood", place, exc_info=error)
     words = _("%(place)s answered in a way that was not understood (%(reason)s).")
     return StepRefused(words % {"place": place, "reason": f"{type(error).__name__}: {error}"[:300]})
 

@@ -118,9 +118,10 @@ def run_ingests() -> int:
 
 
 def ingest_upload(job: Job) -> work.Done:
-    """Import the uploaded file of a job and remove it, whatever came of it: a refused file's errors are in the job.
+    """Import the uploaded file of a job and remove it, also when it is refused: its errors are in the job.
 
-    Only a job that another worker took over leaves the file, for that worker; and a dry run, for the import.
+    The file stays after what is no fault of its own (a database that is away), so that it can be asked for again, when
+    another worker took the job over, and after a dry run, for the import.
     """
     name = job.parameters["upload"]
     if not default_storage.exists(name):
@@ -133,7 +134,7 @@ def ingest_upload(job: Job) -> work.Done:
         if Job.objects.filter(pk=job.pk, cancel_requested=True).exists():
             default_storage.delete(name)
         raise
-    except Exception:
+    except work.StepRefused:
         default_storage.delete(name)
         raise
     default_storage.delete(name)

@@ -10,8 +10,6 @@ from django.views.decorators.http import require_safe
 from annotator.readings import links
 from annotator.sending import send
 
-__all__ = ["linked_download", "send"]
-
 
 @never_cache
 @require_safe

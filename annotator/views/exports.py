@@ -24,7 +24,7 @@ from annotator.forms.pushes import PushForm
 from annotator.models import Export, Job, Project, Recipe, User
 from annotator.pipeline import aggregate, datasets, export, push, work
 from annotator.readings import consent, links
-from annotator.views import downloads
+from annotator.sending import send
 
 SHOWN = 100
 WITHDRAWN = gettext_lazy(
@@ -100,7 +100,7 @@ def _rows(project: Project) -> list[dict[str, Any]]:
 def export_download(request: HttpRequest, project_id: int, number: int, name: str = "") -> HttpResponseBase:
     """One file of a finished export, or without `name` all of them as a zip. Always a download, never a page."""
     project = access.project_or_404(request, project_id, access.READERS)
-    return downloads.send(request, _finished(project, number), name)
+    return send(request, _finished(project, number), name)
 
 
 @login_required

@@ -221,6 +221,8 @@ def _confirm(request: HttpRequest, project: Project, token: str, kept: dict[str,
     else:
         key = kept["name"][-120:]
         known = Job.objects.filter(project=project, kind=Job.Kind.INGEST, key=key).last()
+        if known and known.state == Job.State.FAILED and default_storage.exists(kept["name"]):
+            known = None  # not the file's fault, or it would be gone: it may be asked for again
         job = known or Job.objects.request(project, Job.Kind.INGEST, key=key, by=request.user, **asked)  # type: ignore[arg-type]
     transaction.on_commit(lambda: work.nudge(work.TASKS[Job.Kind.INGEST]))
     return redirect("job", project.pk, job.pk)

@@ -76,6 +76,14 @@ def test_an_upload_is_previewed_as_text_and_imported_once_when_confirmed(client,
     assert first.url == second.url == reverse("job", args=[project.pk, job.pk])
 
 
+def test_an_import_that_failed_by_no_fault_of_its_file_is_asked_for_again(client, lead):
+    preview = upload(client, lead.projects.get(), ROW).url
+    first = client.post(preview).url
+    Job.objects.filter(kind=Job.Kind.INGEST).update(state=Job.State.FAILED)
+    again = client.post(preview).url
+    assert again != first and client.post(preview).url == again
+
+
 @pytest.mark.parametrize(
     ("rows", "words"), [([{**ROW, "response_a": ""}], "response_a"), ([{"x": 1}], "no known shape")]
 )

@@ -405,6 +405,20 @@ def test_an_upload_is_imported_by_the_worker_and_removed():
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_fault_that_is_not_the_files_leaves_it_to_be_asked_for_again(monkeypatch):
+    project = make_project()
+    job, name = uploaded(project, [ROW])
+    with monkeypatch.context() as broken:
+        broken.setattr(ingest, "take_in", lambda *_args, **_kwargs: 1 / 0)
+        ingest.run_ingests()
+    job.refresh_from_db()
+    assert job.state == Job.State.FAILED and default_storage.exists(name)
+    Job.objects.request(project, Job.Kind.INGEST, upload=name, filename="rows.jsonl")
+    ingest.run_ingests()
+    assert project.comparisons.count() == 1 and not default_storage.exists(name)
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_cancelled_import_stores_nothing(monkeypatch):
     project = make_project()
     job, name = uploaded(project, [ROW])
