@@ -71,7 +71,9 @@ if [ "$what" = test ]; then
 fi
 
 echo "installing packages (the first time takes minutes)"
+# Wheels only: no compiler is needed, nothing of a package runs before it is used. One package is pure Python and
+# published as source only (mlcroissant, of the tests, reads with it).
 # PyTorch's default build for Linux brings gigabytes for NVIDIA's GPUs. TORCH_INDEX may name an index with a smaller one.
-.venv/bin/python -m pip install -q --disable-pip-version-check --only-binary :all: \
+.venv/bin/python -m pip install -q --disable-pip-version-check --only-binary :all: --no-binary jsonpath-rw \
     ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r "$wanted" -c constraints.txt ||
     fail "installing packages failed; the lines above say why. Started again, it goes on where it stopped."
