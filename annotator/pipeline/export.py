@@ -27,10 +27,12 @@ from annotator.models import Dataset, Export, Job, Profile, Project, Recipe, Use
 from annotator.pipeline import parts, storing, webhooks, work
 from annotator.readings.manifest import digest, manifest
 from annotator.readings.snapshot import Snapshot
+from annotator.readings.wanted import votes_wanted
 
 logger = logging.getLogger(__name__)
 
-# How often an export is written anew because consent was withdrawn, or its data set got a version, meanwhile.
+# How often an export is written anew because what it was written by has changed meanwhile: consent, votes
+# wanted, versions of its data set.
 TIMES = 5
 # How far is counted what filters leave out.
 COUNTED = 100_000
@@ -225,6 +227,7 @@ def _publish(
             for address, path, facts in _to_store(export, folder, snapshot, files, job)
         ]
         with transaction.atomic():
+            _still_wanted(snapshot)
             _still_agreed(snapshot)
             _still_next(export)
             Export.objects.filter(pk=export.pk, completed_at=None).update(
@@ -269,6 +272,12 @@ def _still_agreed(snapshot: Snapshot) -> None:
     still = set(agreed.order_by("pk").select_for_update().values_list("rater_id", flat=True))
     if still != told:
         raise Outdated("consent was withdrawn")
+
+
+def _still_wanted(snapshot: Snapshot) -> None:
+    """Raises Outdated when other votes are wanted now than when it began: its parts may have read either."""
+    if snapshot.wanted and snapshot.wanted != votes_wanted(snapshot.project.pk, snapshot.last["comparisons"]):
+        raise Outdated("other votes are wanted")
 
 
 def _still_next(export: Export) -> None:

@@ -56,6 +56,8 @@ def manifest(
         "filters": {
             "judgments": "current revisions whose undo window was over",
             "chosen": snapshot.filters.chosen(),
+            # {votes: comparisons that want so many}, where the filter `settled` held people's judgments against it.
+            **_wanted(snapshot),
             "left_out": _sorted(writer.left_out),
         },
         **_inputs(snapshot),
@@ -74,6 +76,11 @@ def manifest(
 
 def _sorted(counts: dict[str, int]) -> dict[str, int]:
     return dict(sorted(counts.items()))
+
+
+def _wanted(snapshot: Snapshot) -> dict[str, Any]:
+    counts = {votes: number for votes, (number, _sign) in snapshot.wanted.items()}
+    return {"votes_wanted": counts} if counts else {}
 
 
 def _recipe(snapshot: Snapshot) -> dict[str, Any]:

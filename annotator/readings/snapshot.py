@@ -47,6 +47,7 @@ from annotator.models.votes import NO_BOUNDARY, Scope, approved_plan, as_text, b
 from annotator.models.votes import Count as Counted
 from annotator.readings import under_way
 from annotator.readings.tally import Tally
+from annotator.readings.wanted import Wanted, votes_wanted
 
 PAGE = 500
 # Words in a labeler's parameters that name a place or a secret rather than what was asked of the model.
@@ -101,6 +102,8 @@ class Snapshot:
     # Comparisons of one prompt follow each other, in one part; else they come as they were made.
     by_prompt: bool = False
     part_rows: int = sys.maxsize
+    # How many votes comparisons want, where a filter asks for it.
+    wanted: Wanted = field(default_factory=dict)
     # Called after each page that was read, whatever became of its rows.
     turned: Callable[[], None] = field(default=lambda: None, repr=False)
     passes: dict[str, Pass] = field(default_factory=lambda: defaultdict(Pass))
@@ -130,7 +133,8 @@ class Snapshot:
         under_way.wait(project.pk, waiting)
         experts = Membership.objects.filter(project=project, role__in=(Role.REVIEWER, Role.LEAD))
         known = frozenset(experts.values_list("user_id", flat=True))
-        return cls(project, recipe, filters, approved_plan(project.pk), seen, last, known)
+        asked = votes_wanted(project.pk, last["comparisons"]) if filters.status == "settled" else {}
+        return cls(project, recipe, filters, approved_plan(project.pk), seen, last, known, wanted=asked)
 
     @classmethod
     def about(cls, project: Project, recipe: Recipe, filters: source.Filters, most: int) -> int:
@@ -172,6 +176,7 @@ class Snapshot:
             "seen": self.seen.isoformat(),
             "last": self.last,
             "experts": sorted(self.experts),
+            "wanted": self.wanted,
             "passes": {name: asdict(each) for name, each in self.passes.items()},
             "tally": self.tally.kept(),
         }
@@ -180,6 +185,7 @@ class Snapshot:
     def again(cls, project: Project, recipe: Recipe, filters: source.Filters, kept: Mapping[str, Any]) -> Self:
         seen, last = datetime.fromisoformat(kept["seen"]), dict(kept["last"])
         snapshot = cls(project, recipe, filters, kept["plan_id"], seen, last, frozenset(kept["experts"]))
+        snapshot.wanted = kept["wanted"]
         snapshot.passes.update({name: Pass(**each) for name, each in kept["passes"].items()})
         snapshot.tally = Tally.again(kept["tally"])
         snapshot._tally_before = copy.deepcopy(snapshot.tally)

@@ -78,6 +78,22 @@ def test_an_answer_corrected_meanwhile_counts_as_it_was(judged, monkeypatch, for
     assert write(project, format, filters) != before
 
 
+def test_an_export_during_which_other_votes_are_wanted_is_written_anew(judged, monkeypatch):
+    project, _judgments = judged
+    project.comparisons.update(votes_wanted=1)
+
+    def more_are_wanted():
+        # Three of the four are in the first part, which has been written by then.
+        project.comparisons.filter(pk__lte=project.comparisons.order_by("pk")[3].pk).update(votes_wanted=2)
+
+    meanwhile = write(project, filters={"status": "settled"}, after_first_part=more_are_wanted, monkeypatch=monkeypatch)
+    (rows,) = meanwhile.values()
+    assert len(rows.splitlines()) == 4
+    manifest = project.exports.latest("pk").manifest
+    assert manifest["filters"]["votes_wanted"] == {"1": 4, "2": 4}
+    assert write(project, filters={"status": "settled"}) == meanwhile
+
+
 def test_a_settlement_withdrawn_meanwhile_counts_as_it_was_and_not_later(judged):
     project, judgments = judged
     reviewer = make_person(project, make_member(project, "reviewer"))
