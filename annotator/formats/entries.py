@@ -11,8 +11,9 @@ from itertools import chain
 from typing import Any
 
 from annotator import formats
-from annotator.formats import mapped, native
+from annotator.formats import mapped, native, splits
 from annotator.formats.files import FileInvalid, Numbered
+from annotator.formats.folders import Folder
 from annotator.formats.rows import Entry, RowInvalid
 
 # The reader of columns that somebody said the meaning of.
@@ -29,12 +30,14 @@ class ShapeUnknown(FileInvalid):
 class Way:
     """How a file is to be read. `format`: a key of READERS, MAPPED, or "" for whichever reader knows its rows.
 
-    `table`: of a folder with several, the one to read; "" for the one that stands for it.
+    `table`: of a folder with several, the one to read; "" for the one that stands for it. `split`: the published one
+    that all rows are of; of a folder its files say it.
     """
 
     format: str = ""
     mapping: Mapping[str, Any] = field(default_factory=dict)
     table: str = ""
+    split: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return {"format": self.format, "mapping": dict(self.mapping), "table": self.table}
@@ -74,6 +77,7 @@ class Entries:
         self.format = self.way.format
         self.strict = False
         self.preset = ""
+        self._folder = numbered if isinstance(numbered, Folder) else None
         self._numbered = iter(numbered)
         self._only: Any = None
         # Columns and types of the last row, and who read it: asking every reader about every row takes its time.
@@ -88,7 +92,8 @@ class Entries:
             try:
                 if isinstance(row, RowInvalid):
                     raise row
-                yield line, self._read(row)
+                split = self._folder.split(line) if self._folder else self.way.split
+                yield line, splits.carried(self._read(row), split)
             except RowInvalid as invalid:
                 yield line, invalid
 

@@ -19,7 +19,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
-from annotator.formats import front_matter
+from annotator.formats import front_matter, splits
 from annotator.formats.files import FileInvalid, Numbered, RowFile
 
 DATA = (".jsonl", ".json", ".csv", ".parquet", ".jsonl.gz", ".json.gz", ".csv.gz")
@@ -193,6 +193,11 @@ class Folder:
         before = [(first, name) for first, name in self._began if first < line]
         return f"{before[-1][1]}, {line - before[-1][0]}" if before else ""
 
+    def split(self, line: int) -> str:
+        """The split that a line's file is of, "" where nothing says so."""
+        name = next((name for first, name in reversed(self._began) if first < line), "")
+        return self.tables[self.table].get(name, "")
+
     def __iter__(self) -> Iterator[Numbered]:
         last = 0
         for name in self.tables[self.table]:
@@ -211,8 +216,10 @@ class Folder:
             raise FileInvalid(f"{name}: {invalid}") from invalid
 
 
-def tables(tree: Tree) -> dict[str, list[str]]:
-    """Name -> files in the order of splits, the table that stands for the folder first. Raises FileInvalid.
+def tables(tree: Tree) -> dict[str, dict[str, str]]:
+    """Name -> files in the order of splits, each with its split, the table that stands for the folder first.
+
+    Raises FileInvalid. A split is what the README calls it, else what the file's name begins with, else "".
 
     The lossless store's tables belong together and are not read here.
     """
@@ -222,7 +229,11 @@ def tables(tree: Tree) -> dict[str, list[str]]:
         raise FileInvalid("this is a lossless store: it is restored whole, and its tables are not imported")
     configs = _configs(tree, root)
     found = _of_readme(configs, list(names)) if configs else _by_folder(list(names))
-    return {table: [names[name] for name in files] for table, files in found.items() if files}
+    return {
+        table: {names[name]: splits.name_of(split, name) for name, split in files.items()}
+        for table, files in found.items()
+        if files
+    }
 
 
 def root_of(names: list[str]) -> str:
@@ -263,15 +274,18 @@ def _configs(tree: Tree, root: str) -> list[dict[str, Any]]:
     return sorted(configs, key=lambda one: not one.get("default"))
 
 
-def _of_readme(configs: list[dict[str, Any]], names: list[str]) -> dict[str, list[str]]:
+def _of_readme(configs: list[dict[str, Any]], names: list[str]) -> dict[str, dict[str, str]]:
     given = {place: sorted(_patterns(config.get("data_files")), key=_by_split) for place, config in enumerate(configs)}
     if (count := sum(map(len, given.values()))) > MOST_PATTERNS or count * len(names) > MOST_MATCHED:
         raise FileInvalid(f"the README names {count:,} patterns of files, too many for {len(names):,} files")
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, str]] = {}
     for place, config in enumerate(configs):
-        patterns = [pattern for _split, pattern in given[place]]
-        files = [name for pattern in patterns for name in sorted(names) if fnmatchcase(name, pattern)]
-        found[str(config.get("config_name", "default"))] = list(dict.fromkeys(files))
+        files: dict[str, str] = {}
+        for split, pattern in given[place]:
+            for name in sorted(names):
+                if fnmatchcase(name, pattern):
+                    files.setdefault(name, split)
+        found[str(config.get("config_name", "default"))] = files
     return found
 
 
@@ -286,12 +300,12 @@ def _patterns(given: Any) -> list[tuple[str, str]]:
     return []
 
 
-def _by_folder(names: list[str]) -> dict[str, list[str]]:
+def _by_folder(names: list[str]) -> dict[str, dict[str, str]]:
     """Without configurations: what lies at the top or in data/ stands for the folder, each other folder is a table."""
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, str]] = {}
     for name in sorted(names, key=lambda one: _by_split((PurePosixPath(one).name, one))):
         top = name.partition("/")[0] if "/" in name else "data"
-        found.setdefault("default" if top == "data" else top, []).append(name)
+        found.setdefault("default" if top == "data" else top, {})[name] = ""
     return dict(sorted(found.items(), key=lambda one: (one[0] != "default", one[0])))
 
 

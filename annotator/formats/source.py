@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -344,7 +345,12 @@ class Writer(ABC):
 def said_split(*metadata: Mapping[str, Any]) -> str:
     """The split that the first of `metadata` with a known one names; "" where none does."""
     said = [str(each["split"]).strip().lower() for each in metadata if each.get("split")]
-    return next((SPLITS[name] for name in said if name in SPLITS), "")
+    return next((SPLITS[known] for name in said for known in (name, _beginning(name)) if known in SPLITS), "")
+
+
+def _beginning(split: str) -> str:
+    """Sets with several kinds of rows say it so: "train_prefs", "test-gen"."""
+    return re.split(r"[_.-]", split, maxsplit=1)[0]
 
 
 def split_of(prompt: Prompt, options: Options) -> str:

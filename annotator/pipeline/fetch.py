@@ -27,6 +27,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from annotator.formats import front_matter
+from annotator.formats.entries import Way
 from annotator.formats.files import STRUCTURED
 from annotator.models import Job, JobCancelled, Project, User
 from annotator.pipeline import ingest, work
@@ -117,7 +118,8 @@ def take(
         with _in_words(asked):
             opened = _streamed(asked, folder)
             _write(path, opened, asked.limit, job)
-        coming = ingest.Coming(path, asked.name[-200:], source=asked.source, origin=opened.origin, by=by)
+        way = Way(split=opened.origin["split"])
+        coming = ingest.Coming(path, asked.name[-200:], way, source=asked.source, origin=opened.origin, by=by)
         return ingest.take_in(project, coming, job=job)
 
 

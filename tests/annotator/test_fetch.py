@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 
-from annotator.formats import READERS, public_sets
+from annotator.formats import READERS, public_sets, source
 from annotator.formats.files import RowFile
 from annotator.models import Import, Job, Role
 from annotator.pipeline import fetch, work
@@ -68,6 +68,24 @@ def test_a_lead_asks_for_a_set_once_and_the_worker_imports_it(client, lead, hub)
     assert (brought.filename, brought.origin["revision"], brought.rows) == ("some/set", "0f", 2)
     assert brought.created_by == lead
     assert job.project.comparisons.count() == 2 and job.project.judgments.get().p_b == 0.25
+
+
+def test_rows_of_a_set_keep_the_split_that_was_asked_for_unless_they_have_one(hub):
+    hub += [PAIR, {**PAIR, "id": "q2", "prompt": "Why?", "split": "test"}]
+    project = make_project()
+    fetch.take(project, fetch.Asked("some/set"))
+    said = dict(project.comparisons.values_list("external_id", "metadata"))
+    assert said == {"q1": {"split": "train"}, "q2": {"split": "test"}}
+    assert not fetch.take(project, fetch.Asked("some/set")).anything_new
+
+
+@pytest.mark.parametrize(
+    ("published", "split"),
+    [("test_prefs", "test"), ("train_sft", "train"), ("Dev", "validation"), ("valid1", "validation"),
+     ("testing-2.gen", "test"), ("latest_train", ""), ("filtered", "")],
+)  # fmt: skip
+def test_an_export_knows_published_splits_by_how_they_begin(published, split):
+    assert source.said_split({"split": published}) == split
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import zipfile
 import pytest
 from django.core.management import call_command
 
-from annotator.formats import folders
+from annotator.formats import folders, splits
+from annotator.formats.entries import Way
 from annotator.formats.files import BudgetSpent, FileInvalid
 from annotator.formats.folders import Folder
 from annotator.pipeline import ingest, preview, work
@@ -181,3 +182,45 @@ def test_a_zip_is_previewed_and_imported_with_errors_that_name_the_file(tmp_path
         ingest.ingest_file(project, zip_of(tmp_path, {**FILES, "pairs/b.jsonl": row("b") + "{"}))
     [error] = refused.value.result["errors"]
     assert (error["line"], error["file"]) == (4, "pairs/b.jsonl, 2")
+
+
+OWN = {"prompt": "What?", "response_a": "Water.", "response_b": "Drops."}
+
+
+@pytest.mark.django_db
+def test_rows_keep_the_split_that_the_readme_or_their_file_names_unless_they_have_one(tmp_path):
+    rows = [{**OWN, "id": "own", "metadata": {"split": "test"}}, {**OWN, "id": "kept", "metadata": {"x": "split"}},
+            {**OWN, "id": "of-prompt", "prompt": "Why?", "prompt_metadata": {"split": "test"}},
+            {"id": "alone", "prompt": "Who?"}]  # fmt: skip
+    more = {"pairs/b.jsonl": "".join(json.dumps(one) + "\n" for one in rows)}
+    project = make_project()
+    ingest.ingest_file(project, zip_of(tmp_path, {**FILES, **more}))
+    ingest.ingest_file(project, zip_of(tmp_path, {**FILES, **more}), way=Way(table="other"))
+    found = dict(project.comparisons.values_list("external_id", "metadata"))
+    assert {name: said.get("split") for name, said in found.items()} == {
+        **{"a1": "train", "a2": "train", "kept": "train", "late": "validation"},
+        **{"own": "test", "of-prompt": None, "x": None},
+    }
+    assert found["kept"] == {"x": "split", "split": "train"}
+    assert project.prompts.get(external_id="alone").metadata == {"split": "train"}
+    assert sorted(filter(None, project.prompts.values_list("metadata__split", flat=True))) == ["test", "train"]
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [("data/train-00000-of-00002.parquet", "train"), ("val.jsonl.gz", "val"), ("x/dev_2.json", "dev"),
+     ("test/0.jsonl", "test"), ("latest.jsonl", ""), ("x/trainer.csv", ""), ("Test.CSV", "test")],
+)  # fmt: skip
+def test_a_file_is_of_the_split_that_its_name_or_folder_begins_with(name, split):
+    assert splits.name_of("", name) == splits.name_of("two words", name) == split
+    assert splits.name_of("late", name) == "late"
+
+
+@pytest.mark.django_db
+def test_rows_that_are_named_by_their_content_are_the_same_in_a_folder_and_alone(tmp_path):
+    project = make_project()
+    said = "\n\nHuman: Why?\n\nAssistant:"
+    rows = json.dumps({"chosen": f"{said} Rain.", "rejected": f"{said} Sun."}) + "\n"
+    path = folder_of(tmp_path, {"train.jsonl": rows})
+    assert ingest.ingest_file(project, path / "train.jsonl").comparisons == 1
+    assert not ingest.ingest_file(project, path).anything_new
