@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from annotator import protocols
-from annotator.formats.header import TURNS, by_config, header
+from annotator.formats.header import by_config, header, unturned
 from annotator.formats.source import Config, Writer
 
 
@@ -279,5 +279,5 @@ def _number(value: int) -> str:
 
 def line(text: str) -> str:
     """Somebody's words as one harmless line of a card: names must not add headings, rows or markup."""
-    plain = " ".join(text.translate(TURNS).split()).replace("|", "/")
+    plain = " ".join(unturned(text).split()).replace("|", "/")
     return "".join(f"\\{character}" if character in "\\`*_[]<>#" else character for character in plain)

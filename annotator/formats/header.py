@@ -28,6 +28,11 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}")
 TURNS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 
 
+def unturned(text: str) -> str:
+    """Somebody's words without TURNS."""
+    return text.translate(TURNS)
+
+
 def header(facts: Mapping[str, Any], writer: Writer) -> str:
     """The YAML between the card's two lines of dashes."""
     return _yaml(_facts(facts, {config.name: config for config in writer.configs}))
@@ -42,7 +47,7 @@ def _facts(facts: Mapping[str, Any], configs: Mapping[str, Config]) -> dict[str,
     return {
         "license": licence(facts),
         **({"language": spoken} if spoken else {}),
-        "pretty_name": facts["project"]["name"].translate(TURNS),
+        "pretty_name": unturned(facts["project"]["name"]),
         "size_categories": [next((name for limit, name in _SIZES if rows < limit), "n>1M")],
         "task_categories": ["text-generation"],
         "tags": ["preference", "rlhf", *(["human-feedback"] if "people" in sources else []), "switchyard"],

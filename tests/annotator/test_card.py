@@ -133,6 +133,36 @@ def test_hostile_words_break_neither_header_nor_card_nor_croissant():
     assert json.loads(text(done, "croissant.json"))["name"] == evil
 
 
+def test_no_name_turns_the_direction_of_what_a_reader_of_card_or_croissant_sees():
+    """The manifest is data and keeps names as they are; what people read does not."""
+    turning = "".join(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]))
+    evil = f"Ana{turning}gpj.exe"
+    project = make_project(name=evil, provenance=evil)
+    licensed(project, prompt=evil, language="he")
+    routed = make_comparison(project)
+    judge = make_labeler(project, evil)
+    judge.labeler_version.parameters = {"model": evil}
+    judge.labeler_version.save()
+    make_judgment(routed, judge, p_b=0.9)
+    make_plan(project, {routed: judge})
+    Import.objects.create(project=project, filename=evil, format="native", sha256="0" * 64, bytes=1, rows=1)
+    Import.objects.create(project=project, origin={"name": evil}, format="native", sha256="1" * 64, bytes=1, rows=1)
+    done = write(project, ai="keep")
+    said = (
+        done.manifest["inputs"][0]["filename"],
+        done.manifest["project"]["name"],
+        done.manifest["labelers"][0]["name"],
+    )
+    assert said == (evil, evil, evil)
+    for name in ("README.md", "croissant.json"):
+        shown = text(done, name)
+        shown = shown if name == "README.md" else json.dumps(json.loads(shown), ensure_ascii=False)
+        assert "Anagpj.exe" in shown
+        assert not set(turning) & set(shown) and "\\u202" not in shown and "\\u206" not in shown
+    assert json.loads(text(done, "croissant.json"))["name"] == "Anagpj.exe"
+    assert not set(turning) & set("".join(file["name"] for file in done.files))
+
+
 def test_no_secret_no_worker_and_no_mail_address_travels():
     project = make_project()
     judge = make_labeler(project, "gpt")
