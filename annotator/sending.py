@@ -12,13 +12,18 @@ from django.utils.text import slugify
 from annotator import stored
 from annotator.formats.archive import zipped
 from annotator.models import Export
+from annotator.readings import consent
 
 # No file is so long that its bytes have numbers of more digits; what looks otherwise is no range.
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
 def send(request: HttpRequest, export: Export, name: str) -> HttpResponseBase:
-    """A finished export's file, or without `name` all of them as a zip. Always a download, never a page."""
+    """A finished export's file, or without `name` all of them as a zip. Always a download, never a page.
+
+    Raises consent.Withdrawn for an export that may not leave any more, to whomever.
+    """
+    consent.refuse_withdrawn(export)
     folder = f"{slugify(export.project.name) or 'project'}-{export.number}-{export.format}"
     if not name:
         parts = [(f"{folder}/{file['name']}", partial(stored.opened, file["address"])) for file in export.files]

@@ -10,7 +10,6 @@ from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from django.utils.timezone import now
 from ninja import Field, Router, Schema, Status
 from pydantic import BeforeValidator, ConfigDict, create_model
 
@@ -23,9 +22,9 @@ from annotator.api.problems import Refused
 from annotator.formats import WRITERS
 from annotator.formats.source import CHOICES, STATUSES, Filters, Options
 from annotator.formats.tables import CONTAINERS
-from annotator.models import Export, Project, Recipe
-from annotator.pipeline import aggregate, export
-from annotator.readings import links
+from annotator.models import Export, ExportLink, Project, Recipe
+from annotator.pipeline import aggregate, export, links
+from annotator.readings import consent
 
 router = Router(tags=["exports"])
 SHARE: dict[str, float] = {"ge": 0, "le": 1}
@@ -170,6 +169,7 @@ def get_export(request: HttpRequest, project_id: Number, number: Number) -> Expo
     return shown(get_object_or_404(of(project_of(request, project_id)), number=number))
 
 
+GONE = {410: {"description": "It tells of somebody who has withdrawn that since, and is given out no more."}}
 BYTES = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 
 
@@ -182,15 +182,24 @@ BYTES = {"content": {"application/octet-stream": {"schema": {"type": "string", "
             200: BYTES,
             206: {"description": "The part that `Range` asks for.", **BYTES},
             416: {"description": "No byte of the file is in the range."},
+            **GONE,
         }
     },
 )
 def get_export_file(request: HttpRequest, project_id: Number, number: Number, name: str) -> HttpResponseBase:
     """One file of a finished export, as it is in storage, or with `Range` a part of it."""
-    sent = sending.send(request, _finished(project_of(request, project_id), number), name)
+    made = _finished(project_of(request, project_id), number)
+    try:
+        sent = sending.send(request, made, name)
+    except consent.Withdrawn:
+        raise _gone() from None
     if sent.status_code == 416:
         raise Refused(416, "No byte of the file is in this range.", Content_Range=sent["Content-Range"])
     return sent
+
+
+def _gone() -> Refused:
+    return Refused(410, str(consent.WORDS))
 
 
 class LinkIn(Strict):
@@ -199,20 +208,60 @@ class LinkIn(Strict):
 
 
 class LinkOut(Schema):
-    url: str
+    """`name`: the file, "" for all of them. Its address is in the answer that made it and nowhere else."""
+
+    id: int
+    name: str
+    created_at: datetime
     until: datetime
 
 
-@router.post("/projects/{project_id}/exports/{number}/links", auth=EXPORT, response={201: LinkOut})
-def create_export_link(request: HttpRequest, project_id: Number, number: Number, asked: LinkIn) -> Status[LinkOut]:
+class NewLink(LinkOut):
+    url: str
+
+
+def _link_columns(link: ExportLink) -> dict[str, Any]:
+    return {name: getattr(link, name) for name in ("id", "name", "created_at", "until")}
+
+
+def link_shown(link: ExportLink) -> LinkOut:
+    return LinkOut(**_link_columns(link))
+
+
+@router.post(
+    "/projects/{project_id}/exports/{number}/links",
+    auth=EXPORT,
+    response={201: NewLink},
+    openapi_extra={"responses": GONE},
+)
+def create_export_link(request: HttpRequest, project_id: Number, number: Number, asked: LinkIn) -> Status[NewLink]:
     """A link to a file of a finished export that needs no token, for a day and while you may read the project."""
     made = _finished(project_of(request, project_id, access.LEADS), number)
     try:
-        token = links.token(made, asked.name, request.user)  # type: ignore[arg-type]
+        link, token = links.make(made, asked.name, request.user)  # type: ignore[arg-type]
     except ValueError:
         raise Http404 from None
+    except consent.Withdrawn:
+        raise _gone() from None
     url = request.build_absolute_uri(reverse("linked_download", args=[token]))
-    return Status(201, LinkOut(url=url, until=now() + links.KEPT))
+    return Status(201, NewLink(**_link_columns(link), url=url))
+
+
+@router.get("/projects/{project_id}/exports/{number}/links", auth=EXPORT, response=Page[LinkOut])
+def list_export_links(
+    request: HttpRequest, project_id: Number, number: Number, after: After = 0, limit: Limit = 100
+) -> dict[str, Any]:
+    """The live links of an export by id, whoever made them."""
+    made = _finished(project_of(request, project_id, access.LEADS), number)
+    return page(links.live(made), "id", after, limit, link_shown)
+
+
+@router.delete("/projects/{project_id}/exports/{number}/links/{link_id}", auth=EXPORT, response={204: None})
+def delete_export_link(request: HttpRequest, project_id: Number, number: Number, link_id: Number) -> Status[None]:
+    """Take a link back: it leads nowhere any more. A download that has begun goes on."""
+    made = _finished(project_of(request, project_id, access.LEADS), number)
+    links.take_back(get_object_or_404(made.links, pk=link_id))
+    return Status(204, None)
 
 
 def _finished(project: Project, number: int) -> Export:

@@ -1,7 +1,7 @@
 from annotator.models.backtests import Backtest, BacktestSeed
 from annotator.models.comparisons import Candidate, Comparison, Features, FeatureSet, Harm, Prompt, Response
 from annotator.models.credentials import Credential, Disclosure
-from annotator.models.exports import Dataset, Export, Push
+from annotator.models.exports import Dataset, Export, ExportLink, Push
 from annotator.models.guidelines import Guidelines
 from annotator.models.imports import Import
 from annotator.models.jobs import Job, JobCancelled, JobPaused
@@ -38,6 +38,7 @@ __all__ = [
     "Delivery",
     "Disclosure",
     "Export",
+    "ExportLink",
     "FeatureSet",
     "Features",
     "Flag",

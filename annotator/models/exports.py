@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import uuid
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -62,6 +64,22 @@ class Export(models.Model):
 
     def __str__(self) -> str:
         return f"export {self.number} ({self.format})"
+
+
+class ExportLink(models.Model):
+    """A link to a file of an export, or to all, for somebody without an account. Taken back, its row is gone."""
+
+    export = models.ForeignKey(Export, models.CASCADE, related_name="links")
+    # What its address holds, signed: never shown again.
+    key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    # "" for all files as a zip.
+    name = models.CharField(max_length=500, blank=True)
+    maker = models.ForeignKey(User, models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"link to {self.name or 'all files'} of {self.export}"
 
 
 class Push(models.Model):

@@ -1,4 +1,4 @@
-"""Data sets out: ask for one, follow it, download it."""
+"""Data sets out: ask for one, follow it, publish it. `downloads` gives out the files."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db.models.fields.json import KeyTransform
-from django.http import Http404, HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
-from django.utils.timezone import now
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST
 
 from annotator import access, readings
 from annotator.forms.datasets import KeepForm
@@ -22,15 +18,10 @@ from annotator.forms.export_words import FILE_TYPES, SOURCES
 from annotator.forms.exports import ExportForm
 from annotator.forms.pushes import PushForm
 from annotator.models import Export, Job, Project, Recipe, User
-from annotator.pipeline import aggregate, datasets, export, push, work
-from annotator.readings import consent, links
-from annotator.sending import send
+from annotator.pipeline import aggregate, datasets, export, links, push, work
+from annotator.readings import consent
 
 SHOWN = 100
-WITHDRAWN = gettext_lazy(
-    "Somebody has withdrawn since what they told of themselves, and this export still holds it. No link is made: "
-    "export again and pass that on."
-)
 
 
 @login_required
@@ -72,10 +63,14 @@ def _ask(request: HttpRequest, project: Project, asked: dict[str, Any]) -> Expor
 
 
 def _rows(project: Project) -> list[dict[str, Any]]:
-    """The newest exports with their jobs. Of manifests, which may be large, only what was left out."""
+    """The newest exports with their jobs. Of manifests, which may be large, only what is left out and who is in it."""
     left_out = KeyTransform("left_out", KeyTransform("filters", "manifest"))
+    told = KeyTransform("profiles", KeyTransform("counted", "manifest"))
     exports = project.exports.select_related("recipe", "created_by", "dataset").defer("manifest")
-    newest = list(exports.annotate(left_out=left_out).order_by("-number")[:SHOWN])
+    exports = exports.annotate(left_out=left_out, told=told)
+    newest = list(exports.order_by("-number")[:SHOWN])
+    live = links.numbers(newest)
+    gone = set(consent.gone(project.pk, {name for made in newest for name in made.told or ()}))
     written_by = {
         job.parameters["export"]: job
         for job in Job.objects.filter(
@@ -90,45 +85,11 @@ def _rows(project: Project) -> list[dict[str, Any]]:
             "source": SOURCES[Recipe.Source(made.recipe.source)] if made.recipe else "",
             "bytes": sum(file["bytes"] for file in made.files),
             "job": written_by.get(made.pk),
+            "live_links": live.get(made.pk, 0),
+            "withdrawn": consent.WORDS if gone.intersection(made.told or ()) else "",
         }
         for made in newest
     ]
-
-
-@login_required
-@require_safe
-def export_download(request: HttpRequest, project_id: int, number: int, name: str = "") -> HttpResponseBase:
-    """One file of a finished export, or without `name` all of them as a zip. Always a download, never a page."""
-    project = access.project_or_404(request, project_id, access.READERS)
-    return send(request, _finished(project, number), name)
-
-
-@login_required
-@require_POST
-def export_link(request: HttpRequest, project_id: int, number: int) -> HttpResponse:
-    """A page with a link to one file (or all) that needs no login and works for a day.
-
-    None is made to an export that tells of people who have withdrawn since.
-    """
-    project = access.project_or_404(request, project_id, access.READERS)
-    made, name = _finished(project, number), request.POST.get("name", "")
-    assert isinstance(request.user, User)
-    if consent.withdrawn(made):
-        messages.error(request, WITHDRAWN)
-        return redirect("exports", project.pk)
-    try:
-        token = links.token(made, name, request.user)
-    except ValueError:
-        raise Http404 from None
-    context = {
-        "project": project,
-        "tab": "exports",
-        "export": made,
-        "name": name,
-        "link": request.build_absolute_uri(reverse("linked_download", args=[token])),
-        "until": now() + links.KEPT,
-    }
-    return render(request, "exports/link.html", context)
 
 
 @login_required

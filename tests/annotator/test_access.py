@@ -39,7 +39,7 @@ from annotator.models import (
     User,
     Webhook,
 )
-from annotator.pipeline import aggregate, combine, tokens, versions, webhooks
+from annotator.pipeline import aggregate, combine, links, tokens, versions, webhooks
 from tests.annotator.backtest_outcomes import finished
 from tests.builders import (
     make_comparison,
@@ -122,6 +122,7 @@ class World:
         self.export = Export.objects.create(
             project=self.project, number=1, format="judgments", recipe=self.recipe, completed_at=now(), manifest=FACTS
         )
+        self.link = links.make(self.export, "", self.users[VIEWER]).link
         self.dataset = Dataset.objects.create(project=self.project, name="kept", format="judgments", recipe=self.recipe)
         for version in (1, 2):
             Export.objects.create(
@@ -343,6 +344,8 @@ MATRIX: dict[str, Url] = {
     "export_count": Url(own(), get={LEAD}),
     "export_download": Url(own("export.number"), get=READERS),
     "export_link": Url(own("export.number"), post=READERS),
+    "export_links": Url(own("export.number"), get={LEAD}),
+    "export_link_take_back": Url(own("export.number", "link.pk"), post={LEAD}),
     "export_keep": Url(own("export.number"), get={LEAD}, post={LEAD}),
     "export_push": Url(own("export.number"), get={LEAD}, post={LEAD}),
     "token_forget": Url(own("credential.pk"), post={LEAD}),

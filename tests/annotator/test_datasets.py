@@ -6,6 +6,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 import pytest
+from django.core import signing
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import connection
@@ -20,8 +21,7 @@ from django.utils.timezone import now
 from annotator import readings, stored
 from annotator.formats import changes as rows_of
 from annotator.models import Dataset, Export, Job, Judgment, Membership, Profile
-from annotator.pipeline import aggregate, changes, datasets, export, push, work
-from annotator.readings import links
+from annotator.pipeline import aggregate, changes, datasets, export, links, push, work
 from annotator.readings.snapshot import pseudonym
 from annotator.views import datasets as datasets_view
 from tests.builders import make_comparison, make_judgment, make_labeler, make_member, make_person, make_project
@@ -416,7 +416,7 @@ def test_after_a_withdrawal_an_older_export_is_neither_linked_nor_published(told
     assert "1 person whose answers about themselves are in this export has withdrawn since" in page
     assert "<button" not in page.partition('id="where"')[2]
     answer = client.post(reverse("export_link", args=[told.project_id, told.number]), {"name": ""}, follow=True)
-    assert "export again and pass that on" in answer.content.decode()
+    assert (answer.status_code, "export again, then it is left out" in answer.content.decode()) == (410, True)
     with pytest.raises(work.StepRefused, match="withdrawn since"):
         push.write_push(waiting)
     waiting.delete()
@@ -427,6 +427,48 @@ def test_after_a_withdrawal_an_older_export_is_neither_linked_nor_published(told
     later = told.dataset.versions.get(version=2)
     assert len(later.manifest["counted"]["profiles"]) == 1
     assert Client().get(link(client, later)).status_code == 200
+
+
+def test_after_a_withdrawal_nobody_downloads_what_still_tells_of_that_person(told, client, lead):
+    other = begun(told.project, name="others").versions.get()
+    everything, readme = ([told.project_id, told.number, *name] for name in ([], ["README.md"]))
+    page, read = reverse("exports", args=[told.project_id]), reverse("export_download", args=everything)
+    assert client.get(read).status_code == 200 and read in client.get(page).content.decode()
+    profile = Profile.objects.order_by("pk").first()
+    profile.withdraw()
+    for address in (read, reverse("export_download", args=readme)):
+        refused = client.get(address)
+        assert (refused.status_code, refused["Content-Type"]) == (410, "text/html; charset=utf-8")
+        assert "has withdrawn since" in html.unescape(refused.content.decode())
+    assert client.get(reverse("export_download", args=[other.project_id, other.number])).status_code == 200
+    shown = client.get(page).content.decode()
+    assert read not in shown and "has withdrawn since" in html.unescape(shown)
+    assert reverse("export_download", args=[other.project_id, other.number]) in shown
+    profile.agree({}, "Yes.")
+    assert client.get(read).status_code == 200
+
+
+def test_a_lead_sees_the_live_links_and_takes_one_back(made, client, lead):
+    kept, taken = link(client, made), link(client, made, "")
+    over = link(client, made)
+    made.links.filter(pk=made.links.latest("pk").pk).update(until=now() - timedelta(minutes=1))
+    page = reverse("export_links", args=[made.project_id, made.number])
+    assert page in client.get(reverse("exports", args=[made.project_id])).content.decode()
+    shown = client.get(page).content.decode()
+    assert "<b>2 links</b>" in shown and str(lead) in shown
+    assert not any(address.rpartition("/")[2] in shown for address in (kept, taken, over))
+    row = made.links.get(name="")
+    back = reverse("export_link_take_back", args=[made.project_id, made.number, row.pk])
+    assert client.post(back, follow=True).redirect_chain[0][0] == page
+    assert [Client().get(address).status_code for address in (kept, taken, over)] == [200, 404, 404]
+    assert client.post(back).status_code == 404
+    link(client, made)
+    assert made.links.count() == 2, "what is over is swept when another is made"
+
+
+def test_a_link_of_an_earlier_version_is_over(made, client, lead):
+    old = signing.dumps([made.pk, "README.md", lead.pk], salt=links.SALT)
+    assert Client().get(reverse("linked_download", args=[old])).status_code == 404
 
 
 def test_versions_are_shown_page_by_page_without_their_manifests(project, client, lead, monkeypatch):

@@ -52,6 +52,7 @@ def parameters(world: World) -> dict[str, Any]:
         "path.dataset_id": world.dataset.pk,
         "path.webhook_id": world.webhook.pk,
         "path.delivery_id": world.delivery.pk,
+        "path.link_id": world.link.pk,
         "path.version": 1,
         "path.number": 1,
     }

@@ -7,7 +7,7 @@ from django.core.files.storage import default_storage
 from django.test import Client
 
 from annotator import stored
-from annotator.models import Dataset, Export, Membership
+from annotator.models import Dataset, Export, Membership, Profile
 from annotator.pipeline import aggregate, export, work
 from tests.api.program import assert_problem, lead_program
 from tests.builders import make_comparison, make_judgment, make_person, make_project
@@ -118,11 +118,39 @@ def test_a_link_needs_no_token_and_ends_with_its_makers_role(finished):
     address = f"/projects/{made.project_id}/exports/{made.number}/links"
     link = program.post(address, {"name": file["name"]}, key="k").json()
     assert link == program.post(address, {"name": file["name"]}, key="k").json()
+    assert [link] == [{**each, "url": link["url"]} for each in program.get(address).json()["items"]]
     answer = Client().get(link["url"])
     assert hashlib.sha256(b"".join(answer.streaming_content)).hexdigest() == file["sha256"]
     assert_problem(program.post(address, {"name": "none"}), 404)
     Membership.objects.filter(user=program.token.user).delete()
     assert Client().get(link["url"]).status_code == 404
+
+
+def test_a_link_is_taken_back_by_itself(finished):
+    program, made, file = finished
+    address = f"/projects/{made.project_id}/exports/{made.number}/links"
+    one, other = (program.post(address, {"name": name}).json() for name in (file["name"], ""))
+    assert program.delete(f"{address}/{one['id']}").status_code == 204
+    assert [Client().get(each["url"]).status_code for each in (one, other)] == [404, 200]
+    assert [each["id"] for each in program.get(address).json()["items"]] == [other["id"]]
+    assert_problem(program.delete(f"{address}/{one['id']}"), 404)
+
+
+def test_what_tells_of_somebody_who_has_withdrawn_is_given_out_no_more(project):
+    program = lead_program(project)
+    Profile(rater=project.raters.get()).agree({"age": "25-34"}, "Yes.")
+    asked = {"format": "per_rater", "container": "jsonl", "source": "people"}
+    number = program.post(f"/projects/{project.pk}/exports", asked).json()["export"]["number"]
+    export.run_exports()
+    address = f"/projects/{project.pk}/exports/{number}"
+    file = program.get(address).json()["files"][0]["name"]
+    assert program.get(f"{address}/files/{file}").status_code == 200
+    Profile.objects.get().withdraw()
+    for refused in (program.get(f"{address}/files/{file}"), program.post(f"{address}/links", {})):
+        assert "export again" in assert_problem(refused, 410)["detail"]
+    again = program.post(f"/projects/{project.pk}/exports", asked).json()["export"]["number"]
+    export.run_exports()
+    assert program.get(f"/projects/{project.pk}/exports/{again}/files/{file}").status_code == 200
 
 
 def test_a_data_set_is_begun_with_its_first_version(project):

@@ -63,6 +63,8 @@ MATRIX = {
     "get_export": read("/exports/{export.number}"),
     "get_export_file": read("/exports/{export.number}/files/none.jsonl", answers=(404,)),
     "create_export_link": act("/exports/{export.number}/links", {EXPORT}, {}, 201, 404),
+    "list_export_links": act("/exports/{export.number}/links", {EXPORT}, None, 200),
+    "delete_export_link": act("/exports/{export.number}/links/{link.pk}", {EXPORT}, None, 204),
     "create_dataset": act("/datasets", {EXPORT}, {"name": "api", "format": "judgments"}, 202),
     "list_datasets": read("/datasets"),
     "get_dataset": read("/datasets/{set.pk}"),
