@@ -137,15 +137,20 @@ def text(value: Any, name: str, *, width: int | None = None, empty: bool = False
         raise RowInvalid(name, "is empty")
     if "\0" in value:
         raise RowInvalid(name, "contains a NUL character, which the database cannot hold")
+    if not value.isascii():  # Python knows that of a text without looking at it
+        _encoded(value, name)
+    if width and len(value) > width:
+        raise RowInvalid(name, f"is longer than {width} characters")
+    return value
+
+
+def _encoded(value: str, name: str) -> bytes:
     try:
-        value.encode()
+        return value.encode()
     except UnicodeEncodeError as error:
         raise RowInvalid(
             name, f"is not valid Unicode at character {error.start + 1} (lone surrogate or broken UTF-8)"
         ) from None
-    if width and len(value) > width:
-        raise RowInvalid(name, f"is longer than {width} characters")
-    return value
 
 
 def identifier(value: Any, name: str, *, width: int = ID_WIDTH) -> str:
@@ -202,7 +207,7 @@ def moment(value: Any, name: str) -> datetime | None:
 def mapping(value: Any, name: str) -> dict[str, Any]:
     if value is None:
         return {}
-    if not isinstance(value, Mapping):
+    if type(value) is not dict and not isinstance(value, Mapping):
         raise RowInvalid(name, f"must be an object, not {kind_of(value)}")
     return dict(value)
 
@@ -255,6 +260,8 @@ def _plain(value: Any) -> Any:
 # Made once: json.dumps would make one a call.
 JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
 EMPTY: dict[type, str] = {dict: "{}", list: "[]"}
+# How a turn begins in JSON, by its role.
+_TURNS = {role: f'{{"role":"{role}","content":' for role in ROLES}
 
 
 def kind_of(value: Any) -> str:
@@ -263,9 +270,13 @@ def kind_of(value: Any) -> str:
 
 
 def digest(*parts: str) -> str:
-    """sha256 over the parts, kept apart from each other."""
-    encoded = [part.encode() for part in parts]
-    return hashlib.sha256(b"".join([b"%d:%b" % (len(part), part) for part in encoded])).hexdigest()
+    """sha256 over the parts, kept apart from each other by their lengths in bytes: "2:ab1:c"."""
+    sha = hashlib.sha256()
+    for part in parts:
+        encoded = part.encode()
+        sha.update(b"%d:" % len(encoded))
+        sha.update(encoded)
+    return sha.hexdigest()
 
 
 def prompt_row(external_id: str | None, turns: list[Any], context: list[Any], metadata: Any = None) -> PromptRow:
@@ -276,7 +287,7 @@ def prompt_row(external_id: str | None, turns: list[Any], context: list[Any], me
     if checked[-1]["role"] == "assistant":
         raise RowInvalid("prompt", "ends with an assistant turn: the responses are what the assistant says next")
     documents = [_document(document, f"context[{place}]") for place, document in enumerate(context)]
-    written, papers = as_json(checked, "prompt"), as_json(documents, "context")
+    written, papers = _turns_json(checked), as_json(documents, "context")
     text_hash = digest(written, papers)
     return PromptRow(
         external_id or f"text-{text_hash[:32]}",
@@ -285,6 +296,12 @@ def prompt_row(external_id: str | None, turns: list[Any], context: list[Any], me
         as_json(mapping(metadata, "metadata"), "metadata"),
         text_hash,
     )
+
+
+def _turns_json(turns: list[dict[str, str]]) -> str:
+    """What `as_json` writes of checked turns, in a quarter of the time: every row has some, and nothing else in them
+    but a role, which needs no escape, and text."""
+    return f"[{','.join([_TURNS[turn['role']] + JSON.encode(turn['content']) + '}' for turn in turns])}]"
 
 
 def _turn(turn: Any, name: str) -> dict[str, str]:
