@@ -2,11 +2,13 @@
 
 A column's dictionary is written once however often its values stand in rows, and repeated values pack to nothing. So a
 row group must not claim far more than its size on disk, and a batch has no more rows than fit when each holds the
-longest text of every dictionary. Sizes are those of the file's metadata.
+longest text of every dictionary, and when they reach into the largest pages. Sizes are those of the page headers or
+of the footer, whichever are larger: pyarrow unpacks what a page claims whatever the footer says.
 """
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from annotator.formats import pages
+
 # A longer row is not a row of text for people to judge; in bytes.
 LONGEST_ROW = 64 * 2**20
 # Rows that are read together, and the bytes that they may take as long as that is more than one row.
@@ -23,6 +27,9 @@ BATCH, BATCH_SIZE = 200, 32 * 2**20
 # A row group that claims more than so many times its size is an attack, except where it is small.
 MOST_UNPACKED = 200
 LEAST_UNPACKED = 256 * 2**20
+# Bytes of pages that may be unpacked at once, of all columns together: those that are read from, and those that a batch
+# is of. Rows are read one by one before that is more.
+LARGEST_PAGES = 256 * 2**20
 # Bytes that a value of a list takes at least, whatever its type: numbers and nulls that repeat pack to nothing.
 LEAST_VALUE = 8
 # What a row counts at least: reading an empty one takes as long as a short one.
@@ -89,7 +96,8 @@ def _keeping(path: Path, names: list[str]) -> Any:
 def _way(path: Path, file: Any, group: int) -> Way:
     facts = file.metadata.row_group(group)
     columns = [(facts.column(place), file.schema.column(place)) for place in range(facts.num_columns)]
-    claimed = sum(one.total_uncompressed_size for one, _kind in columns)
+    found = _pages(path, group, columns)
+    claimed = sum(max(one.total_uncompressed_size, its.size) for (one, _kind), its in zip(columns, found, strict=True))
     claimed += LEAST_VALUE * sum(one.num_values for one, kind in columns if kind.max_repetition_level)
     if claimed > max(LEAST_UNPACKED, MOST_UNPACKED * sum(one.total_compressed_size for one, _kind in columns)):
         raise ParquetRefused(f"row group {group + 1} unpacks to far more than its size; send its rows as JSON Lines")
@@ -97,7 +105,38 @@ def _way(path: Path, file: Any, group: int) -> Way:
     longest = _longest(path, shared, group)
     together = BATCH_SIZE // max(longest, claimed // max(facts.num_rows, 1), 1)
     kept = [one.path_in_schema for one, _kind in shared] if longest > LONGEST_ROW else []
-    return Way(max(1, min(BATCH, together)), kept)
+    return Way(_rows_within(found, max(1, min(BATCH, together)), group), kept)
+
+
+def _pages(path: Path, group: int, columns: list[tuple[Any, Any]]) -> list[pages.Column]:
+    """The pages of each column, none of which claims more than may be held. Raises ParquetRefused."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            found = [
+                pages.column(
+                    data, one, kind.max_repetition_level, to_count=BATCH_SIZE // len(columns), most=LARGEST_PAGES
+                )
+                for one, kind in columns
+            ]
+        except pages.PagesBroken as broken:
+            raise ParquetRefused(f"row group {group + 1} cannot be read: {broken}") from broken
+    if sum(one.largest for one in found) > LARGEST_PAGES:
+        raise ParquetRefused(_too_large(group, "unpacks to pages of"))
+    return found
+
+
+def _rows_within(found: list[pages.Column], rows: int, group: int) -> int:
+    """So many rows, or as many fewer as keep what they reach into small."""
+    while (size := sum(one.touched(rows) for one in found)) > LARGEST_PAGES and rows > 1:
+        rows //= 2
+    # A row within the bounds may lie across the borders of two pages.
+    if size > LARGEST_PAGES + LONGEST_ROW:
+        raise ParquetRefused(_too_large(group, "holds a row across pages of"))
+    return rows
+
+
+def _too_large(group: int, what: str) -> str:
+    return f"row group {group + 1} {what} more than {LARGEST_PAGES // 2**20} MB; send its rows as JSON Lines"
 
 
 def _is_shared(column: Any) -> bool:

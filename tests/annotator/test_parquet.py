@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
+import os
+import random
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from annotator.formats import parquet
+from annotator.formats import pages, parquet
 from annotator.formats.files import BudgetSpent, FileInvalid, RowFile
 
 MB = 2**20
@@ -112,3 +116,141 @@ def test_dates_that_python_does_not_have_are_refused_with_their_column(tmp_path,
     path = written(tmp_path, {"prompt": ["Q?"], "when": pa.array([number], width).cast(kind)})
     with pytest.raises(FileInvalid, match=words):
         list(RowFile(path))
+
+
+def number(value):
+    """A number as Thrift's compact protocol writes it."""
+    written, value = b"", (value << 1) ^ (value >> 63)
+    while value > 127:
+        written, value = written + bytes([value & 127 | 128]), value >> 7
+    return written + bytes([value])
+
+
+def header(size, packed, values, kind=0):
+    """Of a page of plain values, or (2) of a dictionary."""
+    about = b"\x15" + number(values) + b"\x15" + number(0)
+    about += b"\x15" + number(3) + b"\x15" + number(3) if kind == 0 else b""
+    fields = b"".join(b"\x15" + number(each) for each in (kind, size, packed))
+    return fields + (b"\x2c" if kind == 0 else b"\x4c") + about + b"\0\0"
+
+
+def text(length):
+    """A page of one text, as zstd packs it."""
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as packed:
+        packed.write(struct.pack("<IBBI", 2, 2, 1, length))
+        for _part in range(0, length, MB):
+            packed.write(b"x" * min(MB, length))
+    return sink.getvalue().to_pybytes()
+
+
+def lying(tmp_path, head, payload=b"", kind=0):
+    """A file of one text whose first page is replaced; its footer stays."""
+    path = written(tmp_path, {"prompt": [os.urandom(60_000).hex()]}, use_dictionary=kind == 2, write_statistics=False)
+    facts = pq.ParquetFile(path).metadata.row_group(0).column(0)
+    assert len(head + payload) <= facts.total_compressed_size
+    with path.open("r+b") as file:
+        file.seek(facts.dictionary_page_offset if kind == 2 else facts.data_page_offset)
+        file.write(head + payload)
+    return path
+
+
+def test_a_page_that_unpacks_to_far_more_than_the_footer_says_is_never_unpacked(tmp_path):
+    """120 kB that would be 300 MB, and twice that as a row."""
+    packed = text(300 * MB)
+    path = lying(tmp_path, header(300 * MB + 10, len(packed), 1), packed)
+    done = subprocess.run(
+        [sys.executable, "-c", READ, path], capture_output=True, text=True, check=True, cwd=Path.cwd()
+    )
+    why, rows, grown = done.stdout.split()
+    assert (why, int(rows)) == ("FileInvalid", 0) and int(grown) < 100
+
+
+@pytest.mark.parametrize(
+    ("head", "kind", "words"),
+    [
+        (header(2**31 - 1, 20, 1), 0, "row group 1 cannot be read: a page claims more than 256 MB; send"),
+        (header(7, 20, 2**31 - 1, kind=2), 2, "a dictionary claims more values than it has bytes"),
+        (header(-5, 20, 1), 0, "a page header says nothing of its size"),
+        (header(20, 2**30, 1), 0, "a page goes on behind its column"),
+        (b"\x15\x00" * 40, 0, "what should be a page header is none|says nothing of its size"),
+        (b"\x19" * 40, 0, "what should be a page header is none"),
+        (b"\xff" * 40, 0, "what should be a page header is none"),
+        (b"\x18" + b"\xff" * 8 + b"\x7f", 0, "the file ends within a page header"),
+        (header(10, 17, 2**31 - 1) + text(0), 0, "cannot be read"),
+        (header(999, 17, 1) + text(0), 0, "cannot be read"),
+    ],
+)
+def test_headers_that_lie_are_refused_in_words(tmp_path, head, kind, words):
+    with pytest.raises(FileInvalid, match=words):
+        list(RowFile(lying(tmp_path, head, kind=kind)))
+
+
+def test_a_small_row_group_of_very_many_pages_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "MOST_PAGES", 20)
+    path = written(tmp_path, {"n": list(range(500))}, use_dictionary=False, data_page_size=8, write_batch_size=8)
+    with pytest.raises(FileInvalid, match="a column has more than 20 pages"):
+        list(RowFile(path))
+
+
+@pytest.mark.parametrize("made", [str, lambda text: [{"content": text}]], ids=["text", "turns"])
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_long_rows_after_many_short_ones_are_read_few_at_once(tmp_path, monkeypatch, made, version):
+    """The mean of the row group would have 200 of them in a batch."""
+    monkeypatch.setattr(parquet, "LARGEST_PAGES", MB)
+    monkeypatch.setattr(parquet, "LONGEST_ROW", MB)
+    monkeypatch.setattr(parquet, "BATCH_SIZE", MB)
+    given = [made(os.urandom(10).hex()) for _row in range(5000)] + [
+        made(os.urandom(50_000).hex()) for _row in range(30)
+    ]
+    path = written(
+        tmp_path,
+        {"prompt": given},
+        use_dictionary=False,
+        data_page_size=20_000,
+        write_batch_size=1,
+        data_page_version=version,
+    )
+    file = pq.ParquetFile(path)
+    assert file.metadata.num_row_groups == 1 and parquet._way(path, file, 0).rows == 6
+    assert [row["prompt"] for _line, row in RowFile(path)] == given
+
+
+def test_a_row_that_lies_across_too_large_pages_is_refused():
+    def column(*rows):
+        return pages.Column([pages.Page(0, 200 * MB, 1, begun, 0, 0) for begun in rows], is_list=True)
+
+    with pytest.raises(parquet.ParquetRefused, match="row group 1 holds a row across pages of more than 256 MB"):
+        parquet._rows_within([column(1, 0)], 200, 0)
+    assert parquet._rows_within([column(1)], 200, 0) == 200
+
+
+@pytest.mark.parametrize("codec", ["none", "snappy", "gzip", "brotli", "lz4", "zstd"])
+def test_rows_of_lists_are_counted_from_their_pages(tmp_path, codec):
+    lists = [["x"] * (number % 7) for number in range(4000)] + [["x"]] * 900 + [["x"] * 300]
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"turns": lists}), path, compression=codec, data_page_size=100, write_batch_size=50)
+    facts = pq.ParquetFile(path).metadata.row_group(0).column(0)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        found = pages.column(data, facts, 1, to_count=0, most=MB)
+    assert len(found.pages) > 20 and sum(page.rows for page in found.pages) == 4901
+
+
+@pytest.mark.parametrize("is_list", [True, False])
+def test_what_rows_reach_into_is_the_most_of_any_place(is_list):
+    """Against trying every place."""
+    chance = random.Random(is_list)
+    for _try in range(300):
+        begun = [chance.choice([0, 0, 1, 2, 5] if is_list else [1, 2, 5]) for _page in range(chance.randint(1, 7))]
+        begun[0] = begun[0] or 1
+        sizes = [chance.randint(1, 9) for _page in begun]
+        column = pages.Column([pages.Page(0, *both, 0, 0) for both in zip(sizes, begun, begun, strict=True)], is_list)
+        rows = [page for page, count in enumerate(begun) for _row in range(count)]
+        ends = [
+            (page if not is_list or following == page else following)
+            for page, following in zip(rows, [*rows[1:], len(begun) - 1], strict=True)
+        ]
+        for many in (1, 2, 3, 7):
+            last = [max(ends[at : at + many]) for at in range(len(rows))]
+            most = max(sum(sizes[page : end + 1]) for page, end in zip(rows, last, strict=True))
+            assert column.touched(many) == most
