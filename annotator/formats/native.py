@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -48,11 +49,27 @@ ANSWER = (
     *("flags", "feedback", "edit", "spans", "ranking"),
 )
 ANSWER_KEYS = frozenset(ANSWER)
-VOTE = {
-    *("rater", "kind", "source", "comparison", "preference", "p_b", "p_tie", "round", "a_first", "active_ms"),
-    *("created_at", "cost", "provenance"),
-    *ANSWER,
+
+
+def _flag(value: Any, name: str) -> bool:
+    if value not in (True, False):
+        raise RowInvalid(name, "must be true or false")
+    return bool(value)
+
+
+# What a judgment may say beside its answer, as `Vote` calls it, and the check of each.
+CHECKS: dict[str, Callable[[Any, str], Any]] = {
+    "source": partial(rows.text, width=rows.SOURCE_WIDTH),
+    "preference": partial(rows.number, low=-1, high=1),
+    "p_b": partial(rows.number, low=0, high=1),
+    "p_tie": partial(rows.number, low=0, high=1),
+    "round": partial(rows.whole, low=1, high=32_000),
+    "a_first": _flag,
+    "active_ms": partial(rows.whole, low=0, high=2**31 - 1),
+    "created_at": rows.moment,
+    "cost": rows.money,
 }
+VOTE = {"rater", "kind", "comparison", "provenance", *CHECKS, *ANSWER}
 
 
 def claims(row: Mapping[str, Any]) -> bool:
@@ -80,11 +97,7 @@ def read(row: Mapping[str, Any]) -> Entry:
     responses = _responses(row)
     comparisons = _comparisons(row, row_id, responses, metadata)
     source = rows.text(row.get("source") or "", "source", width=rows.SOURCE_WIDTH, empty=True)
-    votes = [
-        _vote(rows.mapping(given, f"judgments[{place}]"), f"judgments[{place}]", comparisons, source)
-        for place, given in enumerate(rows.sequence(row.get("judgments"), "judgments"))
-    ]
-    return Entry(prompt, responses, comparisons, votes)
+    return Entry(prompt, responses, comparisons, _votes(row.get("judgments"), comparisons, source))
 
 
 def _prompt_alone(row: Mapping[str, Any], row_id: str) -> PromptRow:
@@ -207,35 +220,36 @@ def _place(value: Any, name: str, places: Mapping[str, int]) -> int:
     return places[wanted]
 
 
+def _votes(given: Any, comparisons: list[ComparisonRow], source: str) -> list[Vote]:
+    votes = []
+    for place, one in enumerate(rows.sequence(given, "judgments")):
+        name = f"judgments[{place}]"
+        votes.append(_vote(rows.mapping(one, name), name, comparisons, source))
+    return votes
+
+
 def _vote(given: dict[str, Any], name: str, comparisons: list[ComparisonRow], source: str) -> Vote:
-    if given.get("kind") not in ("person", "ai"):
-        raise RowInvalid(f"{name}.kind", f"must be person or ai, not {given.get('kind')!r}")
-    is_ai = given["kind"] == "ai"
-    own_source = given.get("source")
-    a_first = given.get("a_first")
-    if a_first not in (None, True, False):
-        raise RowInvalid(f"{name}.a_first", "must be true or false")
-    provenance = rows.mapping(given.get("provenance"), f"{name}.provenance")
-    if not given.keys() <= VOTE:
-        unknown = {key: value for key, value in given.items() if key not in VOTE and value is not None}
-        provenance = unknown | provenance
-    return Vote(
-        field=name,
-        comparison=_which(given.get("comparison"), f"{name}.comparison", comparisons),
-        rater=rater_name(given.get("rater"), f"{name}.rater", is_ai),
-        is_ai=is_ai,
-        source=source if own_source is None else rows.text(own_source, f"{name}.source", width=rows.SOURCE_WIDTH),
-        answer={key: value for key, value in given.items() if key in ANSWER_KEYS and value is not None},
-        preference=rows.number(given.get("preference"), f"{name}.preference", -1, 1),
-        p_b=rows.number(given.get("p_b"), f"{name}.p_b", 0, 1),
-        p_tie=rows.number(given.get("p_tie"), f"{name}.p_tie", 0, 1),
-        round=rows.whole(given.get("round"), f"{name}.round", 1, 32_000),
-        a_first=a_first,
-        active_ms=rows.whole(given.get("active_ms"), f"{name}.active_ms", 0, 2**31 - 1),
-        created_at=rows.moment(given.get("created_at"), f"{name}.created_at"),
-        cost=rows.money(given.get("cost"), f"{name}.cost"),
-        provenance=rows.as_json(provenance, name),
-    )
+    """Looks at what is there, and at nothing that is not: most judgments say two or three things."""
+    kind = given.get("kind")
+    if kind not in ("person", "ai"):
+        raise RowInvalid(f"{name}.kind", f"must be person or ai, not {kind!r}")
+    is_ai = kind == "ai"
+    which = _which(given.get("comparison"), name, comparisons)
+    vote = Vote(name, which, rater_name(given.get("rater"), f"{name}.rater", is_ai), is_ai, source)
+    unknown: dict[str, Any] = {}
+    for key, value in given.items():
+        if value is None:
+            continue
+        if key in ANSWER_KEYS:
+            vote.answer[key] = value
+        elif key in CHECKS:
+            setattr(vote, key, CHECKS[key](value, f"{name}.{key}"))
+        elif key not in VOTE:
+            unknown[key] = value
+    if unknown or given.get("provenance") is not None:
+        said = rows.mapping(given.get("provenance"), f"{name}.provenance")
+        vote.provenance = rows.as_json(unknown | said, name)
+    return vote
 
 
 def rater_name(value: Any, name: str, is_ai: bool) -> str:
@@ -253,9 +267,9 @@ def rater_name(value: Any, name: str, is_ai: bool) -> str:
 def _which(value: Any, name: str, comparisons: list[ComparisonRow]) -> int:
     if value is None:
         if len(comparisons) > 1:
-            raise RowInvalid(name, "the row has several comparisons: say which one was judged")
+            raise RowInvalid(f"{name}.comparison", "the row has several comparisons: say which one was judged")
         return 0
     for place, comparison in enumerate(comparisons):
         if comparison.external_id == str(value):
             return place
-    raise RowInvalid(name, f"the row has no comparison {value!r}")
+    raise RowInvalid(f"{name}.comparison", f"the row has no comparison {value!r}")

@@ -416,8 +416,8 @@ class Taking:
         self.definition = recorded.lenient(protocols.read(project.protocol.definition))
         self.read = read
         self.left: Counter[str] = Counter()
-        # Answers of people that are nothing but a level, by level: most of most files, and each is checked once.
-        self._levels: dict[Any, Answer] = {}
+        # Answers that `_is_plain`: most of most files, and each is checked once.
+        self._plain: dict[tuple[bool, int | None], Answer] = {}
 
     def take(self, entry: Entry | RowInvalid) -> tuple[Entry, list[Answer]]:
         """The entry without what was left, and an answer a vote. Raises RowInvalid; RowLeft, which is counted."""
@@ -434,13 +434,12 @@ class Taking:
         return entry, answers
 
     def _answer(self, entry: Entry, vote: Vote) -> Answer:
-        level = vote.answer.get("level")
-        plain = type(level) is int and len(vote.answer) == 1 and not vote.is_ai
-        known = self._levels.get(level) if plain else None
-        answer = known or recorded.answer(self.definition, vote, judged_texts(entry, vote))
-        if plain and not known:
-            self._levels[level] = answer
-        return answer
+        if not _is_plain(vote):
+            return recorded.answer(self.definition, vote, judged_texts(entry, vote))
+        key = (vote.is_ai, vote.answer.get("level"))
+        if key not in self._plain:
+            self._plain[key] = recorded.answer(self.definition, vote, judged_texts(entry, vote))
+        return self._plain[key]
 
     def _leave(self, entry: Entry) -> list[str]:
         left: list[str] = []
@@ -453,3 +452,14 @@ class Taking:
             kept.append(vote)
         entry.votes = kept
         return left
+
+
+def _is_plain(vote: Vote) -> bool:
+    """Whether the answer is the same in every row that says it: nothing but a level, or none beside an AI's number.
+
+    An AI's level alone is not: it becomes a preference, vote by vote. `True` is a level to a dict and none to a
+    protocol.
+    """
+    if vote.is_ai:
+        return not vote.answer and (vote.p_b is not None or vote.preference is not None)
+    return len(vote.answer) == 1 and type(vote.answer.get("level")) is int
