@@ -75,6 +75,8 @@ def _complete(operation: dict[str, Any], method: str, scopes: tuple[str, ...]) -
     operation["security"] = [{"token": [scope]} for scope in scopes]
     content = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     refusals = REFUSALS
+    if method == "patch":
+        refusals = REFUSALS | {"400": REFUSALS_OF_WORK["400"]}
     if method == "post":
         refusals = REFUSALS | REFUSALS_OF_WORK
         operation["parameters"] = [*operation["parameters"], KEY]

@@ -77,8 +77,13 @@ def cancel_job(request: HttpRequest, project_id: Number, job_id: Number) -> JobO
     needed = CANCELLED_BY.get(Job.Kind(job.kind), Token.Scope.ROUTE)
     if needed not in token_of(request).scopes:
         raise Refused(403, f"The token has no scope {needed}, which this job needs.")
+    return shown(cancelled(job))
+
+
+def cancelled(job: Job) -> Job:
+    """The job, cancelled as far as that goes at once. Raises Refused when it had ended."""
     if job.state not in UNFINISHED:
         raise Refused(409, "It had already ended, so there was nothing to cancel.")
     job.cancel()
     job.refresh_from_db()
-    return shown(job)
+    return job

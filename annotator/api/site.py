@@ -26,6 +26,7 @@ from annotator.api import (
     plans,
     problems,
     projects,
+    runs,
     webhooks,
 )
 from annotator.api.bodies import CheckedParser
@@ -33,7 +34,7 @@ from annotator.api.document import Document
 
 RESOURCES = (
     *(projects, comparisons, judgments, imports, jobs, labels, exports, datasets, plans),
-    *(performance_models, labelers, ledger, webhooks),
+    *(performance_models, labelers, runs, ledger, webhooks),
 )
 
 api = Document(

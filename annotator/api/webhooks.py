@@ -1,4 +1,4 @@
-"""Webhooks: add, list, try and remove them; what they were sent, and to send it again."""
+"""Webhooks: add, list, try, switch and remove them; what they were sent, and to send it again."""
 
 from __future__ import annotations
 
@@ -39,13 +39,18 @@ class WebhookIn(Strict):
 
 
 class WebhookOut(Schema):
-    """`is_failing`: its last deliveries were all given up. It stays in force."""
+    """`is_active`: not switched off. `is_failing`: its last deliveries were all given up. It stays in force."""
 
     id: int
     url: str
     events: list[str]
+    is_active: bool
     is_failing: bool
     created_at: datetime
+
+
+class WebhookChange(Strict):
+    is_active: Annotated[bool, Field(strict=True)]
 
 
 class NewWebhook(WebhookOut):
@@ -73,7 +78,7 @@ class DeliveryOut(Schema):
 
 
 def _columns(webhook: Webhook) -> dict[str, Any]:
-    same = {name: getattr(webhook, name) for name in ("id", "url", "events", "created_at")}
+    same = {name: getattr(webhook, name) for name in ("id", "url", "events", "is_active", "created_at")}
     return {**same, "is_failing": webhooks.is_failing(webhook)}
 
 
@@ -101,6 +106,15 @@ def create_webhook(request: HttpRequest, project_id: Number, asked: WebhookIn) -
     project = project_of(request, project_id, access.LEADS)
     made, secret = webhooks.add(project, asked.url, asked.events, request.user)  # type: ignore[arg-type]
     return Status(201, NewWebhook(**_columns(made), secret=secret))
+
+
+@router.patch("/projects/{project_id}/webhooks/{webhook_id}", auth=WEBHOOKS, response=WebhookOut)
+def update_webhook(request: HttpRequest, project_id: Number, webhook_id: Number, asked: WebhookChange) -> WebhookOut:
+    """Switch a webhook off or on. Off, what waits for it is kept, and of what happens meanwhile it is never told."""
+    found = _found(request, project_id, webhook_id)
+    webhooks.switch(found, asked.is_active)
+    found.refresh_from_db()
+    return shown(found)
 
 
 @router.delete("/projects/{project_id}/webhooks/{webhook_id}", auth=WEBHOOKS, response={204: None})

@@ -2,6 +2,7 @@
 
 import uuid
 
+import django.contrib.postgres.fields
 import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
@@ -31,5 +32,23 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+        ),
+        # Words only.
+        migrations.AlterField(
+            model_name="token",
+            name="scopes",
+            field=django.contrib.postgres.fields.ArrayField(
+                base_field=models.CharField(
+                    choices=[
+                        ("read", "read projects, comparisons, judgments and datasets"),
+                        ("ingest", "import comparisons and recorded judgments"),
+                        ("export", "make exports"),
+                        ("route", "retrain, plan and run labelers"),
+                        ("webhooks", "manage webhooks"),
+                    ],
+                    max_length=10,
+                ),
+                size=None,
+            ),
         ),
     ]

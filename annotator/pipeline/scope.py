@@ -54,6 +54,17 @@ def of_job(job: Job, labeler: Labeler, version: LabelerVersion) -> QuerySet[Comp
     return found.order_by("pk")
 
 
+def asked(labeler: Labeler, on: str, filter: Mapping[str, Any]) -> tuple[list[int], QuerySet[Comparison]]:
+    """What somebody chose to run it on; the ids too when they are a few that another choice would not find again."""
+    project = labeler.project
+    if on == "trial":
+        ids = trial_comparisons(labeler)
+        return ids, project.comparisons.filter(pk__in=ids)
+    if on == "people":
+        return [], judged_by_people(project)
+    return [], of_filter(project, filter)
+
+
 def of_filter(project: Project, asked: Mapping[str, Any]) -> QuerySet[Comparison]:
     """Those that fit the fields of `forms.comparisons.ComparisonFilter`, and the `domain` of their prompt's words."""
     number = asked.get("plan")
@@ -111,10 +122,17 @@ def _with_texts(comparisons: QuerySet[Comparison]) -> QuerySet[Comparison]:
     return whole.defer("prompt__html", "response_a__html", "response_b__html")
 
 
-def estimate(labeler: Labeler, comparisons: QuerySet[Comparison], version: LabelerVersion | None = None) -> Estimate:
+def estimate(
+    labeler: Labeler,
+    comparisons: QuerySet[Comparison],
+    version: LabelerVersion | None = None,
+    *,
+    look_up: bool = True,
+) -> Estimate:
     """How many of `comparisons` it (or the candidate `version`) would judge and what that costs.
 
-    Exact up to 300 comparisons, scaled up from 300 beyond. Raises StepRefused as `versions.build` does.
+    Exact up to 300 comparisons, scaled up from 300 beyond. Raises StepRefused as `versions.build` does; but without
+    `look_up`, for inside a transaction, a judge's endpoint and key are not looked at: its run will.
     """
     version = versions.asked_for(labeler, version.pk if version else None)
     left = unjudged(version, comparisons)
@@ -122,7 +140,8 @@ def estimate(labeler: Labeler, comparisons: QuerySet[Comparison], version: Label
     if models.is_model(labeler.kind):  # its weights are no business of the process that asks
         models.refuse_without_models()
         return Estimate(number)
-    judge = versions.build(version)
+    connected = look_up or labeler.kind != versions.JUDGE
+    judge = versions.build(version) if connected else versions.unconnected(version)
     if not number or not isinstance(judge, base.Asking):
         return Estimate(number)
     sample = list(_with_texts(left.order_by("pk"))[:SAMPLE])

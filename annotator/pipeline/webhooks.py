@@ -167,7 +167,7 @@ def switch(webhook: Webhook, on: bool) -> None:
     """
     Webhook.objects.filter(pk=webhook.pk).update(is_active=on)
     if on:
-        work.nudge(TASK)
+        transaction.on_commit(lambda: work.nudge(TASK))
 
 
 @transaction.atomic

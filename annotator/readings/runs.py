@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from math import ceil
-from typing import Any
 
-from django.db.models import QuerySet, Sum
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from annotator.models import Job, Labeler, LabelerCall, Reservation
+from annotator.models import Job, Labeler, Reservation
+from annotator.readings import run_costs
 
 # By `labelers.base.Failure`.
 KINDS: dict[str, str | Promise] = {
@@ -74,8 +73,7 @@ def of_job(job: Job) -> Run:
     told = job.result.get("run") or {}
     failures = told.get("failures") or {}
     rate = _rate(told.get("marks") or []) if job.state == Job.State.RUNNING else None
-    reservation = _reservation(job)
-    spent, held = _money(job, reservation)
+    reservation, spent, held = run_costs.costs(job.project_id, [job])[job.pk]
     return Run(
         job=job,
         labeler=job.project.labelers.filter(pk=job.parameters.get("labeler")).first(),
@@ -110,41 +108,10 @@ def _rate(marks: list[tuple[float, int]]) -> float | None:
     return 60 * (last - first) / (ended - began) if last > first and ended > began else None
 
 
-def _reservation(job: Job) -> Reservation | None:
-    """Its own money, or its plan's, which all runs of that plan share."""
-    plan = job.parameters.get("plan")
-    held = Reservation.objects.filter(account__project=job.project)
-    if not plan:
-        return held.filter(key=f"job:{job.pk}").first()
-    return held.filter(plan=plan, source=job.project.labelers.get(pk=job.parameters["labeler"]).name).first()
-
-
-def _money(job: Job, reservation: Reservation | None) -> tuple[Decimal, Decimal]:
-    """(spent, held) of this run. Asked every second or two, so it reads no calls but those under way.
-
-    A plan's money is shared by its runs: of that the run's own calls are summed.
-    """
-    if reservation is None:
-        return Decimal(0), Decimal(0)
-    calls = LabelerCall.objects.filter(reservation=reservation, created_at__gte=job.created_at)
-    held = _sum(calls.filter(status=LabelerCall.Status.IN_FLIGHT), "cost")
-    if reservation.plan_id:
-        return _sum(calls.exclude(status=LabelerCall.Status.IN_FLIGHT), "cost"), held
-    return _committed(reservation), held
-
-
-def _committed(reservation: Reservation) -> Decimal:
-    return reservation.committed + _sum(reservation.entries.filter(settled=False), "amount")
-
-
 def _of_plan(job: Job, reservation: Reservation | None) -> Whole | None:
     """Each run has told how much it judged, so no judgment is counted."""
     if reservation is None or not reservation.plan_id:
         return None
     about = {"parameters__plan": reservation.plan_id, "parameters__labeler": job.parameters["labeler"]}
     told = job.project.jobs.filter(kind=Job.Kind.LABEL, **about).values_list("result__run__judged", flat=True)
-    return Whole(sum(judged or 0 for judged in told), _committed(reservation))
-
-
-def _sum(rows: QuerySet[Any], column: str) -> Decimal:
-    return rows.aggregate(sum=Sum(column))["sum"] or Decimal(0)
+    return Whole(sum(judged or 0 for judged in told), run_costs.committed([reservation])[reservation.pk])

@@ -7,7 +7,6 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -16,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotator import access, readings
 from annotator.forms.runs import RunFilter
-from annotator.models import Comparison, Job, Labeler, Project
+from annotator.models import Job, Labeler, Project
 from annotator.pipeline import disclosures, keys, label, ledger, scope, versions
 from annotator.pipeline.work import StepRefused
 from annotator.views import spending
@@ -39,7 +38,7 @@ def labeler_run(request: HttpRequest, project_id: int, labeler_id: int) -> HttpR
     if not form.is_valid():
         return _page(request, project, chosen, form)
     try:
-        ids, comparisons = _comparisons(project, chosen, form)
+        ids, comparisons = scope.asked(chosen, form.cleaned_data["on"], form.filter())
         expected = scope.estimate(chosen, comparisons)
         missing = disclosures.missing(chosen)
     except StepRefused as refusal:
@@ -69,17 +68,6 @@ def _form(request: HttpRequest, project: Project) -> RunFilter:
         readings.labelers.names(project),
         has_languages=readings.filters.has_languages(project),
     )
-
-
-def _comparisons(project: Project, chosen: Labeler, form: RunFilter) -> tuple[list[int], QuerySet[Comparison]]:
-    """What was chosen; the ids too when they are a few that another choice would not find again."""
-    on = form.cleaned_data["on"]
-    if on == "trial":
-        ids = scope.trial_comparisons(chosen)
-        return ids, project.comparisons.filter(pk__in=ids)
-    if on == "people":
-        return [], scope.judged_by_people(project)
-    return [], scope.of_filter(project, form.filter())
 
 
 def _page(request: HttpRequest, project: Project, chosen: Labeler, form: RunFilter, **more: Any) -> HttpResponse:

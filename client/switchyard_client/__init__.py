@@ -1,7 +1,22 @@
 """Ask Switchyard from a program: `Client` asks, `webhooks.verify` checks what comes by itself."""
 
 from switchyard_client import webhooks
-from switchyard_client.answers import Comparison, Dataset, Export, File, Imported, Job, Page, Plan, Project
+from switchyard_client.answers import (
+    Comparison,
+    Dataset,
+    Export,
+    File,
+    Imported,
+    Job,
+    Labeler,
+    Link,
+    NewLink,
+    Page,
+    Plan,
+    Project,
+    Run,
+    Webhook,
+)
 from switchyard_client.client import Client
 from switchyard_client.errors import Conflict, Fault, JobFailed, NotFound, Refused, Unreachable, Unverified
 
@@ -16,12 +31,17 @@ __all__ = [
     "Imported",
     "Job",
     "JobFailed",
+    "Labeler",
+    "Link",
+    "NewLink",
     "NotFound",
     "Page",
     "Plan",
     "Project",
     "Refused",
+    "Run",
     "Unreachable",
     "Unverified",
+    "Webhook",
     "webhooks",
 ]

@@ -105,3 +105,59 @@ class Plan(TypedDict):
     predicted: float | None
     low: float | None
     high: float | None
+
+
+class Labeler(TypedDict):
+    """`version`: the digest of the one that judges; null for a labeler that has none yet. Money is text: exact."""
+
+    id: int
+    name: str
+    kind: str
+    enabled: bool
+    price_per_call: str
+    price_per_million_input: str
+    price_per_million_output: str
+    version: str | None
+
+
+class Run(TypedDict):
+    """A labeler's run, which is a job: `state` is one of `Job`. `set_aside`: null where it needs no money."""
+
+    id: int
+    labeler: int | None
+    on: str
+    plan: int | None
+    state: str
+    progress: int
+    total: int
+    message: str
+    judged: int
+    unparsed: int
+    given_up: int
+    failed_calls: int
+    spent: str
+    held: str
+    set_aside: str | None
+
+
+class Link(TypedDict):
+    """`name`: the file of the export, "" for all of them."""
+
+    id: int
+    name: str
+    created_at: str
+    until: str
+
+
+class NewLink(Link):
+    """Its address is in the answer that made it and nowhere else."""
+
+    url: str
+
+
+class Webhook(TypedDict):
+    id: int
+    url: str
+    events: list[str]
+    is_active: bool
+    is_failing: bool

@@ -16,7 +16,20 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from switchyard_client.answers import Comparison, Dataset, Export, Imported, Job, Plan, Project
+from switchyard_client.answers import (
+    Comparison,
+    Dataset,
+    Export,
+    Imported,
+    Job,
+    Labeler,
+    Link,
+    NewLink,
+    Plan,
+    Project,
+    Run,
+    Webhook,
+)
 from switchyard_client.errors import Conflict, Fault, JobFailed, NotFound, Refused, Unreachable
 
 Given = TypeVar("Given")
@@ -63,6 +76,16 @@ class Client:
 
     def plans(self, project: int) -> Iterator[Plan]:
         return self._all(f"/projects/{project}/plans")
+
+    def labelers(self, project: int) -> Iterator[Labeler]:
+        return self._all(f"/projects/{project}/labelers")
+
+    def runs(self, project: int, *, labeler: int | None = None, state: str | None = None) -> Iterator[Run]:
+        """Runs of labelers by id, with what they did and cost."""
+        return self._all(f"/projects/{project}/runs", labeler=labeler, state=state)
+
+    def webhooks(self, project: int) -> Iterator[Webhook]:
+        return self._all(f"/projects/{project}/webhooks")
 
     # In
 
@@ -121,7 +144,52 @@ class Client:
             paths.append(path)
         return paths
 
+    def link(self, project: int, export: int, name: str = "") -> NewLink:
+        """A link to the file `name` of an export, or without one to all, that needs no token and ends after a day."""
+        made: NewLink = self.post(f"/projects/{project}/exports/{export}/links", {"name": name})
+        return made
+
+    def links(self, project: int, export: int) -> Iterator[Link]:
+        """The live links of an export, whoever made them."""
+        return self._all(f"/projects/{project}/exports/{export}/links")
+
+    def take_back(self, project: int, export: int, link: int) -> None:
+        self.delete(f"/projects/{project}/exports/{export}/links/{link}")
+
     # Work
+
+    def run_labeler(
+        self,
+        project: int,
+        labeler: int,
+        *,
+        on: str,
+        filter: Mapping[str, Any] | None = None,
+        most: str | None = None,
+        key: str = "",
+        wait: bool = True,
+    ) -> Run:
+        """Ask for a run and wait for it. `on`: trial, people, everything, or filter with a `filter`.
+
+        `most`, money as text, is what it may cost at most; a labeler with a price needs it. Raises Refused, which says
+        how much it can cost, and JobFailed. `key`: give the same one to ask again after a crash.
+        """
+        asked = {"on": on, "most": most, "filter": None if filter is None else dict(filter)}
+        run: Run = self.post(f"/projects/{project}/labelers/{labeler}/runs", asked, key=key)
+        if wait:
+            self.wait(project, self.get(f"/projects/{project}/jobs/{run['id']}"))
+            run = self.get(f"/projects/{project}/runs/{run['id']}")
+        return run
+
+    def cancel_run(self, project: int, run: int) -> Run:
+        """What it had judged stays and is paid. Raises Conflict when it had ended."""
+        cancelled: Run = self.post(f"/projects/{project}/runs/{run}/cancel")
+        return cancelled
+
+    def switch_webhook(self, project: int, webhook: int, on: bool) -> Webhook:
+        """Off, what waits for it is kept, and of what happens meanwhile it is never told."""
+        switched: Webhook = self.patch(f"/projects/{project}/webhooks/{webhook}", {"is_active": on})
+        return switched
 
     def make_plan(self, project: int, budget: str, *, strategy: str = "auto", seed: int = 0) -> Plan:
         """Ask for a plan, wait for it, and give the draft."""
@@ -156,6 +224,14 @@ class Client:
     def post(self, path: str, value: Any = None, *, key: str = "") -> Any:
         """What is answered to `value`, sent as JSON. Asked again with the same `key` it is done once."""
         return self._ask("POST", path, b"" if value is None else json.dumps(value).encode(), key=key)
+
+    def patch(self, path: str, value: Any) -> Any:
+        """What is answered to a change, sent as JSON; made twice it is made once."""
+        return self._ask("PATCH", path, json.dumps(value).encode())
+
+    def delete(self, path: str) -> None:
+        """Remove what stands at `path`. Raises NotFound when it is gone already, as after an answer that was lost."""
+        self._ask("DELETE", path)
 
     def _all(self, path: str, **query: Any) -> Iterator[Any]:
         after: int | None = 0

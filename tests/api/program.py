@@ -29,6 +29,11 @@ class Program:
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         return self.client.post(f"/api/v1{path}", content, content_type=media_type, headers=self.headers(key))
 
+    def patch(self, path: str, body: Any = None) -> Any:
+        return self.client.patch(
+            f"/api/v1{path}", json.dumps(body), content_type="application/json", headers=self.headers()
+        )
+
     def delete(self, path: str) -> Any:
         return self.client.delete(f"/api/v1{path}", headers=self.headers())
 

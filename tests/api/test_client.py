@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
-from annotator.models import Export, KeptAnswer
-from annotator.pipeline import aggregate, export, ingest, webhooks, work
+from annotator.models import Export, KeptAnswer, Labeler
+from annotator.pipeline import aggregate, export, ingest, label, versions, webhooks, work
 from tests.api.program import lead_program, row
 from tests.builders import make_project
 
 CLIENT = Path(__file__).parents[2] / "client"
 sys.path.insert(0, str(CLIENT))
 
-from switchyard_client import Client, JobFailed, NotFound, Refused, Unreachable, Unverified  # noqa: E402
+from switchyard_client import Client, Conflict, JobFailed, NotFound, Refused, Unreachable, Unverified  # noqa: E402
 from switchyard_client import webhooks as received  # noqa: E402
 
 SECRET = "swh_secret"
@@ -32,6 +32,7 @@ SECRET = "swh_secret"
 def worker(monkeypatch):
     """Does what is asked for at once, as a worker of the site would."""
     tasks = {"ingest": ingest.run_ingests, "export": export.run_exports, "aggregate": aggregate.run_aggregates}
+    tasks["run_labels"] = label.run_labels
 
     def run(task: str) -> None:
         done = next((step for name, step in tasks.items() if name in task), None)
@@ -85,6 +86,35 @@ def test_a_program_brings_rows_and_a_file_and_takes_an_export(live_server, worke
     with pytest.raises(Refused) as refused:
         client.add_comparisons(project.pk, [row(20), {"id": "no"}])
     assert refused.value.status == 422 and refused.value.faults[0].row == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_program_runs_a_labeler_takes_links_back_and_switches_webhooks(live_server, worker, tmp_path):
+    project = make_project()
+    free = Labeler.objects.create(project=project, name="longest", kind="null_longest")
+    versions.new_version(free, {})
+    hook, _secret = webhooks.add(project, "https://hooks.example/", ["plan.made"], None)
+    client = Client(live_server.url, lead_program(project).text, attempts=1)
+    client.add_comparisons(project.pk, [row(1), row(2, judgments=[{"kind": "person", "level": 1}])])
+    [listed] = [each for each in client.labelers(project.pk) if each["kind"] == "null_longest"]
+    done = client.run_labeler(project.pk, listed["id"], on="everything", key="night")
+    assert (done["state"], done["judged"], done["spent"]) == ("done", 2, "0")
+    [kept] = [each for each in client.runs(project.pk, labeler=free.pk) if each["id"] == done["id"]]
+    assert kept == done
+    with pytest.raises(Conflict):
+        client.cancel_run(project.pk, done["id"])
+    with pytest.raises(Conflict, match="nothing of this"):
+        client.run_labeler(project.pk, free.pk, on="filter", filter={"people": "yes"})
+
+    aggregate.aggregate()
+    number = client.export(project.pk, "trl_reward", container="jsonl", source="people")["number"]
+    link = client.link(project.pk, number)
+    assert [each["id"] for each in client.links(project.pk, number)] == [link["id"]]
+    client.take_back(project.pk, number, link["id"])
+    assert list(client.links(project.pk, number)) == []
+
+    assert client.switch_webhook(project.pk, hook.pk, False)["is_active"] is False
+    assert [each["is_active"] for each in client.webhooks(project.pk)] == [False]
 
 
 def run_example(name: str, *given: str, env: dict[str, str]) -> str:

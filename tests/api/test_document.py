@@ -48,6 +48,7 @@ def parameters(world: World) -> dict[str, Any]:
         "path.project_id": world.project.pk,
         "path.comparison_id": world.comparison.pk,
         "path.job_id": world.job.pk,
+        "path.run_id": world.run.pk,
         "path.labeler_id": world.judge.pk,
         "path.dataset_id": world.dataset.pk,
         "path.webhook_id": world.webhook.pk,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from annotator.models import Project
-from annotator.pipeline import work
+from annotator.models import Labeler, Project
+from annotator.pipeline import versions, work
 from tests.api.program import lead_program
 from tests.builders import make_project
 
@@ -25,6 +25,7 @@ def examples() -> list[str]:
 def test_the_examples_of_the_guide_work(live_server, monkeypatch, tmp_path):
     monkeypatch.setattr(work, "nudge", lambda task: None)
     project = make_project()
+    versions.new_version(Labeler.objects.create(project=project, name="longest", kind="null_longest"), {})
     variables = {"SITE": live_server.url, "TOKEN": lead_program(project).text, "PROJECT": str(project.pk)}
     script = "set -e\n" + "\n".join(examples()).replace("/tmp/", f"{tmp_path}/")
     assert script.count("curl ") >= 10
@@ -32,3 +33,4 @@ def test_the_examples_of_the_guide_work(live_server, monkeypatch, tmp_path):
     assert run.returncode == 0, run.stderr.decode() + run.stdout.decode()
     assert Project.objects.get().comparisons.count() == 2
     assert project.exports.count() == 1 and project.jobs.filter(kind="ingest").count() == 1
+    assert project.jobs.get(kind="label").parameters["scope"] == "everything"

@@ -80,11 +80,17 @@ MATRIX = {
     "create_performance_model": act("/performance-models", {ROUTE}, None, 202),
     "list_labelers": read("/labelers"),
     "get_labeler": read("/labelers/{judge.pk}"),
+    "list_runs": read("/runs", FOLLOWED),
+    "get_run": read("/runs/{run.pk}", FOLLOWED),
+    # No lead has allowed that its texts leave.
+    "create_run": act("/labelers/{judge.pk}/runs", {ROUTE}, {"on": "everything"}, 409),
+    "cancel_run": act("/runs/{run.pk}/cancel", {ROUTE}, None, 200, 409),
     "get_budget": read("/budget"),
     "list_entries": read("/ledger"),
     # An address may hold what only leads know, so nobody else reads it.
     "list_webhooks": act("/webhooks", {WEBHOOKS}, None, 200),
     "create_webhook": act("/webhooks", {WEBHOOKS}, {"url": "https://hooks.example/", "events": ["plan.made"]}, 201),
+    "update_webhook": act("/webhooks/{webhook.pk}", {WEBHOOKS}, {"is_active": False}, 200),
     "delete_webhook": act("/webhooks/{webhook.pk}", {WEBHOOKS}, None, 204),
     "test_webhook": act("/webhooks/{webhook.pk}/test", {WEBHOOKS}, None, 202),
     "list_deliveries": act("/webhooks/{webhook.pk}/deliveries", {WEBHOOKS}, None, 200),
@@ -109,7 +115,9 @@ class Inhabited:
     def ask(self, role: str, scope: str, operation: Operation, method: str) -> Any:
         path = f"/projects/{self.world.project.pk}{operation.path.format_map(vars(self.world))}"
         program = self.programs[role, scope]
-        return program.post(path, operation.body) if method == "post" else getattr(program, method)(path)
+        if method in ("post", "patch"):
+            return getattr(program, method)(path, operation.body)
+        return getattr(program, method)(path)
 
 
 @pytest.fixture(scope="module")

@@ -155,6 +155,23 @@ def test_one_that_is_switched_off_is_not_called_and_what_waited_goes_out_afterwa
     assert [headers["Switchyard-Delivery"] for _path, headers, _content in receiver.calls] == [str(waited.key)]
 
 
+def test_a_program_switches_it_off_and_on(project, hook, receiver):
+    program = lead_program(project)
+    address = f"/projects/{project.pk}/webhooks"
+    assert program.get(address).json()["items"][0]["is_active"] is True
+    waiting = told(project)
+    for on in (False, False, True):
+        answer = program.patch(f"{address}/{hook.pk}", {"is_active": on})
+        assert (answer.status_code, answer.json()["is_active"]) == (200, on)
+        assert webhooks.run_deliveries() == on
+    waiting.refresh_from_db()
+    assert waiting.state == "delivered"
+    for wrong in ({}, {"is_active": "no"}, {"is_active": None}, {"is_active": True, "url": "https://other.example/"}):
+        assert_problem(program.patch(f"{address}/{hook.pk}", wrong), 422)
+    hook.refresh_from_db()
+    assert hook.is_active
+
+
 def test_judgments_are_not_added_to_what_waits_for_one_that_is_switched_off(project, hook, receiver):
     webhooks.add(project, receiver.url, EVENTS, None)
     make_judgment(make_comparison(project), make_person(project), 1)
