@@ -19,13 +19,15 @@ run: $(RUN_STAMP)
 # Every part runs, whatever became of the one before; the first failure decides.
 test: $(TEST_STAMP)
 	@failed=0; set -x; \
-	$(PYTHON_HERE) -m pytest -m "not slow and not browser" -n $(TEST_PROCESSES) --dist loadgroup || failed=1; \
+	$(PYTHON_HERE) -m pytest -m "not slow and not browser" -n $(TEST_PROCESSES) --dist loadgroup \
+	    --ignore=tests/browser || failed=1; \
 	$(PYTHON_HERE) -m pytest -m "browser and not slow" tests/browser || failed=1; \
 	exit $$failed
 
 test-long: $(TEST_STAMP)
 	@failed=0; set -x; \
-	$(PYTHON_HERE) -m pytest -m "slow and not browser" || failed=1; \
+	$(PYTHON_HERE) -m pytest -m "slow and not browser" -n $(TEST_PROCESSES) --dist loadgroup \
+	    --ignore=tests/browser || failed=1; \
 	if grep -rlq --include='*.py' "mark.slow" tests/browser; then \
 	    $(PYTHON_HERE) -m pytest -m "slow and browser" tests/browser || failed=1; \
 	fi; \

@@ -488,12 +488,17 @@ def test_every_address_is_in_the_matrix():
     assert not missing, f"say in tests/annotator/test_access.py who may use {missing}"
 
 
-@pytest.mark.parametrize("name", [name for name in MATRIX if name in set(addresses())])
-def test_only_the_roles_named_may_use_it(inhabited, name):
+def permitted(allowed: set[str]) -> list[str]:
+    """In the order of LOGGED_IN."""
+    return [role for role in LOGGED_IN if role in allowed]
+
+
+def answers_as_said(inhabited: Inhabited, name: str, whom: Callable[[set[str]], list[str]]) -> None:
+    """`whom`: those to ask, from those who may."""
     url = MATRIX[name]
     address = reverse(name, args=url.args(inhabited.world))
-    for role in LOGGED_IN:
-        for method, allowed in (("get", url.get), ("post", url.post)):
+    for method, allowed in (("get", url.get), ("post", url.post)):
+        for role in whom(allowed or set()):
             response = inhabited.ask(role, method, address, url.data)
             expected = {405} if allowed is None else DONE if role in allowed else {url.refusal}
             assert response.status_code in expected, f"{role} {method} {address}: {response.status_code}"
@@ -501,9 +506,23 @@ def test_only_the_roles_named_may_use_it(inhabited, name):
 
 
 @pytest.mark.parametrize("name", [name for name in MATRIX if name in set(addresses())])
+def test_only_the_roles_named_may_use_it(inhabited, name):
+    """Everybody who may not, and the first of those who may."""
+    answers_as_said(inhabited, name, lambda allowed: [*permitted(set(LOGGED_IN) - allowed), *permitted(allowed)[:1]])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in MATRIX if name in set(addresses())])
+def test_every_role_named_may_use_it(inhabited, name):
+    answers_as_said(inhabited, name, permitted)
+
+
+@pytest.mark.parametrize("name", [name for name in MATRIX if name in set(addresses())])
 def test_somebody_not_logged_in_is_sent_to_log_in(inhabited, name):
+    visitor = inhabited.visitor
     for method in ("get", "post"):
-        response = getattr(Client(), method)(reverse(name, args=MATRIX[name].args(inhabited.world)))
+        visitor.cookies.clear()
+        response = getattr(visitor, method)(reverse(name, args=MATRIX[name].args(inhabited.world)))
         assert response.status_code == 302
         assert response.headers["Location"].startswith(reverse("account_login"))
         strict(response)
