@@ -1,17 +1,23 @@
 """Published layouts beyond the round trip: what is left out, what is refused, and in which words."""
 
 import json
+import weakref
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from django.utils.module_loading import import_string
 
 from annotator import protocols
-from annotator.formats.published import trl_rows
+from annotator.formats import WRITERS
+from annotator.formats.published import together, trl_rows
 from annotator.formats.rows import RowInvalid, RowLeft
-from annotator.formats.source import FormatUnfit, Response
+from annotator.formats.source import FormatUnfit, Options, Prompt, Response
 from annotator.models import Comparison, Judgment
 from annotator.pipeline import ingest
-from tests.annotator.public_rows import ODD, better, entries, judged, vote, written
+from tests.annotator.public_rows import ODD, Source, better, entries, judged, vote, written
 from tests.builders import make_project
 
 U, A = ({"role": role, "content": ""} for role in ("user", "assistant"))
@@ -381,3 +387,38 @@ def test_only_an_attribute_of_which_more_is_better_makes_a_score():
     definition = {**protocols.PRESETS["plain"], "attributes": protocols.PRESETS["helpsteer2"]["attributes"][3:]}
     ((row, _other), _left) = written("reward_conditioned", judged(vote(1.0)), preset=definition)
     assert row["meta_goal"] == 10.0
+
+
+# One row a prompt
+
+
+@pytest.mark.parametrize(("format", "preset"), [("ultrafeedback", "helpsteer2"), ("rewardbench2", "plain")])
+@pytest.mark.parametrize("limit", ["MOST_OF_PROMPT", "LONGEST_OF_PROMPT"])
+def test_a_prompt_with_more_than_a_row_is_made_of_is_counted_and_never_held(format, preset, limit, monkeypatch):
+    monkeypatch.setattr(together, limit, {"MOST_OF_PROMPT": 3, "LONGEST_OF_PROMPT": 50}[limit])
+    held = weakref.WeakSet()
+    most = 0
+
+    def comparisons():
+        nonlocal most
+        for prompt, count in (("many", 40), ("few", 2)):
+            for number in range(count):
+                a, b = Response("a", "better", "m"), Response(f"b{number}", f"worse {number} ...", "m")
+                one = judged(*rated((3, 1)), key=f"{prompt}{number}")
+                one = replace(one, prompt=Prompt(prompt, said("Q")), response_a=a, response_b=b)
+                held.add(one.label)
+                most = max(most, len(held))
+                yield one
+
+    writer = import_string(WRITERS[format])(protocols.read(protocols.PRESETS[preset]), Options())
+    (row,) = writer.rows(SimpleNamespace(judged=comparisons))
+    assert row.values["meta_comparison_ids"] == ["few0", "few1"]
+    assert dict(writer.left_out) == {together.TOO_MANY: 1}
+    assert most <= 6 + (limit == "LONGEST_OF_PROMPT")
+
+
+def test_texts_of_one_prompt_are_held_once():
+    votes = rated((3, 1))
+    (held,) = together.by_prompt(Source(*(judged(*votes, key="c1") for _comparison in range(4))), Counter())
+    assert len({id(each.prompt) for each in held}) == len({id(each.response_a) for each in held}) == 1
+    assert len(held) == 4

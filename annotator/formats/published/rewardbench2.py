@@ -89,7 +89,7 @@ class RewardBench2(Writer):
 
     def rows(self, source: Source) -> Iterator[Row]:
         self.left_out.clear()
-        for judged in by_prompt(source):
+        for judged in by_prompt(source, self.left_out):
             values, reason = self._row(judged)
             if reason:
                 self.left_out[reason] += 1
@@ -136,8 +136,10 @@ class RewardBench2(Writer):
 def _sorted_out(keys: list[str], beaten: Mapping[str, set[str]]) -> tuple[list[str], list[str]]:
     losers = set().union(*beaten.values()) if beaten else set()
     right = [key for key in keys if beaten.get(key) and key not in losers]
-    below = [_below(key, beaten) for key in right]
-    return right, [key for key in keys if below and all(key in each for each in below)]
+    wrong = set(keys) if right else set()
+    for key in right:
+        wrong &= _below(key, beaten)
+    return right, [key for key in keys if key in wrong]
 
 
 def _below(key: str, beaten: Mapping[str, set[str]]) -> set[str]:

@@ -102,7 +102,7 @@ class UltraFeedback(Writer):
 
     def rows(self, source: Source) -> Iterator[Row]:
         self.left_out.clear()
-        for judged in by_prompt(source):
+        for judged in by_prompt(source, self.left_out):
             text, reason = conversations.only_turn(judged[0].prompt)
             completions = [] if reason else self._completions(judged)
             if len(completions) < 2:
