@@ -111,13 +111,17 @@ def _page_at(data: mmap.mmap, at: int, levels: int) -> Page:
         header, begin = _struct(data, at)
     except IndexError:
         raise PagesBroken("the file ends within a page header") from None
-    kind, size, packed = (header.get(name) for name in (KIND, UNPACKED, PACKED))
-    about = header.get(WITHIN.get(kind, -1), {}) if isinstance(kind, int) else {}
-    values = about.get(VALUES, 0) if isinstance(about, dict) else 0
-    if any(type(number) is not int or number < 0 for number in (kind, size, packed, values)):
+    kind, size, packed = (header.get(name, -1) for name in (KIND, UNPACKED, PACKED))
+    about = header.get(WITHIN.get(kind, -1), {})
+    values = about.get(VALUES, 0) if isinstance(about, dict) else -1
+    own_rows = about.get(V2_ROWS, 0) if kind == DATA_V2 and isinstance(about, dict) else -1
+    if (
+        any(type(number) is not int or number < 0 for number in (kind, size, packed, values))
+        or type(own_rows) is not int
+    ):
         raise PagesBroken("a page header says nothing of its size")
-    rows = (about.get(V2_ROWS, 0) if kind == DATA_V2 else -1) if levels else values
-    return Page(kind, size, values, rows if kind in (DATA, DATA_V2) else 0, begin, begin + packed)  # type: ignore[arg-type]
+    rows = own_rows if levels else values
+    return Page(kind, size, values, rows if kind in (DATA, DATA_V2) else 0, begin, begin + packed)
 
 
 def _struct(data: mmap.mmap, at: int, depth: int = 0) -> tuple[dict[int, Any], int]:

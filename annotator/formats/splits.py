@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from annotator.formats.rows import Entry, as_json
+from annotator.formats.rows import ComparisonRow, Entry, PromptRow, as_json
 from annotator.formats.source import SPLITS
 
 KEY = "split"
@@ -36,7 +37,8 @@ def carried(entry: Entry, split: str) -> Entry:
     """
     if not split or _names_one(entry.prompt.metadata):
         return entry
-    for holder in entry.comparisons or [entry.prompt]:
+    holders: Sequence[ComparisonRow | PromptRow] = entry.comparisons or [entry.prompt]
+    for holder in holders:
         if not _names_one(holder.metadata):
             holder.metadata = as_json({**json.loads(holder.metadata), KEY: split}, KEY)
     return entry

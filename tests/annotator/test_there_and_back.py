@@ -31,7 +31,9 @@ TABLES = {
     ("helpsteer3", "preference"): ("helpsteer3", "helpsteer3", {"single": "keep"}),
     ("helpsteer3", "feedback"): ("helpsteer3", "helpsteer3", {"single": "keep"}),
     ("helpsteer3", "edit"): ("helpsteer3", "helpsteer3", {"single": "keep"}),
+    ("helpsteer3", "edit_quality"): ("helpsteer3", "helpsteer3", {"single": "keep"}),
     ("multipref", "default"): ("multipref", "multipref", {}),
+    ("multipref", "human_overall_binarized"): ("trl_rows", "multipref", {}),
     ("fine_grained", "default"): ("fine_grained", "fine-grained", {}),
     ("ultrafeedback", "default"): ("ultrafeedback", "helpsteer2", {}),
     ("ultrafeedback_binarized", "default"): ("ultrafeedback_binarized", "plain", {}),
@@ -70,6 +72,11 @@ CANNOT = {
         **dict.fromkeys(("post_id", "c_root_id_A", "c_root_id_B"), "ids of a forum, drawn from ours"),
         "meta_prompt_id": NAMED,
         "meta_votes": VOTES,
+    },
+    ("multipref", "human_overall_binarized"): {
+        **{"comparison_id": NAMED, "prompt_id": NAMED},
+        **dict.fromkeys(("chosen_model", "rejected_model"), "read as TRL's rows, which name no models"),
+        "meta_judges": "several people's mean comes in as one anonymous vote",
     },
     ("trl_reward", "default"): {**IDS, "meta_votes": VOTES},
     ("trl_preference", "default"): {**IDS, "meta_votes": VOTES},
@@ -134,8 +141,11 @@ def said_of(definition, level, draw):
     return said
 
 
-def judged(preset, draw):
-    """A project of a preset with comparisons that two to four people, a reviewer and an expert among them, judged."""
+def judged(preset, draw, are_edits=False):
+    """A project of a preset with comparisons that two to four people, a reviewer and an expert among them, judged.
+
+    `are_edits`: each is of two edits of one text.
+    """
     project = make_project(preset)
     definition = protocols.read(project.protocol.definition)
     people = [make_person(project, make_member(project, "reviewer")), *(make_person(project) for _person in range(3))]
@@ -146,7 +156,8 @@ def judged(preset, draw):
         sign = draw(st.sampled_from([-1, 1]))
         levels = [one.value for one in definition.levels if one.value * sign > 0]
         a, b, prompt = (f"{kind}{number} {''.join(draw(TEXT))}." for kind in ("left", "right", "Why "))
-        comparison = make_comparison(project, prompt=prompt, a=a, b=b)
+        edits = {"original_response": "".join(draw(TEXT)), "feedback": ["".join(draw(TEXT)) for _one in range(2)]}
+        comparison = make_comparison(project, prompt=prompt, a=a, b=b, metadata=edits if are_edits else {})
         for place, person in enumerate(people[: draw(st.integers(2, 4))]):
             said = said_of(definition, draw(st.sampled_from(levels)), draw)
             when = NOON + timedelta(minutes=10 * number + place)
@@ -183,7 +194,7 @@ def differing(one, other, path=""):
 @given(data=st.data())
 def test_what_went_out_and_in_goes_out_again_as_it_was(format, table, tmp_path, data):
     reader, preset, options = TABLES[format, table]
-    first = judged(preset, data.draw)
+    first = judged(preset, data.draw, are_edits=table == "edit_quality")
     rows = writing(first, format, options)[table]
     if not rows:
         return
