@@ -1,6 +1,8 @@
 import gc
 
 import pytest
+from django.conf import settings
+from django.test import override_settings
 from django.utils import translation
 
 
@@ -15,13 +17,19 @@ def pytest_collection_finish():
     gc.enable()
 
 
-@pytest.fixture(autouse=True)
-def plain_static_files(settings):
-    """Pages are rendered without `collectstatic`: no manifest, same addresses."""
-    settings.STORAGES = {
-        **settings.STORAGES,
-        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-    }
+@pytest.fixture(scope="session", autouse=True)
+def cheap_settings():
+    """Once for all tests, and before whatever a module makes for its own: a change of settings takes milliseconds.
+
+    Pages are rendered without `collectstatic`: no manifest, same addresses. PBKDF2 takes a third of a second a user,
+    by design; no test is about that.
+    """
+    static = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    with override_settings(
+        STORAGES={**settings.STORAGES, "staticfiles": static},
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
+    ):
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -29,9 +37,3 @@ def language():
     """A page in another language leaves it set in the thread that served it, here the one of all tests."""
     yield
     translation.deactivate()
-
-
-@pytest.fixture(autouse=True)
-def quick_passwords(settings):
-    """PBKDF2 takes a third of a second a user, by design; no test is about that."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -243,6 +243,7 @@ def explained(query: str, parameters: dict) -> str:
         return "\n".join(line for (line,) in cursor.fetchall())
 
 
+@pytest.mark.slow
 def test_the_search_starts_behind_my_own_last_comparison():
     """Two thousand of mine still want a second vote: the search must not walk over them."""
     project = make_project()
@@ -277,6 +278,7 @@ def test_the_search_starts_behind_my_own_last_comparison():
     assert assign.next_assignment(project, rater).comparison.external_id == "many2000"
 
 
+@pytest.mark.slow
 def test_whoever_has_been_through_the_queue_does_not_walk_it_again():
     """Near the end all that is open wants somebody else: the cost of asking again must not grow with it."""
     touched = []

@@ -77,6 +77,7 @@ def test_gold_is_mixed_in_at_its_share_and_each_reaches_a_person_once():
     assert [judgment.comparison_id for judgment in done if judgment.purpose == "judge"] == ordinary(project)
 
 
+@pytest.mark.slow
 def test_gold_takes_no_place_and_everybody_gets_it():
     project = project_of(30, golds=2, votes=2, gold_share=0.5)
     done = [judge_all(project, person(project)) for _each in range(2)]
@@ -98,6 +99,7 @@ def test_retired_gold_is_not_mixed_in():
     assert {judgment.purpose for judgment in judge_all(project, person(project))} == {"judge"}
 
 
+@pytest.mark.slow
 def test_gold_that_is_also_in_the_queue_reaches_a_person_once_whichever_way():
     project = project_of(20, gold_share=0.5)
     for comparison in project.comparisons.all():
@@ -121,6 +123,7 @@ def test_nothing_extra_comes_when_nothing_else_is_left():
     assert assign.next_assignment(project, rater, prefetch=True) is None
 
 
+@pytest.mark.slow
 def test_a_repeat_is_an_own_judgment_of_some_time_ago_once_and_the_other_way_round():
     project = project_of(60, repeat_share=0.4, repeat_after=10)
     rater = person(project)
@@ -223,6 +226,7 @@ def test_undoing_a_gold_answer_opens_no_place():
     assert Judgment.objects.get(is_current=True).purpose == "gold"
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_places_are_exact_with_gold_and_repeats_and_many_at_once():
     project = project_of(24, golds=6, votes=2, gold_share=0.2, repeat_share=0.3, repeat_after=1)

@@ -172,6 +172,7 @@ def test_opening_what_was_fetched_and_taking_it_over_at_once_gives_it_to_one():
         assert opened == (taken is None)
 
 
+@pytest.mark.slow
 def test_undoing_and_answering_at_once_never_stand_in_each_others_way_and_pay_once():
     for _round in range(10):
         project = make_project(price_per_judgment=Decimal("0.25"))

@@ -168,6 +168,7 @@ def backtests_lease():
     return 2 * jobs.LEASE
 
 
+@pytest.mark.slow
 def test_a_pause_keeps_the_seeds_and_going_on_computes_the_rest(judged, computed, client, lead):
     job = begun(judged)
     address = reverse("backtest_pause", args=[judged.pk, 1])
@@ -191,6 +192,7 @@ def test_a_pause_keeps_the_seeds_and_going_on_computes_the_rest(judged, computed
     assert computed == [0, 1, 2, 3] and Backtest.objects.get().finished_at
 
 
+@pytest.mark.slow
 def test_a_cancelled_one_can_be_asked_for_again_and_goes_on(judged, computed, client, lead):
     job = begun(judged)
     computed.dies = 1
@@ -205,6 +207,7 @@ def test_a_cancelled_one_can_be_asked_for_again_and_goes_on(judged, computed, cl
     assert computed == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_seeds_that_read_something_else_are_not_mixed_with_these(judged, computed):
     job = begun(judged)
     computed.dies = 2

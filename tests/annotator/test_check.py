@@ -76,6 +76,7 @@ def _with_better(rater, comparisons):
     return found
 
 
+@pytest.mark.slow
 def test_the_same_judgments_make_no_second_report_and_a_new_one_does():
     project, comparisons, rng = project_with_people(30)
     rater = make_labeler(project)
@@ -88,6 +89,7 @@ def test_the_same_judgments_make_no_second_report_and_a_new_one_does():
     assert LabelerReport.objects.count() == 2
 
 
+@pytest.mark.slow
 def test_what_nobody_added_to_is_not_read_again(monkeypatch):
     project, comparisons, rng = project_with_people(30)
     rater = make_labeler(project)

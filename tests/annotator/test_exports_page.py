@@ -230,6 +230,7 @@ def test_an_unfinished_export_and_an_unknown_file_do_not_exist(project, client, 
     assert client.get(reverse("export_download", args=[project.pk, number, "../secret"])).status_code == 404
 
 
+@pytest.mark.slow
 def test_the_list_costs_the_same_queries_however_long_it_is(project, client, lead, django_assert_max_num_queries):
     for seed in range(6):
         client.post(page(project), asked(seed=seed))

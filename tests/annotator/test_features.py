@@ -169,6 +169,7 @@ def test_an_endpoint_that_knows_no_schema_is_asked_without(project, server):  # 
     assert PromptTags.objects.first().tags["subject"] == ["law"]
 
 
+@pytest.mark.slow
 def test_a_model_of_sentences_is_for_workers_that_may_hold_one(project, settings, tmp_path):
     from tests.routing import tiny_sentences
 
@@ -207,6 +208,7 @@ def test_a_model_that_cannot_be_read_is_refused_in_words(project, settings, tmp_
         featurise.featurise(project)
 
 
+@pytest.mark.slow
 def test_a_lead_chooses_a_tagger_confirms_what_leaves_and_computes(client, project, server):  # noqa: F811
     client.force_login(make_member(project, "lead"))
     address = f"/projects/{project.pk}/features/"

@@ -67,6 +67,7 @@ def state_of(job):
 # The lease
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_step_that_computes_longer_than_its_lease_is_not_taken_over(monkeypatch):
     monkeypatch.setattr("annotator.models.jobs.LEASE", timedelta(seconds=0.4))

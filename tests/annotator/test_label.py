@@ -126,6 +126,7 @@ def test_a_plans_share_is_judged_paid_call_by_call_and_the_rest_refunded(project
     assert len(server.requests) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_a_bad_day_of_the_server_is_survived_and_every_call_can_be_seen(project, server):  # noqa: F811
     labeler = judge_of(project, server, timeout=2.5)
@@ -254,6 +255,7 @@ def test_a_cancelled_run_records_what_was_in_flight_and_gives_its_money_back(pro
     assert ledger.account_of(project).reserved == 0
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_killed_worker_costs_only_what_was_in_flight(project, server):  # noqa: F811
     labeler = judge_of(project, server, {"price_per_call": Decimal(1)}, concurrency=1, timeout=20.0)

@@ -52,6 +52,7 @@ def test_it_learns_from_people_and_judges_what_they_have_not_seen():
     assert unseen > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_it_learns_anew_only_when_people_have_judged_much_more():
     project = make_project()

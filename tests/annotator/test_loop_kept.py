@@ -51,6 +51,7 @@ def _route(source: strategies.Source, rng: np.random.Generator) -> Route:
     return Route(source=name, labeler_id=None if source.is_people else 1, votes=votes, price=paid, propensity=0.5)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30)
 @given(
     strategy=some.sampled_from(["auto", *UNPAPERED]),

@@ -87,6 +87,7 @@ def test_a_density_ratio_judges_a_project_and_a_second_one_computes_nothing(proj
     assert all(side.loaded.model is None for one in built for side in (one.built.above, one.built.below))
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_a_heat_map_is_stored_with_the_judgment_and_adds_up_to_its_score(project, shelf):
     run(ratio_of(project, shelf, score_end=False))
@@ -106,6 +107,7 @@ def test_none_is_kept_where_none_was_asked_for(project, shelf):
     assert (Judgment.objects.count(), HeatMap.objects.count()) == (3, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_a_reward_model_gives_attributes_and_exactly_equal_scores_are_a_tie(project, shelf, built):
     make_comparison(project, a="yes.", b="yes.")

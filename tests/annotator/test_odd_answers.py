@@ -34,7 +34,7 @@ def project():
     return project
 
 
-@pytest.fixture(params=[Decimal("0.01"), Decimal(0)], ids=["paid", "free"])
+@pytest.fixture(params=[Decimal("0.01"), pytest.param(Decimal(0), marks=pytest.mark.slow)], ids=["paid", "free"])
 def judge(request, project):
     return Labeler.objects.create(project=project, name="judge", kind="llm_judge", price_per_call=request.param)
 

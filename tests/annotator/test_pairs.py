@@ -93,6 +93,7 @@ def test_equal_texts_and_equal_scores_never_meet(project, texts):
     assert ("without a better and a worse one" in job.message) == (len(set(texts)) > 1)
 
 
+@pytest.mark.slow
 def test_the_other_is_drawn_by_the_seed_among_those_that_are_worse(project):
     for _number in range(30):
         prompt_of(project, *TEXTS)

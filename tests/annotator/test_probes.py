@@ -86,6 +86,7 @@ def test_the_checks_of_a_judge_are_paid_call_by_call_and_never_bought_again(judg
     assert not [probe for probe in new if probe.prefix.startswith("check:attack")], "of no project, so asked for good"
 
 
+@pytest.mark.slow
 def test_a_run_of_the_checks_tells_how_many_pairs_are_judged(client, judge, server, monkeypatch):  # noqa: F811
     monkeypatch.setattr(probes, "names", lambda version: ["duplicate", "padding"])
     monkeypatch.setattr(probes, "attacked", lambda version: [])

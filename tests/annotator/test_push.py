@@ -64,6 +64,7 @@ def test_the_whole_folder_becomes_one_commit_of_a_private_repository(made, there
     assert stored.completed_at
 
 
+@pytest.mark.slow
 def test_the_same_export_makes_no_second_commit(made, there):
     pushed(made, there)
     with pytest.raises(work.StepRefused, match="in ana/rain already"):

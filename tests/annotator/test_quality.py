@@ -122,6 +122,7 @@ def test_always_the_left_side_is_seen_within_sixty_comparisons(project, rater):
     assert evidence == {"first": 60, "of": 60}
 
 
+@pytest.mark.slow
 def test_fair_people_are_not_said_to_prefer_a_side_however_often_they_are_looked_at():
     """1,000 people with 500 judgments each, looked at after every one: at most one in a hundred is ever reported."""
     draws, reported = random.Random(7), 0
@@ -235,6 +236,7 @@ def test_looking_again_changes_nothing(project, rater):
     assert Standing.objects.values().get() == standing
 
 
+@pytest.mark.slow
 def test_imported_judgments_and_those_still_to_be_undone_are_not_looked_at(project, rater):
     imported = make_person(project)
     for _each in range(30):
@@ -244,6 +246,7 @@ def test_imported_judgments_and_those_still_to_be_undone_are_not_looked_at(proje
     assert not Concern.objects.exists()
 
 
+@pytest.mark.slow
 def test_a_batch_costs_the_same_queries_however_many_people_and_judgments(project):
     def cost(people: int, each: int) -> int:
         raters = [make_person(project, make_user()) for _person in range(people)]

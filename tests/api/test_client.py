@@ -235,6 +235,7 @@ def test_a_call_of_the_site_is_known_and_no_other():
             received.verify(body, headers, secret)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_the_example_receives_what_the_site_sends(monkeypatch):
     monkeypatch.setattr(work, "nudge", lambda task: None)

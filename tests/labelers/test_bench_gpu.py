@@ -11,6 +11,7 @@ from bench.scoring import gpu  # noqa: E402
 from labelers.logprobs import Tokens  # noqa: E402
 
 
+@pytest.mark.slow
 def test_operations_are_those_the_weights_of_a_model_ask_for():
     shape = gpu.SHAPES["tiny"]
     made = gpu.model(shape, "cpu", 0)
@@ -25,6 +26,7 @@ def test_operations_are_those_the_weights_of_a_model_ask_for():
     )
 
 
+@pytest.mark.slow
 def test_real_shapes_have_the_sizes_they_are_called_by():
     with torch.device("meta"):
         sizes = {}

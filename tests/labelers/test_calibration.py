@@ -252,6 +252,7 @@ def test_the_same_seed_gives_the_same_report():
     assert report(said, nulls, replicates=50) != report(said, nulls, replicates=50, seed=1)
 
 
+@pytest.mark.slow
 def test_the_report_of_a_judge_says_what_it_is_worth_beside_the_nulls():
     rng = np.random.default_rng(0)
     said, truth = planted(n=600, slope=3.0, length_bias=1.0, domains=np.resize(["chat", "code"], 600))

@@ -40,6 +40,7 @@ def test_it_is_better_than_its_best_member_out_of_fold():
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
+@pytest.mark.slow
 def test_a_member_that_knows_nothing_gets_no_say_and_does_not_spoil_it():
     members = panel(skills=(1.0, 0.0, 0.0, 0.0))
     made = fit(members)

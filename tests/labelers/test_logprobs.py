@@ -234,6 +234,7 @@ def adapter(tmp_path_factory):
     return path, adapted.merge_and_unload().eval()
 
 
+@pytest.mark.slow
 def test_a_lora_and_its_base_are_scored_on_one_set_of_weights(folder, adapter):
     path, merged = adapter
     texts = texts_of("llama3")[:3]
@@ -250,6 +251,7 @@ def test_a_lora_and_its_base_are_scored_on_one_set_of_weights(folder, adapter):
     assert strong.identity not in (weak.identity, "")
 
 
+@pytest.mark.slow
 def test_a_ratio_of_two_names_reads_a_base_and_its_adapter_once(folder, adapter):
     from labelers.density_ratio import DensityRatio
     from tests.labelers.test_labelers import pair
@@ -280,6 +282,7 @@ def test_only_the_base_of_an_adapter_shares_its_weights(folder, adapter, tmp_pat
         assert other.sharing(adapted) is other
 
 
+@pytest.mark.slow
 def test_models_are_swept_one_after_the_other_and_read_only_when_needed(folder):
     cache, texts = InMemory(), texts_of("llama3")[:3]
     source = models.Source(str(folder), device="cpu")

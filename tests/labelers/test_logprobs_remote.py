@@ -124,10 +124,10 @@ def test_lists_of_models_and_tokens_have_the_fields_of_the_shapes(name):
     ("backend", "knows"),
     [
         ("vllm", WAYS),
-        ("vllm", {"prompt-1"}),
-        ("vllm", {"top-1"}),
+        pytest.param("vllm", {"prompt-1"}, marks=pytest.mark.slow),
+        pytest.param("vllm", {"top-1"}, marks=pytest.mark.slow),
         ("sglang", WAYS),
-        ("sglang", {"whole-1"}),
+        pytest.param("sglang", {"whole-1"}, marks=pytest.mark.slow),
     ],
 )
 def test_scores_are_the_models_own_whatever_the_server_knows(folders, backend, knows):
@@ -226,6 +226,7 @@ def test_a_server_without_scores_is_refused_with_each_ways_reason(folders):
     assert shape("vllm-refusals")["status"] == 400 and "HTTP 400" in str(refusal.value)
 
 
+@pytest.mark.slow
 def test_scores_that_depend_on_the_order_are_warned_of(folders):
     with running("llama3") as server:
         server.lies = True
@@ -252,6 +253,7 @@ def test_a_temperature_is_refused(folders):
         remote(folders, server, temperature=2.0).score([Tokens((5, 6), (7,))])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["one short", "other ids"])
 def test_answers_about_other_tokens_are_no_scores(folders, mode):
     with running("llama3", knows={"prompt-1"}) as server:
@@ -265,6 +267,7 @@ def test_answers_about_other_tokens_are_no_scores(folders, mode):
 # The wire
 
 
+@pytest.mark.slow
 def test_what_can_pass_is_asked_again_and_what_was_scored_is_kept(folders):
     texts, cache = texts_of("llama3", count=6), InMemory()
     with running("llama3", knows={"prompt-1"}) as server:
@@ -280,6 +283,7 @@ def test_what_can_pass_is_asked_again_and_what_was_scored_is_kept(folders):
     assert engine.effort.computed == len(texts)
 
 
+@pytest.mark.slow
 def test_a_failure_keeps_what_is_under_way(folders):
     texts, cache = texts_of("llama3", count=8), InMemory()
     with running("llama3", knows={"prompt-1"}) as server:

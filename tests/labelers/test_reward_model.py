@@ -76,6 +76,7 @@ def test_equal_scores_are_a_tie_and_the_verdict_mirrors(scalar):
     assert straight[1].outcome != Outcome.TIE
 
 
+@pytest.mark.slow
 def test_nothing_is_scored_twice(scalar, tmp_path):
     source = {"name": str(scalar[0]), "device": "cpu"}
     first = RewardModel(source, cache=SQLite(tmp_path / "scores.sqlite"))
@@ -85,6 +86,7 @@ def test_nothing_is_scored_twice(scalar, tmp_path):
     assert (first.computed, again.computed, again.model) == (2, 0, None)
 
 
+@pytest.mark.slow
 def test_several_numbers_are_attributes(tmp_path):
     model = saved(tmp_path, ["helpfulness", "verbosity"])
     with pytest.raises(ValueError, match="weights are needed for some of helpfulness, verbosity"):
@@ -105,6 +107,7 @@ def test_the_head_computes_in_fp32(tmp_path):
     assert not torch.equal(values, values.bfloat16().float()), "scores that bf16 can hold were computed in bf16"
 
 
+@pytest.mark.slow
 def test_an_encoder_is_run_by_its_own_forward_pass(tmp_path):
     torch.manual_seed(3)
     tokenizer = tiny.tokenizer("chatml")
@@ -123,6 +126,7 @@ def test_an_encoder_is_run_by_its_own_forward_pass(tmp_path):
             assert each.value == pytest.approx(model(input_ids=torch.tensor([ids])).logits[0, 0].item(), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_text_that_is_too_long_fails_alone(scalar):
     labeler = RewardModel({"name": str(scalar[0]), "device": "cpu"})
     verdicts = labeler.judge([pair("yes. " * 300, "no"), pair("yes.", "no")])

@@ -83,6 +83,7 @@ def test_other_workers_are_one_command(call):
     assert calls() == ["unset -m annotator.workers default,gpu 3"]
 
 
+@pytest.mark.slow
 def test_a_process_of_a_worker_that_is_killed_is_started_again_and_all_end_when_told_to(tmp_path):
     """Whatever it is that runs: here processes that sleep."""
     code = (

@@ -123,6 +123,7 @@ def test_a_broken_split_is_not_reported_from():
         table.check(many, table.Split(np.arange(20), np.array([], dtype=int), np.arange(20, 39), "prompt", 0))
 
 
+@pytest.mark.slow
 def test_a_strategy_is_not_shown_peoples_judgments_of_what_it_routes(monkeypatch):
     seen = []
     real = backtest.strategies.STRATEGIES["disagreement"]
@@ -138,6 +139,7 @@ def test_a_strategy_is_not_shown_peoples_judgments_of_what_it_routes(monkeypatch
     assert seen and all(np.isnan(problem.p_b[:, 0]).all() and problem.history is not None for problem in seen)
 
 
+@pytest.mark.slow
 def test_a_planted_slice_is_found_and_the_report_is_complete(monkeypatch):
     """The judge is wrong on every question: half of the comparisons. People for half the money fix exactly those."""
     small(monkeypatch)
@@ -176,6 +178,7 @@ def test_a_seed_is_plain_json_and_the_same_again_and_one_seed_claims_nothing(mon
     assert [backtest.Parameters.of(json.loads(json.dumps(parameters.as_json())))] == [parameters]
 
 
+@pytest.mark.slow
 def test_regret_is_to_the_best_mixture_that_costs_no_more(monkeypatch):
     small(monkeypatch)
     found = backtest.run_seed(table.load(rows()), asked(budgets=(0.25, 0.75)), 0)["rows"]
@@ -235,6 +238,7 @@ def outcome(seed, gains):
     }
 
 
+@pytest.mark.slow
 def test_a_budget_that_cannot_pay_anybody_leaves_no_row_and_no_guess(monkeypatch):
     small(monkeypatch)
     prices = {"judge": Decimal("0.3")}

@@ -228,6 +228,7 @@ def test_pages_can_describe_features_without_loading_models():
     assert json.loads(done.stdout) == []
 
 
+@pytest.mark.slow
 def test_three_hundred_long_comparisons_take_at_most_five_seconds_of_cpu():
     import time
 

@@ -26,6 +26,7 @@ def errors(k, rho, delta=0.0, draws=16):
     return np.mean(found, axis=0)
 
 
+@pytest.mark.slow
 def test_correlated_fidelities_predict_better_together_than_the_low_one_alone():
     """The low scores as they are would be 0.06 off; what is beaten here are those moved to where the high ones lie."""
     for k, rho in ((8, 0.5), (16, 0.5)):

@@ -61,6 +61,7 @@ def test_comparisons_of_one_prompt_do_not_count_as_many():
     assert apart.effective == pytest.approx(500)
 
 
+@pytest.mark.slow
 def test_a_plans_own_propensities_tell_what_random_people_would_have_done():
     """`value` exchanges 20% of its decisions: from one such plan, what people for everything would be right in."""
     rng = np.random.default_rng(1)

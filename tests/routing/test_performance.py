@@ -23,13 +23,13 @@ SLOW = [
 ]
 
 
-@parametrize_with_checks(SIMPLE + SURFACES)
+@parametrize_with_checks(SIMPLE)
 def test_estimators_pass_scikit_learns_checks(estimator, check):
     check(estimator)
 
 
 @pytest.mark.slow
-@parametrize_with_checks(SLOW)
+@parametrize_with_checks(SURFACES + SLOW)
 def test_costly_estimators_pass_scikit_learns_checks(estimator, check):
     check(estimator)
 
@@ -54,6 +54,7 @@ def test_the_simplest_kind_that_is_not_clearly_worse_is_chosen(truth, kind):
     assert model.beats_budget_ == (kind == "ridge")
 
 
+@pytest.mark.slow
 def test_a_bent_truth_is_followed_by_a_kind_that_bends():
     X, y = mixtures_of("steps")
     model = performance.choose(X, y, budget_column=2, kinds=(*QUICK, "lightgbm"), repeats=1, folds=3)
@@ -90,6 +91,7 @@ def test_the_gradient_of_the_processs_posterior_is_right():
     np.testing.assert_allclose(gradient, np.array(rise) / 2e-6, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_hundred_columns_hide_no_line_from_the_process_and_no_noise_from_the_choice():
     rng = np.random.default_rng(0)
     X, new = rng.standard_normal((120, 100)), rng.standard_normal((300, 100))
@@ -112,6 +114,7 @@ def test_the_stack_gives_weight_to_what_predicts_and_none_to_what_does_not():
     assert (weights >= 0).all()
 
 
+@pytest.mark.slow
 def test_the_stack_is_chosen_only_when_clearly_better_than_each_of_its_kinds():
     kinds = (*QUICK, "stack")
     assert performance.choose(*mixtures_of("line"), budget_column=2, kinds=kinds).kind_ == "ridge"
@@ -125,6 +128,7 @@ def test_the_stack_is_chosen_only_when_clearly_better_than_each_of_its_kinds():
         performance.choose(X, y, budget_column=2, kinds=("stack",))
 
 
+@pytest.mark.slow
 def test_a_costly_kind_stops_after_a_fold_that_shows_it_cannot_win():
     model = performance.choose(*mixtures_of("line"), budget_column=2, kinds=(*QUICK, "lightgbm"))
     assert model.stopped_ == ("lightgbm",)
@@ -149,6 +153,7 @@ def test_intervals_of_every_kind_of_truth_cover_what_they_say():
         assert 0.74 <= np.mean(inside) <= 0.88
 
 
+@pytest.mark.slow
 def test_intervals_are_wider_where_mixtures_are_hard_to_predict():
     rng = np.random.default_rng(0)
     X = rng.random((300, 4))
@@ -170,6 +175,7 @@ def test_intervals_cover_new_mixtures_and_widen_away_from_them():
     assert (far_high - far_low).mean() > 2 * (high - low).mean()
 
 
+@pytest.mark.slow
 def test_repeated_seeds_of_one_mixture_stay_in_one_fold():
     """One mixture repeated is memorised unless its copies are held out together."""
     rng = np.random.default_rng(0)
@@ -189,6 +195,7 @@ def test_the_noise_ceiling_finds_planted_noise():
     assert performance.noise_ceiling(rng.standard_normal((50, 4)))["correlation"] < 0.4
 
 
+@pytest.mark.slow
 def test_the_score_of_choosing_is_measured_outside_the_choice():
     X, y = mixtures_of("nothing", 60)
     model = performance.choose(X, y, budget_column=2, kinds=QUICK)

@@ -52,6 +52,7 @@ def test_each_kind_goes_to_the_labeler_that_is_good_at_it():
     assert min(gains) > 0.05
 
 
+@pytest.mark.slow
 def test_what_sources_are_worth_is_calibrated_and_honest_about_its_error():
     case, _, _, chance = world(0, taught=800)
     found = worth.estimate(case)
@@ -64,6 +65,7 @@ def test_what_sources_are_worth_is_calibrated_and_honest_about_its_error():
     assert worth.estimate(replace(case, votes=np.ones(len(case)))) is not found
 
 
+@pytest.mark.slow
 def test_nothing_planted_nothing_gained_or_lost():
     differences = []
     for seed in range(5):
@@ -75,6 +77,7 @@ def test_nothing_planted_nothing_gained_or_lost():
     assert abs(np.mean(differences)) < 3 * np.std(differences, ddof=1) / np.sqrt(5) + 0.002
 
 
+@pytest.mark.slow
 def test_answers_tell_more_than_features():
     errors = ((0.25, 0.25), (0.25, 0.25))
     case, truth, said, _ = world(1, errors, answered=True)
@@ -173,6 +176,7 @@ def test_the_papers_strategies_need_its_model_and_follow_it():
             strategies.STRATEGIES[name](case, Decimal(60), paper=paper, tags=tags[:, 1:])
 
 
+@pytest.mark.slow
 def test_ten_thousand_comparisons_are_planned_in_seconds_of_cpu():
     import time
 

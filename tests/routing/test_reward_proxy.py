@@ -14,6 +14,7 @@ def planted(n=400, d=12, seed=0):
     return rng, X, X @ (0.5 * rng.standard_normal(d))
 
 
+@pytest.mark.slow
 def test_all_mixtures_at_once_equal_scikit_learn_one_by_one():
     rng, X, logits = planted()
     targets = (rng.random((8, len(X))) < expit(logits)).astype(float)

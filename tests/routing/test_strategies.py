@@ -75,6 +75,7 @@ def test_disagreement_beats_random_where_labelers_err_by_slice():
     assert np.mean(gains) > 0.8 * 0.25 * (0.45 - 0.173)
 
 
+@pytest.mark.slow
 def test_nothing_planted_nothing_gained():
     gains = []
     for seed in range(8):
@@ -119,6 +120,7 @@ def test_control_is_five_percent_costs_nothing_and_its_propensities_are_true(mon
     assert np.mean(weights) == pytest.approx(1, abs=0.15), "inverse propensities estimate a mean over all"
 
 
+@pytest.mark.slow
 def test_a_plan_needs_skill_to_prefer_anything():
     case, _ = problem(300, slices=True, known=0.5)
     bins = mixtures.Bins.fit(case.features, case.names)
