@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.contrib import messages
@@ -9,10 +10,11 @@ from django.contrib.auth.decorators import login_required
 from django.db.models.fields.json import KeyTransform
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
-from annotator import access, readings
+from annotator import access, readings, rendering, stored
 from annotator.forms.datasets import KeepForm
 from annotator.forms.export_words import FILE_TYPES, SOURCES
 from annotator.forms.exports import ExportForm
@@ -22,6 +24,9 @@ from annotator.pipeline import aggregate, datasets, export, links, push, work
 from annotator.readings import consent
 
 SHOWN = 100
+# As much of a card as a page shows, in bytes; and the YAML before its first heading.
+CARD_SIZE = 200_000
+HEAD = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 
 
 @login_required
@@ -139,12 +144,23 @@ def export_push(request: HttpRequest, project_id: int, number: int) -> HttpRespo
         "title": readings.datasets.title(made.format),
         "bytes": sum(file["bytes"] for file in made.files),
         "published": readings.datasets.published(made),
+        "card": _card(made),
         "withdrawn": consent.withdrawn(made),
         "pushes": readings.datasets.pushes(made),
         "tokens": project.credentials.filter(labelers=None, candidates=None).order_by("pk"),
         "form": form,
     }
     return render(request, "exports/push.html", context, status=422 if form.errors else 200)
+
+
+def _card(made: Export) -> SafeString:
+    """The card as a hub shows it, without the head that is for programs; "" where the export has none."""
+    address = next((file["address"] for file in made.files if file["name"] == "README.md"), "")
+    if not address:
+        return SafeString()
+    with stored.opened(address) as file:
+        text = file.read(CARD_SIZE).decode(errors="ignore")
+    return rendering.to_html(HEAD.sub("", text, count=1))
 
 
 @login_required

@@ -21,6 +21,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryD
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods
 from django_htmx.http import push_url
@@ -42,6 +43,7 @@ from annotator.forms.imports import (
 from annotator.models import Job, Membership, Project, Role, User
 from annotator.pipeline import ingest, preview, start, work
 
+SPEAKERS = {"system": gettext_lazy("System"), "user": gettext_lazy("User"), "assistant": gettext_lazy("Assistant")}
 SALT = "annotator.imports"
 # Names of rows that had none: readers make them of a digest of the row's texts.
 MADE = re.compile(r".*-[0-9a-f]{32}\b")
@@ -189,10 +191,12 @@ def _choices(seen: preview.Preview) -> dict[str, Any]:
     if seen.format == entries.MAPPED:
         for name, column in seen.columns.items():
             column.place = str(goes.get(name, ""))
+    is_mapped = seen.format == entries.MAPPED
     return {
+        "missing": [FIELD_WORDS[field] for field in mapped.NEEDED if is_mapped and not columns.get(field)],
         "formats": format_choices(seen.fitting, seen.way.format),
         "title": entries.reader(seen.format).TITLE if seen.format in formats.READERS else "",
-        "is_mapped": seen.format == entries.MAPPED,
+        "is_mapped": is_mapped,
         "fields": [
             (field, words, columns.get(field, ""), field in mapped.NEEDED) for field, words in FIELD_WORDS.items()
         ],
@@ -240,7 +244,7 @@ def _as_shown(entry: Entry) -> dict[str, Any]:
     name = first.external_id if first else entry.prompt.external_id
     return {
         "id": preview.beginning(turns[-1]["content"]) if MADE.match(name) and turns else name,
-        "turns": [(turn["role"], rendering.to_html(turn["content"])) for turn in turns],
+        "turns": [(SPEAKERS.get(turn["role"], turn["role"]), rendering.to_html(turn["content"])) for turn in turns],
         "context": json.loads(entry.prompt.context),
         "sides": [
             (side, response.model, rendering.to_html(response.text))

@@ -61,6 +61,8 @@ def result_url(job: Job) -> str:
         return reverse("plan", args=[job.project_id, number])
     if job.kind == Job.Kind.CHANGES:
         return _changes(job)
+    if kept := _kept(job):
+        return reverse("dataset", args=[job.project_id, kept])
     if number := job.result.get("backtest"):
         return reverse("backtest", args=[job.project_id, number])
     if number := _reported(job):
@@ -81,6 +83,13 @@ def _changes(job: Job) -> str:
     before, after = (export for export in pair if export)
     address = reverse("dataset_changes", args=[job.project_id, before.dataset_id])
     return f"{address}?{urlencode({'before': before.version, 'after': after.version})}"
+
+
+def _kept(job: Job) -> int | None:
+    """The data set that an export is a version of; None for one of its own."""
+    if job.kind != Job.Kind.EXPORT:
+        return None
+    return Export.objects.filter(pk=job.parameters["export"]).values_list("dataset", flat=True).first()
 
 
 def _reported(job: Job) -> int | None:
@@ -110,8 +119,9 @@ def job_progress(request: HttpRequest, project_id: int, job_id: int) -> HttpResp
     follow = request.GET.get("follow") == "1"
     address = result_url(found)
     if follow and is_over(found):
-        # What was left out of an import, or found by a dry run, is on the job's own page.
-        to_read = found.result.get("left") or found.parameters.get("dry_run")
+        # What was left out of an import, found by a dry run, or not written because nothing had changed, is on the
+        # job's own page.
+        to_read = found.result.get("left") or found.parameters.get("dry_run") or "unchanged_since" in found.result
         here = reverse("job", args=[project.pk, found.pk])
         return HttpResponseClientRedirect(here if to_read else address or here)
     context = {"project": project, "job": found, "result_url": address, "follow": follow}

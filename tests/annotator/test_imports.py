@@ -305,7 +305,7 @@ def test_a_preview_is_in_words_not_in_code(client, lead):
     shown = page.content.decode()
     examples = {name: column.example for name, column in page.context["seen"].columns.items()}
     assert examples["talk"] == "2 turns: Is it’s wet?" and examples["more"] == '{"a": null}'
-    assert "rows.jsonl · JSON Lines" in shown and "json lines" not in shown
+    assert "rows.jsonl</bdi> · JSON Lines" in shown and "json lines" not in shown
     assert '<h2 id="c1">Why does rain fall in drops?</h2>' in shown
     assert '<h2 id="c1">q1</h2>' in client.get(upload(client, project, ROW).url).content.decode()
 
