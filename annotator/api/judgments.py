@@ -18,7 +18,7 @@ from annotator.api.paging import After, Limit, Number, Page, page
 from annotator.models import Judgment, Project
 from annotator.pipeline import record
 from annotator.readings import under_way
-from annotator.readings.snapshot import pseudonym
+from annotator.readings.raters import pseudonym
 
 router = Router(tags=["judgments"])
 # Seconds to wait for answers that are being stored at this moment.

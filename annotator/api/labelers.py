@@ -13,7 +13,7 @@ from ninja import Router, Schema
 from annotator.api.auth import READ, project_of
 from annotator.api.paging import After, Limit, Number, Page, page
 from annotator.models import Labeler
-from annotator.readings.snapshot import public
+from annotator.readings.raters import public
 
 router = Router(tags=["labelers"])
 PRICES = ("price_per_call", "price_per_million_input", "price_per_million_output")

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from django.utils.translation import gettext_lazy as _
 
 from annotator.models import Export, Profile
-from annotator.readings.snapshot import pseudonym
+from annotator.readings.raters import pseudonym
 
 WORDS = _(
     "Somebody has withdrawn since what they told of themselves, and this export still holds it. It is not given out "

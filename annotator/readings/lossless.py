@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, Max, OuterRef
+from django.db.models import Exists, Max, OuterRef, QuerySet, TextField
+from django.db.models.functions import Cast
 from django.utils.functional import cached_property
 
 from annotator.models import Candidate, Comparison, Judgment, LabelerVersion, Prompt, Rater, Response, Route, votes
-from annotator.readings.snapshot import VOTE, Snapshot, as_json, is_anonymous, public
+from annotator.readings.judged_rows import VOTE, as_json, tidy
+from annotator.readings.raters import is_anonymous, public
+from annotator.readings.snapshot import Snapshot
 
 _AS_JSON = ("aspects", "attributes", "spans", "feedback", "edit", "ranking", "provenance")
-_STORED = (
-    *("round", "revision", "is_current", "p_tie", "is_surplus", "provenance"),
-    *("purpose", "guidelines_version", "cost", "effective_at"),
+_TIMES = ("created_at", "effective_at")
+# Read as text: what a driver makes of them would only be written down again.
+_AS_TEXT = (*_AS_JSON, *_TIMES, "cost")
+_AS_IS = (
+    *(name for name in VOTE if name not in _AS_TEXT),
+    *("round", "revision", "is_current", "p_tie", "is_surplus", "purpose", "guidelines_version"),
 )
+
+
+def _text(name: str) -> str:
+    return f"{name}_as_text"
+
+
+_JSON_TEXTS = [(name, _text(name)) for name in _AS_JSON]
+_TIME_TEXTS = [(name, _text(name)) for name in _TIMES]
 # What a person has instead of a labeler's version.
 NO_VERSION = dict.fromkeys(("labeler", "labeler_kind", "labeler_digest", "parameters", "accepted_at"))
 
@@ -29,24 +45,24 @@ class WholeSnapshot(Snapshot):
         return getattr(self, f"_{name}_table")()
 
     def _judgments_table(self) -> Iterator[dict[str, Any]]:
-        columns = ("comparison_id", "rater_id", *VOTE, *_STORED, "restored_id", "protocol__version", "plan__number")
-        for page in self.pages("judgments", self.judgments(), self.last["judgments"], columns):
+        pointers = ("comparison_id", "rater_id", "restored_id", "protocol__version", "plan__number")
+        columns = (*pointers, *_AS_IS, *map(_text, _AS_TEXT))
+        for page in self.pages("judgments", _with_texts(self.judgments(), _AS_TEXT), self.last["judgments"], columns):
             raters = self.raters({row["rater_id"] for row in page})
             keys = _keys({row["comparison_id"] for row in page})
             for row in self._as_then(page):
                 known = raters[row["rater_id"]]
                 yield {
-                    **{name: row[name] for name in (*VOTE, *_STORED) if name not in _AS_JSON and name != "created_at"},
-                    **{name: as_json(row[name]) for name in _AS_JSON},
+                    **{name: row[name] for name in _AS_IS},
+                    **{name: tidy(row[text]) for name, text in _JSON_TEXTS},
+                    **{name: datetime.fromisoformat(row[text]).isoformat() for name, text in _TIME_TEXTS},
                     "judgment_id": row["restored_id"] or self._highest_restored + row["pk"],
                     "comparison_id": keys[row["comparison_id"]],
                     "rater": known.name,
                     "rater_kind": known.rater.kind,
-                    "cost": format(row["cost"], "f"),
+                    "cost": row[_text("cost")],
                     "protocol_version": row["protocol__version"],
                     "plan": row["plan__number"],
-                    "created_at": row["created_at"].isoformat(),
-                    "effective_at": row["effective_at"].isoformat(),
                 }
 
     def _as_then(self, page: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -55,7 +71,8 @@ class WholeSnapshot(Snapshot):
         for row in page if (stood := votes.stood(self.scope, past) if past else set()) else ():
             if row["pk"] in stood:
                 row["is_current"] = True
-                row["provenance"] = {name: value for name, value in row["provenance"].items() if name != "withdrawn"}
+                provenance = json.loads(row[_text("provenance")])
+                row[_text("provenance")] = as_json({k: value for k, value in provenance.items() if k != "withdrawn"})
         return page
 
     @cached_property
@@ -68,9 +85,9 @@ class WholeSnapshot(Snapshot):
 
     def _comparisons_table(self) -> Iterator[dict[str, Any]]:
         responses = ("response_a__external_id", "response_b__external_id")
-        own = ("external_id", "metadata", "criterion", "harms", "candidates_count")
+        own = ("external_id", _text("metadata"), "criterion", "harms", "candidates_count")
         columns = (*own, "prompt__external_id", *responses)
-        rows = Comparison.objects.filter(project=self.project)
+        rows = _with_texts(Comparison.objects.filter(project=self.project), ["metadata"])
         for page in self.pages("comparisons", rows, self.last["comparisons"], columns):
             further = _further([row["pk"] for row in page if row["candidates_count"]])
             for row in page:
@@ -82,24 +99,24 @@ class WholeSnapshot(Snapshot):
                     "further_response_ids": further[row["pk"]],
                     "criterion": row["criterion"],
                     "harms": row["harms"],
-                    "metadata": as_json(row["metadata"]),
+                    "metadata": tidy(row[_text("metadata")]),
                 }
 
     def _prompts_table(self) -> Iterator[dict[str, Any]]:
-        columns = ("external_id", "turns", "context", "metadata")
-        rows = Prompt.objects.filter(project=self.project)
+        columns = ("external_id", "turns", "context", _text("metadata"))
+        rows = _with_texts(Prompt.objects.filter(project=self.project), ["metadata"])
         for page in self.pages("prompts", rows, self.last["prompts"], columns):
             for row in page:
                 yield {
                     "prompt_id": row["external_id"],
                     "turns": row["turns"],
                     "context": row["context"],
-                    "metadata": as_json(row["metadata"]),
+                    "metadata": tidy(row[_text("metadata")]),
                 }
 
     def _responses_table(self) -> Iterator[dict[str, Any]]:
-        columns = ("external_id", "text", "model", "metadata", "prompt__external_id")
-        rows = Response.objects.filter(prompt__project=self.project)
+        columns = ("external_id", "text", "model", _text("metadata"), "prompt__external_id")
+        rows = _with_texts(Response.objects.filter(prompt__project=self.project), ["metadata"])
         for page in self.pages("responses", rows, self.last["responses"], columns):
             for row in page:
                 yield {
@@ -107,7 +124,7 @@ class WholeSnapshot(Snapshot):
                     "response_id": row["external_id"],
                     "text": row["text"],
                     "model": row["model"],
-                    "metadata": as_json(row["metadata"]),
+                    "metadata": tidy(row[_text("metadata")]),
                 }
 
     def _raters_table(self) -> Iterator[dict[str, Any]]:
@@ -146,6 +163,11 @@ class WholeSnapshot(Snapshot):
                     "plan": row["plan__number"],
                     "price": format(row["price"], "f"),
                 }
+
+
+def _with_texts(rows: QuerySet[Any], names: Iterable[str]) -> QuerySet[Any]:
+    """With these columns as the database writes them, under their `_text` names."""
+    return rows.annotate(**{_text(name): Cast(name, TextField()) for name in names})
 
 
 def _version(version: LabelerVersion) -> dict[str, Any]:

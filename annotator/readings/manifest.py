@@ -15,7 +15,8 @@ from django.db.models import Count, Min, Q, Sum
 from annotator.formats.source import Options, Writer
 from annotator.formats.tables import Written
 from annotator.models import Export, Import, LabelerVersion, Plan, Protocol, Rater
-from annotator.readings.snapshot import Snapshot, pseudonym, public
+from annotator.readings.raters import pseudonym, public
+from annotator.readings.snapshot import Snapshot
 
 MANIFEST_VERSION = 3
 # Files that are listed one by one.

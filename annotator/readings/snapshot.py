@@ -9,7 +9,6 @@ first, and an export whose worker died goes on from its last finished part.
 from __future__ import annotations
 
 import copy
-import json
 import sys
 from array import array
 from collections import defaultdict
@@ -18,7 +17,6 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
-from django.db import connection
 from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet, Subquery, TextField, Value
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, Coalesce, Collate, NullIf
@@ -26,11 +24,9 @@ from django.utils.timezone import now
 
 from annotator.formats import source
 from annotator.models import (
-    Candidate,
     Comparison,
     Judgment,
     Label,
-    LabelerVersion,
     Membership,
     Outcome,
     Profile,
@@ -45,13 +41,13 @@ from annotator.models import (
 )
 from annotator.models.votes import NO_BOUNDARY, Scope, approved_plan, as_text, behind
 from annotator.models.votes import Count as Counted
-from annotator.readings import under_way
+from annotator.readings import judged_rows, under_way
+from annotator.readings.judged_rows import parsed
+from annotator.readings.raters import Known, identity, pseudonym
 from annotator.readings.tally import Tally
 from annotator.readings.wanted import Wanted, votes_wanted
 
 PAGE = 500
-# Words in a labeler's parameters that name a place or a secret rather than what was asked of the model.
-PRIVATE = ("url", "key", "token", "secret", "header", "password", "host")
 
 
 @dataclass
@@ -72,16 +68,6 @@ class Pass:
 
     def next_part(self) -> None:
         self.began_after, self.rows_before, self.was_over = self.after, self.rows, self.is_over
-
-
-@dataclass(frozen=True)
-class Known:
-    """A rater as exports show it."""
-
-    rater: Rater
-    name: str
-    is_person: bool
-    is_expert: bool
 
 
 @dataclass
@@ -262,20 +248,20 @@ class Snapshot:
     def _page(self, ids: list[int]) -> Iterator[source.Judged]:
         """Those of `ids` that have a label: texts are read for no others."""
         labels = {pk: found for pk, found in behind(self.scope, ids).items() if self._passes(found[0])}
-        page = _comparisons([pk for pk in ids if pk in labels])
+        page = judged_rows.comparisons([pk for pk in ids if pk in labels])
         votes = self._votes([judgment for _label, judgments in labels.values() for judgment in judgments])
-        further = _further_responses([pk for pk, _key, _metadata, candidates, *_texts in page if candidates])
+        further = judged_rows.further_responses([pk for pk, _key, _metadata, candidates, *_texts in page if candidates])
         for pk, key, said, _further, *texts in page:
             label, _judgments = labels[pk]
-            metadata = _parsed(said)
-            turns, context, of_prompt = (_parsed(text) for text in texts[1:4])
+            metadata = parsed(said)
+            turns, context, of_prompt = (parsed(text) for text in texts[1:4])
             # The prompt's first: equal prompts stay together.
             split = source.said_split(of_prompt, metadata)
             judged = source.Judged(
                 key=key,
                 prompt=source.Prompt(texts[0], turns, context, of_prompt, split),
-                response_a=source.Response(*(*texts[4:7], _parsed(texts[7]))),
-                response_b=source.Response(*(*texts[8:11], _parsed(texts[11]))),
+                response_a=source.Response(*(*texts[4:7], parsed(texts[7]))),
+                response_b=source.Response(*(*texts[8:11], parsed(texts[11]))),
                 label=source.Label(
                     label.source, label.p_b, label.p_tie, label.strength, label.agreement, label.votes, label.neither
                 ),
@@ -292,38 +278,36 @@ class Snapshot:
 
     def _votes(self, judgments: list[int]) -> dict[int, list[source.Vote]]:
         """The counted judgments of a page, as votes by comparison; the tally learns of them."""
-        rows = _judgments(judgments)
-        raters = self.raters({row["rater_id"] for row in rows})
+        rows = judged_rows.judgments(judgments)
+        raters = self.raters({row.rater_id for row in rows})
         votes: dict[int, list[source.Vote]] = defaultdict(list)
         preferences: dict[int, dict[int, float]] = defaultdict(dict)
         for row in rows:
-            known = raters[row["rater_id"]]
+            known = raters[row.rater_id]
             self._note(row, known.rater)
-            if known.is_person and row["preference"] is not None:
-                said = preferences[row["comparison_id"]]
-                said.setdefault(_identity(known.rater, row["id"]), row["preference"])
-            votes[row["comparison_id"]].append(
-                source.Vote(known.name, known.is_person, known.is_expert, **{name: row[name] for name in VOTE})
-            )
+            if known.is_person and row.preference is not None:
+                said = preferences[row.comparison_id]
+                said.setdefault(identity(known.rater, row.id), row.preference)
+            votes[row.comparison_id].append(source.Vote(known.name, known.is_person, known.is_expert, *row.said))
         for said in preferences.values():
             self.tally.add_people(list(said.values()))
         return votes
 
-    def _note(self, row: dict[str, Any], rater: Rater) -> None:
+    def _note(self, row: judged_rows.Given, rater: Rater) -> None:
         tally = self.tally
         version = rater.labeler_version
         whose = version.labeler.name if version else "people"
         tally.votes[whose] += 1
-        tally.cost[whose] += row["cost"]
+        tally.cost[whose] += row.cost
         if version:
             tally.versions.add(version.pk)
         else:
             tally.people.add(rater.pk)
-            tally.imported += row["assignment_id"] is None
-        if row["protocol_id"]:
-            tally.protocols.add(row["protocol_id"])
-        if row["guidelines_version"]:
-            tally.guidelines.add(row["guidelines_version"])
+            tally.imported += row.assignment_id is None
+        if row.protocol_id:
+            tally.protocols.add(row.protocol_id)
+        if row.guidelines_version:
+            tally.guidelines.add(row.guidelines_version)
 
     def raters(self, ids: set[int]) -> dict[int, Known]:
         """At least those of `ids`; each is looked up once an export."""
@@ -379,98 +363,8 @@ class Snapshot:
         )
 
 
-_TEXTS = {
-    "prompt": ("external_id", "turns", "context", "metadata"),
-    "response_a": ("external_id", "text", "model", "metadata"),
-    "response_b": ("external_id", "text", "model", "metadata"),
-}
-_COMPARISON = ("id", "external_id", "metadata", "candidates_count")
-_COMPARISONS = f"""
-SELECT {", ".join(f"c.{name}" for name in _COMPARISON)},
-       {", ".join(f"{table}.{name}" for table, names in _TEXTS.items() for name in names)}
-FROM annotator_comparison c
-JOIN annotator_prompt prompt ON prompt.id = c.prompt_id
-JOIN annotator_response response_a ON response_a.id = c.response_a_id
-JOIN annotator_response response_b ON response_b.id = c.response_b_id
-JOIN unnest(%s::bigint[]) WITH ORDINALITY AS asked(id, place) ON asked.id = c.id
-ORDER BY asked.place
-"""
-VOTE = (
-    *("outcome", "preference", "p_b", "confidence", "aspects", "attributes", "reasons", "justification"),
-    *("active_ms", "created_at", "level", "feedback", "edit", "spans", "ranking", "flags", "a_first"),
-)
-_JUDGMENT = (
-    *("id", "comparison_id", "rater_id", *VOTE),
-    *("cost", "protocol_id", "assignment_id", "guidelines_version"),
-)
-_JSON = ("aspects", "attributes", "feedback", "edit", "spans", "ranking")
-
-
-def _comparisons(ids: list[int]) -> list[tuple[Any, ...]]:
-    """`_COMPARISON` and then `_TEXTS` of each, in the order of `ids`; JSON as text."""
-    with connection.cursor() as cursor:
-        cursor.execute(_COMPARISONS, [ids])
-        return cursor.fetchall()
-
-
-def _judgments(ids: list[int]) -> list[dict[str, Any]]:
-    """In order, without models: most of their JSON is empty and need not be parsed."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {', '.join(_JUDGMENT)} FROM annotator_judgment WHERE id = ANY(%s) ORDER BY id", [ids])
-        rows = [dict(zip(_JUDGMENT, row, strict=True)) for row in cursor.fetchall()]
-    for row in rows:
-        for name in _JSON:
-            row[name] = _parsed(row[name])
-    return rows
-
-
-def _parsed(text: str) -> Any:
-    if text == "{}":
-        return {}
-    return [] if text == "[]" else json.loads(text)
-
-
 def _said(name: str) -> Coalesce:
     """What a comparison's metadata say under `name`, or its prompt's; a domain may have been found by its words."""
     said: list[Any] = [KeyTextTransform(name, "metadata"), KeyTextTransform(name, "prompt__metadata")]
     found = [F("prompt__domain")] if name == "domain" else []
     return Coalesce(*(NullIf(each, Value("")) for each in said), *found, Value(""), output_field=TextField())
-
-
-def _further_responses(comparisons: list[int]) -> dict[int, list[source.Response]]:
-    """The responses that are ranked with A and B, C first."""
-    found: dict[int, list[source.Response]] = defaultdict(list)
-    candidates = Candidate.objects.filter(comparison__in=comparisons).order_by("comparison", "place")
-    columns = ("comparison", *(f"response__{name}" for name in ("external_id", "text", "model", "metadata")))
-    for comparison, *response in candidates.values_list(*columns) if comparisons else ():
-        found[comparison].append(source.Response(*response))
-    return found
-
-
-def _identity(rater: Rater, judgment: int) -> int:
-    """One number a person; people without a name share a rater, so there each judgment is its own."""
-    return -judgment if is_anonymous(rater) else rater.pk
-
-
-def is_anonymous(rater: Rater) -> bool:
-    """Whether it stands for several people whose source did not name them."""
-    return rater.kind == Rater.Kind.PERSON and not rater.user_id and not rater.external_id
-
-
-def pseudonym(rater: Rater) -> str:
-    """What exports call a rater: never a name, an account or a worker id; the same in every export of the project."""
-    version: LabelerVersion | None = rater.labeler_version
-    if version:
-        return f"{version.labeler.name}@{version.digest[:12]}"
-    return rater.pseudonym
-
-
-def public(parameters: dict[str, Any]) -> dict[str, Any]:
-    """A labeler's parameters without addresses and secrets."""
-    return {name: value for name, value in parameters.items() if not any(word in name.lower() for word in PRIVATE)}
-
-
-def as_json(value: Any) -> str:
-    if not value:  # most of what a protocol defines freely is empty
-        return "{}" if isinstance(value, dict) else "[]" if isinstance(value, list) else json.dumps(value)
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -22,7 +22,7 @@ from annotator import readings, stored
 from annotator.formats import changes as rows_of
 from annotator.models import Dataset, Export, Job, Judgment, Membership, Profile
 from annotator.pipeline import aggregate, changes, datasets, export, links, push, work
-from annotator.readings.snapshot import pseudonym
+from annotator.readings.raters import pseudonym
 from annotator.views import datasets as datasets_view
 from tests.builders import make_comparison, make_judgment, make_labeler, make_member, make_person, make_project
 

@@ -11,7 +11,8 @@ from annotator.formats.published import per_rater
 from annotator.forms import profile as form
 from annotator.models import Profile
 from annotator.pipeline import aggregate
-from annotator.readings.snapshot import Snapshot, pseudonym
+from annotator.readings.raters import pseudonym
+from annotator.readings.snapshot import Snapshot
 from tests.builders import make_comparison, make_judgment, make_member, make_person, make_project
 
 pytestmark = pytest.mark.django_db
