@@ -26,7 +26,7 @@ test: $(TEST_STAMP)
 
 test-long: $(TEST_STAMP)
 	@failed=0; set -x; \
-	$(PYTHON_HERE) -m pytest -m "slow and not browser" -n $(TEST_PROCESSES) --dist loadgroup \
+	EXAMPLES=all $(PYTHON_HERE) -m pytest -m "(slow or hypothesis) and not browser" -n $(TEST_PROCESSES) --dist loadgroup \
 	    --ignore=tests/browser || failed=1; \
 	if grep -rlq --include='*.py' "mark.slow" tests/browser; then \
 	    $(PYTHON_HERE) -m pytest -m "slow and browser" tests/browser || failed=1; \

@@ -53,6 +53,7 @@ def test_a_lease_takes_a_place_and_asking_again_gives_the_same_comparison_in_the
     assert places(first) == 0 and places(second) == 1
 
 
+@pytest.mark.slow
 def test_the_order_on_screen_is_drawn_for_each_annotator_and_comparison():
     project = make_project()
     wanted(project, 40)

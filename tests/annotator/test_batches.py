@@ -134,6 +134,7 @@ def test_results_become_judgments_and_cost_half_and_a_second_time_changes_nothin
     assert paid() == Decimal("0.3") and Judgment.objects.count() == 3
 
 
+@pytest.mark.slow
 def test_a_file_cut_in_two_is_taken_in_in_two(judge):
     file, _job = file_of(judge)
     written = requests(file)
@@ -324,6 +325,7 @@ def test_a_file_whose_worker_is_taken_over_stays_for_the_one_that_goes_on(judge,
     assert file.state == "preparing" and statuses() == {"in_flight": 6}
 
 
+@pytest.mark.slow
 def test_the_tick_closes_files_that_no_job_writes_any_more_and_no_others(judge, client, project):
     waits, _job = asked_for(judge)
     assert batches.close_abandoned() == 0

@@ -166,6 +166,7 @@ def test_reports_that_failed_are_not_tried_again_and_again():
     assert check.request_due() == 1
 
 
+@pytest.mark.slow
 def test_scores_are_kept_so_that_the_margin_is_their_difference():
     project, comparisons, _rng = project_with_people(6)
     labeler = Labeler.objects.create(project=project, name="longest", kind="null_longest")

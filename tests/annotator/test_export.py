@@ -239,6 +239,7 @@ def test_an_export_of_nothing_says_why(project):
         export.write_export(made)
 
 
+@pytest.mark.slow
 def test_equal_prompts_never_cross_the_split(project):
     for number in range(60):
         judged(project, prompt=f"prompt {number % 30}")

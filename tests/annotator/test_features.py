@@ -161,6 +161,7 @@ def test_nothing_leaves_without_a_leads_word_and_the_money_stops_it(project, ser
     assert len(server.requests) == PromptTags.objects.count() == 1
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_knows_no_schema_is_asked_without(project, server):  # noqa: F811
     server.unknown = ("response_format",)
     server.always = f"text:```json\n{json.dumps(SAID)}\n```"
@@ -193,6 +194,7 @@ def test_a_model_of_sentences_is_for_workers_that_may_hold_one(project, settings
     assert project.feature_sets.count() == 2, "other weights under the same name make another set"
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_read_is_refused_in_words(project, settings, tmp_path):
     settings.MODELS, settings.MODEL_FOLDERS = True, [tmp_path / "shelf"]
     loop = Loop.objects.create(project=project, embedding={"name": str(tmp_path / "elsewhere")})

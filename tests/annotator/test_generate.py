@@ -197,6 +197,7 @@ def when_stored(monkeypatch, stop):
     monkeypatch.setattr(generate, "store", stopped)
 
 
+@pytest.mark.slow
 def test_a_pause_keeps_the_money_and_going_on_buys_what_is_left(project, server, monkeypatch):  # noqa: F811
     labeler = writer(project, server)
     prompts(project, 3)

@@ -144,6 +144,7 @@ def test_a_bad_day_of_the_server_is_survived_and_every_call_can_be_seen(project,
     assert LedgerEntry.objects.count() == 11
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_the_budget_stops_the_run_and_a_later_one_buys_nothing_again(project, server):  # noqa: F811
     labeler = judge_of(project, server, {"price_per_call": Decimal(1)}, concurrency=3)
@@ -159,6 +160,7 @@ def test_the_budget_stops_the_run_and_a_later_one_buys_nothing_again(project, se
     assert Judgment.objects.count() == 4
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_the_last_calls_of_a_plan_may_hold_what_its_budget_has_left(project, server):  # noqa: F811
     labeler = judge_of(project, server)
@@ -231,6 +233,7 @@ def test_a_fault_fails_its_own_call_and_stops_the_run_only_when_nothing_else_com
     assert all(call.cost > 0 and call.error.endswith("(counted as paid)") for call in failed)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_a_cancelled_run_records_what_was_in_flight_and_gives_its_money_back(project, server, monkeypatch):  # noqa: F811
     monkeypatch.setattr(verdicts, "BEAT", 0)

@@ -64,6 +64,7 @@ def form_for(server, **changes):  # noqa: F811
     }
 
 
+@pytest.mark.slow
 def test_a_lead_adds_a_judge_sees_the_price_tries_it_and_sees_what_it_did(lead, project, server):  # noqa: F811
     for _ in range(7):
         make_judgment(make_comparison(project), make_person(project), 1)

@@ -25,6 +25,7 @@ from tests.builders import (
     make_project,
     make_user,
 )
+from tests.examples import examples
 
 _key = itertools.count()
 
@@ -222,7 +223,7 @@ class Run:
 
 
 @pytest.mark.django_db(transaction=True)
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(12), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(
         st.tuples(
@@ -337,7 +338,7 @@ def test_whatever_lead_and_annotators_do_nobody_is_paid_what_was_not_reserved(st
 
 @pytest.mark.slow
 @pytest.mark.django_db
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=SEQUENCES)
 def test_over_many_more_sequences_nobody_is_paid_what_was_not_reserved(steps):
     nobody_is_paid_what_was_not_reserved(steps)

@@ -19,6 +19,7 @@ def project(db):
     return paid_project()
 
 
+@pytest.mark.slow
 def test_a_seed_set_is_whole_prompts_at_random_that_people_judge_in_full(project):
     for number in range(200):
         made = make_comparison(project, f"Prompt {number // 2}")

@@ -260,6 +260,7 @@ def test_the_rows_of_a_mixture_are_what_a_trainer_reads(lead, project, judged):
     assert rows[0]["chosen"][-1]["content"] == "It is 0." and rows[0]["margin"] == 1.0
 
 
+@pytest.mark.slow
 def test_the_rows_of_a_mixture_need_no_features_and_no_labeler_that_it_does_not_use(lead, project, judged, monkeypatch):
     monkeypatch.setattr(signals, "load", lambda project: pytest.fail("reads the whole project"))
     address = reverse("mixture_rows", args=[project.pk, judged[0].mixture_set.number, 3])

@@ -99,6 +99,7 @@ def test_what_json_names_is_kept_out_of_judgments_too(judge):
     assert Judgment.objects.get().justification == "ab?"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["steps", "verdict"])
 def test_a_comparison_that_the_judges_own_code_cannot_bear_fails_alone(judge, monkeypatch, where):
     """A fault there costs one verdict and not the run; once it is mended, what was answered is not asked again."""

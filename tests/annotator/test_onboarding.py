@@ -343,6 +343,7 @@ def test_a_step_out_of_turn_leads_to_the_one_that_comes_next(project, rater, cli
     assert client.post(reverse("onboarding_step", args=[project.pk, attempt.pk, 1]), {}).status_code == 422
 
 
+@pytest.mark.slow
 def test_after_a_failure_the_last_answers_are_shown_before_the_next_attempt(project, rater, client):
     standards(project, qualification_required=True, attempts_allowed=2)
     golds(project)

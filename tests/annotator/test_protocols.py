@@ -11,9 +11,10 @@ from annotator.models import Assignment, Candidate, Judgment, Prompt, Response
 from annotator.pipeline import assign, judge
 from annotator.protocols import AnswerInvalid, check, inverse, mirror, on_screen
 from tests.builders import make_comparison, make_person, make_project, make_user
+from tests.examples import examples
 
 # How long an example takes says more about the machine than about the code.
-CALM = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+CALM = settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SIDES = protocols.SIDES
 READ = {name: protocols.read(stored) for name, stored in protocols.PRESETS.items()}
 RANKED = [name for name, definition in READ.items() if definition.ranks]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from annotator.formats.published import preference_rows
 from tests.annotator.public_rows import ODD, better, entries, judged, vote, written
+from tests.examples import examples
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "llmfao.jsonl.gz"
 # Writer, its reader, preset and options, and whether the layout has sides of its own.
@@ -41,7 +42,7 @@ def there_and_back(format, comparison):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(prompt=TEXT, a=SPOKEN, b=SPOKEN, is_b=st.booleans())
 def test_every_text_and_winner_comes_back(format, prompt, a, b, is_b):
     if a != b:

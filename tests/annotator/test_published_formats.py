@@ -30,6 +30,7 @@ from annotator.formats.published.multipref import MultiPref
 from annotator.formats.published.per_rater import PerRater
 from annotator.formats.rows import RowInvalid
 from annotator.formats.source import Judged, Label, Options, Prompt, Response, Vote
+from tests.examples import examples
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -115,7 +116,7 @@ def rated(a, b):
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=5).filter(lambda said: len(said) % 2 == 1), st.none() | TEXTS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_a_glued_conversation_comes_apart_into_its_turns(said, system):
     spoken = [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(said)]
     if "<extra_id_" in "".join(said) + (system or ""):
@@ -205,7 +206,7 @@ def test_helpsteer_labels_of_a_reviewer_need_no_second_vote():
 @given(
     st.lists(st.sampled_from([-1, -2 / 3, -1 / 3, 1 / 3, 2 / 3, 1, None]), min_size=1, max_size=5), TEXTS, TEXTS, TEXTS
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_helpsteer2_preferences_come_back_vote_by_vote(preferences, a, b, why):
     answered = [each for each in preferences if each is not None]
     mean = sum(answered) / len(answered) if answered else None
@@ -279,7 +280,7 @@ def helpsteer3(*comparisons, preset="helpsteer3", **options):
 
 
 @given(st.lists(st.sampled_from([-1, -2 / 3, -1 / 3]), min_size=1, max_size=3), TEXTS, TEXTS, TEXTS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_helpsteer3_preferences_come_back_vote_by_vote(preferences, a, b, why):
     votes = [vote(each, number, justification=f"{why}{number}") for number, each in enumerate(preferences)]
     tables, left = helpsteer3(judged(*votes, a=a, b=b, p_b=0.0, prompt_metadata={"domain": "code", "language": "go"}))
@@ -428,7 +429,7 @@ def span(side, text, start, end, kind="wrong_fact", **said):
 
 
 @given(TEXTS, TEXTS, st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_marked_passages_come_back_on_the_same_code_points(a, b, data):
     spans = []
     for side, text in (("a", a), ("b", b)):

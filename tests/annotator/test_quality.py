@@ -143,6 +143,7 @@ def test_people_who_prefer_a_side_are_reported(share, judgments):
     assert quality.surprise(round(share * judgments), judgments, 0.5) > log(1000)
 
 
+@pytest.mark.slow
 def test_one_answer_again_and_again_is_reported_and_the_usual_one_of_everybody_is_not(project, rater):
     others = [make_person(project, make_user()) for _each in range(2)]
     for number in range(20):
@@ -224,6 +225,7 @@ def test_what_a_page_says_about_typing_is_read_with_care(typed):
     assert isinstance(prose.machine_written(MACHINE, typed), dict)
 
 
+@pytest.mark.slow
 def test_looking_again_changes_nothing(project, rater):
     Standards.objects.create(project=project, accuracy_least=2)
     for number in range(20):

@@ -43,6 +43,7 @@ from tests.builders import (
     make_project,
     make_user,
 )
+from tests.examples import examples
 
 pytestmark = pytest.mark.django_db
 
@@ -443,7 +444,7 @@ VALUES = st.recursive(
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(
         st.tuples(TEXT, ANY, ANY, st.dictionaries(ANY, VALUES, max_size=3), st.integers(-3, 3), ANY, TEXT),

@@ -48,6 +48,7 @@ def test_a_model_without_calibrated_intervals_is_refused_and_a_plan_goes_on_with
     assert made_from.stored is None and made_from.model is None and "train it anew" in made_from.outdated
 
 
+@pytest.mark.slow
 def test_a_file_that_was_changed_is_refused_in_words(project):
     model = stored(project, fitted())
     assert retrain.load(model).chosen.kind_ == "budget" and basis.load(project).stored == model

@@ -146,6 +146,7 @@ def test_nothing_starts_before_a_lead_said_what_may_leave_and_stops_when_it_is_t
     assert server.requests == []
 
 
+@pytest.mark.slow
 def test_failures_are_shown_by_kind_and_only_they_are_asked_again(lead, project, judge, server):  # noqa: F811
     server.script.extend(["404", "ok", "ok"])
     for _ in range(2):

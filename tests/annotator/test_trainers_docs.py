@@ -102,6 +102,7 @@ SPOKEN = st.lists(
 )
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=100, deadline=None)
 @hypothesis.given(spoken=SPOKEN, has_system=st.booleans())
 def test_the_script_takes_glued_conversations_apart_as_our_reader_does(spoken, has_system):

@@ -312,6 +312,7 @@ def test_lines_stay_readable_on_4k(visit, built):
     assert not wide, wide
 
 
+@pytest.mark.slow
 def test_what_happens_is_told_to_those_who_cannot_see_it(visit, built):
     """Messages of the server, what was saved, refusals: each stands in a live region that is there before its words."""
     page = visit("annotator")
@@ -329,6 +330,7 @@ def test_what_happens_is_told_to_those_who_cannot_see_it(visit, built):
     page.reload()
 
 
+@pytest.mark.slow
 def test_arabic_mirrors_the_page_and_the_answers_go_the_way_the_responses_stand(visit, built):
     """A stands at the start of the line, right in Arabic, and so does the level for A."""
     page = visit("annotator", LOOKS[0])

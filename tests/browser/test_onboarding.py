@@ -54,6 +54,7 @@ def explained(page):
     return page.locator(".outcome").inner_text()
 
 
+@pytest.mark.slow
 def test_an_invited_annotator_learns_fails_qualifies_and_judges_by_keys_alone(lead, page, stack, inside, projects):
     project = projects["learn"]
     link = invitation(lead, project)

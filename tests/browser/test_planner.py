@@ -44,6 +44,7 @@ def test_keys_move_the_budget_and_everything_with_it(page, stack, planned):
     expect(heading).to_contain_text("5.00 USD: 3% people, 2% people, 1 vote, 95% judge-large")
 
 
+@pytest.mark.slow
 def test_without_a_script_a_list_does_the_same(browser, stack, planned):
     context = browser.new_context(base_url=stack.url, java_script_enabled=False, locale="en-GB")
     enter(context, stack, planned)

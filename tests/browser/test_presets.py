@@ -314,12 +314,15 @@ def desk(page, stack, made):
     return _desk
 
 
-# A few of every preset in each run; all of them with what takes longer.
-MANY = pytest.mark.parametrize("count", [2, pytest.param(COUNT, marks=pytest.mark.slow)], ids=["few", "all"])
+# Of three presets that differ most two comparisons in each run; all of every preset with what takes longer.
+SLOW = pytest.mark.slow
+JUDGED = [
+    *(pytest.param(preset, 2, id=f"{preset}-few") for preset in ("multipref", "fine-grained", "ranking")),
+    *(pytest.param(preset, COUNT, id=f"{preset}-all", marks=SLOW) for preset in ANSWERS),
+]
 
 
-@MANY
-@pytest.mark.parametrize("preset", ANSWERS)
+@pytest.mark.parametrize(("preset", "count"), JUDGED)
 def test_comparisons_are_judged_by_keys_alone(desk, judged, preset, count):
     seat = desk(preset)
     for number in range(count):
@@ -334,7 +337,7 @@ def test_every_preset_is_judged_here(made):
     assert set(made["seats"]) == set(ANSWERS)
 
 
-@MANY
+@pytest.mark.parametrize("count", [2, pytest.param(COUNT, marks=SLOW)], ids=["few", "all"])
 def test_the_database_holds_exactly_what_was_answered(inside, judged, count):
     """After the presets' own tests, whichever of them ran."""
     assert judged, "no preset was judged before this"
@@ -356,6 +359,7 @@ def is_saved(page):
     expect(page.locator("#saved")).to_have_text(re.compile(r"^Saved \d\d:\d\d:\d\d$"))
 
 
+@pytest.mark.slow
 def test_marks_survive_a_reload_and_are_changed_and_taken_away_by_keys(desk):
     seat = desk("fine-grained", "other")
     seat.keys("- 4 w Enter Shift+ArrowRight 1 q Enter")

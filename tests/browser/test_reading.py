@@ -191,6 +191,7 @@ def test_a_response_with_invisible_characters_says_so(seat):
     expect(seat.locator("#pane-b .pane-note")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_finding_counts_in_every_part_and_goes_from_place_to_place(seat):
     put(seat, "<p>A fox and a <b>f</b>ox.</p>" + "<p>more</p>" * 80 + "<p>Fox.</p>", "<p>no</p>")
     seat.keyboard.press("h")

@@ -96,6 +96,7 @@ def test_a_comparison_is_judged_by_keys_alone(seat):
     assert seat.evaluate("document.activeElement.id") == "comparison-title", "the next comparison has the focus"
 
 
+@pytest.mark.slow
 def test_the_next_comparison_is_there_before_the_server_has_answered(seat):
     prefetched(seat)
     judged = number(seat)
@@ -111,6 +112,7 @@ def test_the_next_comparison_is_there_before_the_server_has_answered(seat):
     held[0].abort()
 
 
+@pytest.mark.slow
 def test_neither_valid_and_cannot_judge_are_answers_of_their_own(seat):
     judged = answer(seat, "0")
     seat.keyboard.press("x")
@@ -199,6 +201,7 @@ def test_what_is_submitted_offline_is_kept_and_sent_once_when_the_network_is_bac
     assert today(seat) == before + 2
 
 
+@pytest.mark.slow
 def test_what_was_kept_is_sent_when_the_page_is_opened_again(seat):
     prefetched(seat)
     before = today(seat)
@@ -212,6 +215,7 @@ def test_what_was_kept_is_sent_when_the_page_is_opened_again(seat):
     assert today(seat) == before + 1 and number(seat) != judged
 
 
+@pytest.mark.slow
 def test_a_comparison_is_skipped_with_a_reason_by_keys(seat):
     before, skipped = today(seat), number(seat)
     seat.keyboard.press("k")
@@ -307,6 +311,7 @@ def ready(page, count=3):
     until(page, "count => Seat.ahead.ids().length >= count", count)
 
 
+@pytest.mark.slow
 def test_work_goes_on_without_the_network_and_an_unsent_answer_is_simply_taken_back(seat):
     ready(seat)
     before = today(seat)
@@ -325,6 +330,7 @@ def test_work_goes_on_without_the_network_and_an_unsent_answer_is_simply_taken_b
     assert today(seat) == before + 3
 
 
+@pytest.mark.slow
 def test_a_second_tab_neither_sends_twice_nor_judges_the_same_again(seat):
     ready(seat)
     before = today(seat)
@@ -460,6 +466,7 @@ def test_a_draft_saved_elsewhere_is_loaded_and_told(seat):
     is_saved(seat)
 
 
+@pytest.mark.slow
 def test_texts_that_may_hurt_are_covered_until_their_reader_wants_them(newcomer, seats):
     page = newcomer
     page.goto(seats["harmful"])
@@ -505,6 +512,7 @@ def test_a_key_of_ones_own_takes_the_place_of_the_printed_one(seat):
     expect(seat.locator("#guidelines-open kbd")).to_have_text("g")
 
 
+@pytest.mark.slow
 def test_an_own_judgment_is_found_again_and_revised(seat):
     judged = answer(seat, "1")
     is_acknowledged(seat)

@@ -11,6 +11,7 @@ from labelers import checks
 from labelers.base import Outcome, Verdict, verdict_of
 from labelers.checks import NAMES, checked, make
 from labelers.nulls import Longest, Random
+from tests.examples import examples
 from tests.labelers.test_labelers import Pair, Prompt, Response
 
 TOPICS = ("bees", "iron", "verbs", "tides", "chess", "bread", "moons", "laws", "goats", "wheels", "maps", "salt")
@@ -167,7 +168,7 @@ def test_a_little_under_the_threshold_is_no_proof():
 
 
 @given(st.sampled_from(NAMES), st.integers(0, 200), st.integers(0, 200))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_a_rate_lies_in_its_interval(name, passed, more):
     found = checked(name, passed, passed + more, 0)
     assert found.n == 0 or 0 <= found.low <= found.rate <= found.high <= 1

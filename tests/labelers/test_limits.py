@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from labelers.limits import LONGEST_WAIT, MINUTE, Limits, Rate, Window
+from tests.examples import examples
 
 
 class Clock:
@@ -90,7 +91,7 @@ def test_what_alone_passes_the_limit_is_asked_when_the_minute_is_empty():
     limit=some.integers(1, 30),
     steps=some.lists(some.tuples(some.floats(0, 45), some.integers(1, 30)), min_size=1, max_size=80),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_no_minute_holds_more_than_the_limit_and_a_wait_is_no_longer_than_needed(limit, steps):
     clock = Clock()
     rate = Rate(limit, clock)
@@ -117,7 +118,7 @@ def test_no_minute_holds_more_than_the_limit_and_a_wait_is_no_longer_than_needed
         some.tuples(some.sampled_from(["begin", "answer", "refuse", "fail"]), some.floats(0, 2)), max_size=200
     ),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_whatever_happens_the_calls_at_once_stay_between_one_and_the_most(most, events):
     clock = Clock()
     limits = Limits(most, clock=clock)

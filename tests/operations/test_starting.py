@@ -64,6 +64,7 @@ def answers(cluster):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("stack")
 @pytest.mark.parametrize("name", ["with a space", "l" + "o" * 60 + "ng/l" + "o" * 60 + "ng", "ümläut, comma"])
 def test_a_cluster_lives_in_any_path(folder, name):
     folder = folder / name
@@ -80,6 +81,7 @@ def test_a_cluster_lives_in_any_path(folder, name):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("stack")
 def test_a_postmaster_pid_of_a_foreign_process_is_no_obstacle(folder):
     """The recorded id now belongs to somebody else of the same user, as happens in containers."""
     cluster = Cluster(folder / "pg", fast=True)
@@ -102,6 +104,7 @@ def test_a_postmaster_pid_of_a_foreign_process_is_no_obstacle(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("stack")
 def test_a_cluster_that_outlived_its_supervisor_is_taken_over(folder):
     survivor = Cluster(folder / "pg", fast=True)
     survivor.start()
@@ -115,6 +118,7 @@ def test_a_cluster_that_outlived_its_supervisor_is_taken_over(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("stack")
 def test_an_initialisation_that_was_killed_midway_is_begun_again(folder):
     folder = folder / "pg"
     begun = Cluster(folder, fast=True)
@@ -144,6 +148,7 @@ def test_a_checkout_only_root_can_read_gets_its_cluster_elsewhere(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("stack")
 def test_a_stop_while_starting_leaves_no_process(folder):
     stack = Stack(folder)
     stack.output.parent.mkdir(exist_ok=True)

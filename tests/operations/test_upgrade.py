@@ -19,7 +19,7 @@ from django.urls import resolve
 from tests.operations.save_release import PASSWORD, PEOPLE
 from tests.stack import ROOT, Stack, Visitor, open_folder
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("upgrade")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
 
 RELEASES = ["0.1"]
 HERE = Path(__file__).parent

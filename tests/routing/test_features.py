@@ -13,6 +13,7 @@ from hypothesis import strategies as some
 
 from routing import features, tags
 from routing.text import entities, words
+from tests.examples import examples
 
 
 def pair(a, b, prompt="What is the capital of France?", turns=None, context=()):
@@ -32,7 +33,7 @@ def value(name, *pairs):
 texts = some.text(some.sampled_from("abc AB.\n-*#|`$1 2?Ünï漢字かสวัस्ते“I’m sorry"), max_size=120)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(texts, texts, texts)
 def test_signed_features_flip_under_exchange_and_the_others_stay(prompt, a, b):
     there, back = features.extract([pair(a, b, prompt), pair(b, a, prompt)])
@@ -41,7 +42,7 @@ def test_signed_features_flip_under_exchange_and_the_others_stay(prompt, a, b):
     np.testing.assert_allclose(features.symmetric(there[None]), features.symmetric(back[None]), atol=1e-12)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(some.lists(some.sampled_from("abcd"), max_size=30), some.lists(some.sampled_from("abcd"), max_size=30))
 def test_rouge_l_is_the_longest_common_subsequence_of_the_textbook(a, b):
     table = np.zeros((len(a) + 1, len(b) + 1), dtype=int)

@@ -10,6 +10,7 @@ from hypothesis import strategies as some
 
 from routing import hyper, mixtures, strategies
 from routing.strategies import BudgetTooSmall, Problem, Source, knapsack
+from tests.examples import examples
 
 N = 36
 MONEY = some.decimals(min_value="0", max_value="3", places=8)
@@ -50,7 +51,7 @@ def paper_of(case):
     return hyper.fit(tags, drawn, np.linspace(0.5, 0.7, 30), kind="linear")
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(
     prices=some.tuples(MONEY, MONEY, MONEY, MONEY),
     budget=some.decimals(min_value="0", max_value="150", places=8),
@@ -90,7 +91,7 @@ def test_no_budget_is_passed_every_comparison_has_one_route_and_caps_are_kept(
         assert (found.source == NAMES.index(capped)).sum() <= np.floor(most * N + 1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(data=some.data(), seed=some.integers(0, 10_000), money=some.integers(0, 60))
 def test_the_knapsack_is_short_of_the_best_by_less_than_its_largest_step(data, seed, money):
     rng = np.random.default_rng(seed)
