@@ -22,7 +22,6 @@ KNOWS = {
     "aggregate": set(),
     "export": {"parts"},
     # No steps, but they work for one.
-    "ingest_tables": {"ingest"},
     "parts": set(),  # works for export: the data files, part by part
     "preview": {"ingest"},  # looks at a file as it will be read
     "start": {"aggregate"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import combinations
 
 from django.db import transaction
@@ -35,10 +35,10 @@ def request(project: Project, rule: str, seed: int, *, by: User | None) -> Job:
 
 def compare(project: Project, rule: str, seed: int, *, job: Job | None = None) -> ingest.IngestReport:
     """Make the comparisons that the rule wants and that are not there, whichever side a response is on in them."""
-    return ingest.ingest_entries(project, _entries(project, rule, seed, job), job=job)
+    return ingest.ingest_entries(project, lambda beat: _entries(project, rule, seed, beat), job=job)
 
 
-def _entries(project: Project, rule: str, seed: int, job: Job | None) -> Iterator[Entry]:
+def _entries(project: Project, rule: str, seed: int, beat: Callable[[int, int, str], None]) -> Iterator[Entry]:
     ids = list(project.prompts.order_by("pk").values_list("pk", flat=True))
     for start in range(0, len(ids), BATCH):
         prompts = Prompt.objects.filter(pk__in=ids[start : start + BATCH]).defer("html").order_by("pk")
@@ -48,8 +48,7 @@ def _entries(project: Project, rule: str, seed: int, job: Job | None) -> Iterato
             chosen = [pair for pair in pairs(prompt, rule, seed) if both(pair) not in compared]
             if chosen:
                 yield entry(prompt, chosen, {"pair_rule": rule, "pair_seed": seed})
-        if job:
-            job.beat(int(70 * min(start + BATCH, len(ids)) / len(ids)), 100)
+        beat(int(95 * min(start + BATCH, len(ids)) / len(ids)), 100, "")
 
 
 def already(prompts: list[Prompt]) -> set[frozenset[int]]:

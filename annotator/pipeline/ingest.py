@@ -1,7 +1,7 @@
 """Ingest: a file of comparisons becomes prompts, responses, comparisons and recorded judgments, all or nothing.
 
-Rows are checked and copied into temporary tables while the file streams by (flat memory, nothing visible yet);
-then one transaction compares them with what is stored and inserts what is new. Repeating a file changes nothing.
+Rows are checked while the file streams by, and stored batch by batch beside that (flat memory, both cores at work), in
+one transaction: nothing is visible before the last row is in. Repeating a file changes nothing.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from typing import Any
 
 from celery import shared_task
 from django.core.files.storage import default_storage
-from django.db import DataError, connection, transaction
+from django.db import DataError, transaction
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from annotator import protocols, stored
 from annotator.formats import folders, recorded
@@ -30,86 +29,18 @@ from annotator.formats.rows import Entry, RowInvalid, RowLeft, Vote, judged_text
 from annotator.models import Import, Job, JobCancelled, Project, User, Webhook
 from annotator.models.jobs import storable
 from annotator.pipeline import featurise, ingest_tables, restore, webhooks, work
+from annotator.pipeline.ingest_report import Check, Errors, IngestReport
 from annotator.protocols import Answer
 from annotator.uploads import ARRIVING, arriving_folder
 
-ERRORS_SHOWN = 100
-# Rows and characters between two progress beats; each batch is one COPY a table.
+# Rows and characters of a batch; each is one COPY a table.
 BATCH = 1000
 BATCH_SIZE = 16 * 2**20
+# Checked answers that are kept for the next rows that say the same: of all levels, not of all numbers.
+PLAIN_KEPT = 1000
 # Folder of uploads in storage, one folder a project.
 UPLOADS = "uploads"
 UPLOAD_KEPT = timedelta(days=1)
-
-
-@dataclass
-class Errors:
-    """The first hundred things that are wrong, and how many more there are."""
-
-    shown: list[dict[str, Any]] = field(default_factory=list)
-    more: int = 0
-    # Where a line is to be found, where lines count on over several files.
-    where: Callable[[int], str] | None = None
-
-    def add(self, line: int, field_name: str, reason: str) -> None:
-        if len(self.shown) < ERRORS_SHOWN:
-            place = {"file": self.where(line)} if self.where else {}
-            self.shown.append({"line": line, "field": field_name, "reason": reason, **place})
-        else:
-            self.more += 1
-
-    def refuse(self) -> None:
-        """Raise StepRefused when anything was wrong."""
-        if self.shown:
-            words = ngettext(
-                "Nothing was imported: there is a problem on line %(line)s (%(field)s: %(reason)s)."
-                " Correct the file and import it again.",
-                "Nothing was imported: there are %(count)s problems, the first on line %(line)s"
-                " (%(field)s: %(reason)s). Correct the file and import it again.",
-                len(self.shown) + self.more,
-            )
-            first = self.shown[0]
-            raise work.StepRefused(
-                words % {**first, "field": first["field"] or _("row"), "count": len(self.shown) + self.more},
-                errors=self.shown,
-                more=self.more,
-            )
-
-
-@dataclass(frozen=True)
-class IngestReport:
-    """How much was new, and how many comparisons of the file existed already."""
-
-    prompts: int
-    responses: int
-    comparisons: int
-    candidates: int
-    golds: int
-    judgments: int
-    skipped_existing: int
-    # Rows that held a prompt and no comparison.
-    alone: int
-    rows: int = 0
-    # What could not be carried, in words, and how often.
-    left: dict[str, int] = field(default_factory=dict)
-    # How it ended, where a whole project was restored.
-    words: str = ""
-
-    @property
-    def anything_new(self) -> bool:
-        return any((self.prompts, self.responses, self.comparisons, self.candidates, self.golds, self.judgments))
-
-    def __str__(self) -> str:
-        if self.words:
-            return self.words
-        words = _("%(comparisons)s comparisons of %(prompts)s new prompts and %(judgments)s judgments imported")
-        if self.alone:
-            words += "; " + _("%(alone)s rows hold a prompt without responses")
-        if self.skipped_existing:
-            words += "; " + _("%(skipped_existing)s comparisons existed already")
-        if self.left:
-            words += "; " + _("%(left)s parts of the file could not be carried")
-        return words % {**asdict(self), "left": sum(self.left.values())}
 
 
 @shared_task(name=work.TASKS[Job.Kind.INGEST])
@@ -215,7 +146,7 @@ def take_in(project: Project, coming: Coming, *, job: Job | None = None) -> Inge
     errors = Errors()
     with _staged(project, coming, errors, job) as staged:
         errors.refuse()
-        return _store(project, staged.staging, errors, job, staged)
+        return _finish(project, staged, job)
 
 
 def _restored(project: Project, coming: Coming, job: Job | None, *, dry_run: bool = False) -> IngestReport:
@@ -234,61 +165,32 @@ def _restored(project: Project, coming: Coming, job: Job | None, *, dry_run: boo
     return report
 
 
-@dataclass
-class Check:
-    """What a dry run found: the report the import would have (None where rows do not fit), and what is wrong."""
-
-    rows: int
-    errors: Errors
-    left: dict[str, int]
-    report: IngestReport | None = None
-
-    def __str__(self) -> str:
-        if not self.report:
-            count = len(self.errors.shown) + self.errors.more
-            words = ngettext(
-                "%(rows)s rows were checked: there is %(count)s problem",
-                "%(rows)s rows were checked: there are %(count)s problems",
-                count,
-            )
-            return words % {"rows": self.rows, "count": count}
-        words = _("All %(rows)s rows fit: %(comparisons)s comparisons would be new, %(existing)s exist already")
-        return words % {
-            "rows": self.rows,
-            "comparisons": self.report.comparisons,
-            "existing": self.report.skipped_existing,
-        }
-
-    def as_json(self) -> dict[str, Any]:
-        counts = asdict(self.report) if self.report else {}
-        said = {"errors": self.errors.shown, "more": self.errors.more, "rows": self.rows, "left": self.left}
-        return {**counts, **said, "dry_run": True}
-
-
 def check_file(project: Project, coming: Coming, *, job: Job | None = None) -> Check:
     """What the import of the file would do, to the last row, with nothing stored. Raises StepRefused, JobCancelled."""
     errors = Errors()
     if restore.is_store(coming.path):
         found = _restored(project, coming, job, dry_run=True)
         return Check(found.rows, errors, found.left, found)
-    with _staged(project, coming, errors, job) as staged, transaction.atomic():
-        report = None
-        if not errors.shown:
-            with contextlib.suppress(work.StepRefused):  # what is wrong is in `errors`
-                report = _store(project, staged.staging, errors, job, staged)
+    with _staged(project, coming, errors, job) as staged:
         transaction.set_rollback(True)
-        return Check(staged.rows, errors, dict(staged.left), report)
+        return Check(staged.rows, errors, dict(staged.left), None if errors.shown else staged.report())
 
 
 @dataclass
 class Staged:
-    """A file's rows in the staging tables, and what there is to say of the file."""
+    """A file's rows on their way in, and what there is to say of the file."""
 
     staging: ingest_tables.Staging
     coming: Coming
+    errors: Errors
     rows: int = 0
     format: str = ""
     left: Counter[str] = field(default_factory=Counter)
+    # How much was new, when all of it is stored.
+    counts: dict[str, Any] = field(default_factory=dict)
+
+    def report(self) -> IngestReport:
+        return IngestReport(**self.counts, rows=self.rows, left=dict(self.left))
 
     def record(self, project: Project, report: IngestReport) -> None:
         """Note the import, once for a file that came again and brought nothing. In the import's transaction."""
@@ -316,50 +218,56 @@ class Staged:
 
 @contextlib.contextmanager
 def _staged(project: Project, coming: Coming, errors: Errors, job: Job | None) -> Iterator[Staged]:
-    """The file's rows, checked and copied into staging tables. What the file as a whole lacks raises StepRefused."""
-    staged = Staged(ingest_tables.Staging(connection), coming)
+    """The file's rows, checked and stored in a transaction that ends with the block.
+
+    What the file as a whole lacks raises StepRefused.
+    """
     try:
-        _stage(project, staged, errors, job)
-        yield staged
+        with transaction.atomic(), ingest_tables.Heart(job) as heart:
+            staging = ingest_tables.Staging(project, coming.source, errors)
+            with contextlib.closing(staging):
+                staging.begin(heart)
+                staged = Staged(staging, coming, errors)
+                _stage(project, staged, heart)
+                yield staged
     except FileInvalid as invalid:
         reason = _("Nothing was imported: %(reason)s.") % {"reason": invalid}
         raise work.StepRefused(reason, errors=errors.shown, more=errors.more) from invalid
     except DataError as error:
         reason = _("Nothing was imported: the database refused a value: %(reason)s")
         raise work.StepRefused(reason % {"reason": error}) from error
-    finally:
-        staged.staging.drop()
 
 
-def ingest_entries(project: Project, made: Iterable[Entry], *, job: Job | None = None) -> IngestReport:
-    """Store what this site made itself (comparisons of responses it has) as if a file brought it: all or nothing."""
-    errors = Errors()
-    staging = ingest_tables.Staging(connection)
-    staging.begin(project.protocol.pk, "")
-    try:
-        for line, entry in enumerate(made, 1):
-            staging.add(line, entry, [])
-            if line % BATCH == 0 or staging.pending_size > BATCH_SIZE:
-                staging.flush(keep=True)
-        staging.flush(keep=True)
-        return _store(project, staging, errors, job)
-    finally:
-        staging.drop()
-
-
-def _store(
-    project: Project, staging: ingest_tables.Staging, errors: Errors, job: Job | None, staged: Staged | None = None
+def ingest_entries(
+    project: Project, made: Callable[[ingest_tables.Beat], Iterable[Entry]], *, job: Job | None = None
 ) -> IngestReport:
+    """Store what this site made itself (comparisons of responses it has) as if a file brought it: all or nothing.
+
+    `made` is given what to beat with: the rows are stored while they are made, in one transaction.
+    """
+    errors = Errors()
     with transaction.atomic(), ingest_tables.Heart(job) as heart:
-        said: dict[str, Any] = {"rows": staged.rows, "left": dict(staged.left)} if staged else {}
-        said |= staging.store(project, errors, heart.beat)
-        errors.refuse()
-        report = IngestReport(**said)
-        if staged:
-            staged.record(project, report)
-        featurise.request(project)
-        if staged and job:
-            _announce(project, report, job)
+        # What makes them reads the database, by the one connection there is.
+        staging = ingest_tables.Staging(project, "", errors, apart=False)
+        with contextlib.closing(staging):
+            staging.begin(heart)
+            for line, entry in enumerate(made(heart.beat), 1):
+                staging.add(line, entry, [])
+                if line % BATCH == 0 or staging.pending_size > BATCH_SIZE:
+                    staging.flush(keep=True)
+            staging.flush(keep=True)
+            counts: dict[str, Any] = dict(staging.finish())
+            errors.refuse()
+            featurise.request(project)
+            return IngestReport(**counts)
+
+
+def _finish(project: Project, staged: Staged, job: Job | None) -> IngestReport:
+    report = staged.report()
+    staged.record(project, report)
+    featurise.request(project)
+    if job:
+        _announce(project, report, job)
     return report
 
 
@@ -370,19 +278,17 @@ def _announce(project: Project, report: IngestReport, job: Job) -> None:
     webhooks.announce(project, Webhook.Event.IMPORTED, {"job": job.pk, **counts, "url": url})
 
 
-def _stage(project: Project, staged: Staged, errors: Errors, job: Job | None) -> None:
-    taken = 0
+def _stage(project: Project, staged: Staged, heart: ingest_tables.Heart) -> None:
+    taken, errors, staging = 0, staged.errors, staged.staging
 
     def beat(_line: int = 0) -> None:
-        if job:
-            job.beat(int(70 * file.share_read()), 100, _("%(count)s rows read") % {"count": taken})
+        heart.pulse(int(95 * file.share_read()), 100, _("%(count)s rows read") % {"count": taken})
 
     file = opened(staged.coming.path, staged.coming.way, on_line=beat)
     if isinstance(file, Folder):
         errors.where = file.where
     read = Entries(file, staged.coming.way)
-    taking, staging = Taking(project, read), staged.staging
-    staging.begin(project.protocol.pk, staged.coming.source)
+    taking, all_right = Taking(project, read), True
     for taken, (line, entry) in enumerate(read, 1):
         try:
             staging.add(line, *taking.take(entry))
@@ -390,13 +296,16 @@ def _stage(project: Project, staged: Staged, errors: Errors, job: Job | None) ->
             pass
         except RowInvalid as invalid:
             errors.add(line, invalid.field, invalid.reason)
+            all_right = False
         if taken % BATCH == 0 or staging.pending_size > BATCH_SIZE:
-            staging.flush(keep=not errors.shown)
+            staging.flush(keep=all_right)
             beat()
-    staging.flush(keep=not errors.shown)
+    staging.flush(keep=all_right)
     staged.rows, staged.format, staged.left = taken, read.format, taking.left
     if not taken:
         raise FileInvalid("the file holds no rows")
+    heart.beat(95, 100, _("%(count)s rows read") % {"count": taken})
+    staged.counts = dict(staging.finish())
 
 
 def opened(
@@ -417,7 +326,7 @@ class Taking:
         self.read = read
         self.left: Counter[str] = Counter()
         # Answers that `_is_plain`: most of most files, and each is checked once.
-        self._plain: dict[tuple[bool, int | None], Answer] = {}
+        self._plain: dict[tuple[bool, int | None, float | None], Answer] = {}
 
     def take(self, entry: Entry | RowInvalid) -> tuple[Entry, list[Answer]]:
         """The entry without what was left, and an answer a vote. Raises RowInvalid; RowLeft, which is counted."""
@@ -436,10 +345,12 @@ class Taking:
     def _answer(self, entry: Entry, vote: Vote) -> Answer:
         if not _is_plain(vote):
             return recorded.answer(self.definition, vote, judged_texts(entry, vote))
-        key = (vote.is_ai, vote.answer.get("level"))
-        if key not in self._plain:
-            self._plain[key] = recorded.answer(self.definition, vote, judged_texts(entry, vote))
-        return self._plain[key]
+        key = (vote.is_ai, vote.answer.get("level"), None if vote.is_ai else vote.preference)
+        known = self._plain.get(key)
+        answer = known or recorded.answer(self.definition, vote, judged_texts(entry, vote))
+        if not known and len(self._plain) < PLAIN_KEPT:
+            self._plain[key] = answer
+        return answer
 
     def _leave(self, entry: Entry) -> list[str]:
         left: list[str] = []
@@ -455,11 +366,11 @@ class Taking:
 
 
 def _is_plain(vote: Vote) -> bool:
-    """Whether the answer is the same in every row that says it: nothing but a level, or none beside an AI's number.
+    """Whether the answer is the same in every row that says it: nothing but a level, or a number and no answer.
 
     An AI's level alone is not: it becomes a preference, vote by vote. `True` is a level to a dict and none to a
     protocol.
     """
-    if vote.is_ai:
-        return not vote.answer and (vote.p_b is not None or vote.preference is not None)
-    return len(vote.answer) == 1 and type(vote.answer.get("level")) is int
+    if not vote.answer:
+        return vote.preference is not None or (vote.is_ai and vote.p_b is not None)
+    return not vote.is_ai and len(vote.answer) == 1 and type(vote.answer.get("level")) is int

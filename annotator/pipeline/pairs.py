@@ -109,7 +109,8 @@ def pairs_job(job: Job) -> work.Done:
         raise work.StepRefused(_("The labeler was removed or switched off before its run began."))
     version, tally = versions.current_version(labeler), Tally()
     made = list(_made(job, version, tally))
-    report = ingest.ingest_entries(job.project, _entries(made, job.parameters["seed"]), job=job)
+    entries = _entries(made, job.parameters["seed"])
+    report = ingest.ingest_entries(job.project, lambda _beat: entries, job=job)
     return work.Done(f"{report}; {tally.words()}", {"comparisons": report.comparisons})
 
 

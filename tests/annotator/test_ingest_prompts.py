@@ -84,10 +84,10 @@ def test_what_the_site_makes_itself_comes_in_as_a_file_does(tmp_path):
         for n in (1, 2)
     )
     Job.objects.all().delete()
-    report = ingest.ingest_entries(project, [entry(prompt, first, second)])
+    report = ingest.ingest_entries(project, lambda _beat: [entry(prompt, first, second)])
     assert (report.prompts, report.responses, report.comparisons) == (0, 0, 1)
     made = Comparison.objects.get()
     assert (made.prompt, made.response_a, made.response_b) == (prompt, first, second)
     assert made.metadata == {"rule": "test"}
     assert Job.objects.get().kind == Job.Kind.FEATURISE
-    assert ingest.ingest_entries(project, [entry(prompt, first, second)]).skipped_existing == 1
+    assert ingest.ingest_entries(project, lambda _beat: [entry(prompt, first, second)]).skipped_existing == 1

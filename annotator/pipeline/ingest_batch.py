@@ -1,0 +1,346 @@
+"""Batches of checked rows, each stored as it comes: what is new by COPY, what is there already is compared with it.
+
+All of an import is one transaction, so what contradicts shows in the last batch and still nothing is left of the first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.utils.timezone import now
+
+from annotator.formats.rows import ComparisonRow, PromptRow, ResponseRow
+from annotator.models import Candidate, Comparison, Gold, Judgment, Project, Prompt, Response
+from annotator.pipeline.ingest_copy import SAID, Table, array, escaped
+from annotator.pipeline.ingest_known import Held, HeldComparison, Known, Row, look_up
+from annotator.pipeline.ingest_raters import Met, RaterKey, Raters
+
+Problem = tuple[int, str, str]  # line, field, reason
+
+# Temporary tables: comparisons stored before that the file had, and on which lines it had new prompts and responses;
+# judgments of comparisons that were there.
+BEGIN = """
+CREATE TEMPORARY TABLE ingest_met (id bigint PRIMARY KEY, line int) ON COMMIT DROP;
+CREATE TEMPORARY TABLE ingest_first (model text, ids bigint[], lines int[]) ON COMMIT DROP;
+"""
+TABLES = ("ingest_met", "ingest_first", "ingest_judged")
+# Foreign keys are checked a batch at a time and not all at the end, from a queue in memory.
+SETTINGS = """
+SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;
+SET LOCAL enable_sort = off;
+SET CONSTRAINTS ALL IMMEDIATE
+"""
+UNSET = """
+SET LOCAL enable_seqscan TO DEFAULT; SET LOCAL enable_hashjoin TO DEFAULT; SET LOCAL enable_mergejoin TO DEFAULT;
+SET LOCAL enable_sort TO DEFAULT;
+SET CONSTRAINTS ALL DEFERRED
+"""
+FIRST = """SELECT min(u.line) FROM pg_temp.ingest_first f, unnest(f.ids, f.lines) u(id, line)
+WHERE f.model = %s AND u.id = %s"""
+OTHERWISE = """SELECT s.line, s.field, format(
+    'this rater judged %s otherwise in round %s; a further judgment needs a round of its own', s.key, s.round)
+FROM pg_temp.ingest_judged s
+CROSS JOIN LATERAL (
+  SELECT * FROM annotator_judgment next
+  WHERE next.is_current AND (next.comparison_id, next.rater_id, next.round) >= (s.comparison_id, s.rater_id, s.round)
+  ORDER BY next.comparison_id, next.rater_id, next.round LIMIT 1) j
+WHERE (j.comparison_id, j.rater_id, j.round) = (s.comparison_id, s.rater_id, s.round)
+  AND (j.outcome, j.level, j.p_b) IS DISTINCT FROM (s.outcome, s.level, s.p_b)"""
+
+
+@dataclass
+class Batch:
+    """Rows, and the raters that no batch before had."""
+
+    rows: list[Row]
+    raters: list[Met]
+    experts: list[RaterKey]
+
+
+@dataclass
+class New:
+    """What of a batch is to be written; ids are drawn when all of it is known."""
+
+    prompts: list[tuple[Held, PromptRow]] = field(default_factory=list)
+    responses: list[tuple[Held, Held, ResponseRow]] = field(default_factory=list)
+    # Comparison, prompt, responses in the comparison's order, row.
+    comparisons: list[tuple[HeldComparison, Held, list[Held], ComparisonRow]] = field(default_factory=list)
+    judgments: list[str] = field(default_factory=list)
+    # Of comparisons that were there already.
+    later_golds: list[tuple[int, ComparisonRow]] = field(default_factory=list)
+    later_judgments: list[str] = field(default_factory=list)
+
+
+class Storing:
+    """An import under way, in its transaction. `counts` is of what is new, `skipped_existing` and `alone`."""
+
+    def __init__(self, cursor: Any, project: Project, protocol_id: int) -> None:
+        self.cursor, self.project = cursor, project
+        self.counts = Counter[str]()
+        self.problems: list[Problem] = []
+        self.raters = Raters(project, protocol_id)
+        moment, mine = now(), {"project": project.pk}
+        self.prompts = Table(Prompt, ("id", "external_id", "turns", "context", "metadata", "text_hash"), **mine)
+        self.responses = Table(Response, ("id", "prompt", "external_id", "text", "model", "metadata", "text_hash"))
+        compared = ("id", "prompt", "response_a", "response_b", "external_id", "metadata", "queue_order", "criterion")
+        self.comparisons = Table(Comparison, (*compared, "harms", "candidates_count"), **mine, created_at=moment)
+        self.candidates = Table(Candidate, ("comparison", "response", "place"))
+        golds = ("comparison", "use", "better", "ratings", "explanation")
+        self.golds = Table(Gold, golds, **mine, created_at=moment)
+        judged = ("comparison", "rater", "protocol", "round", *SAID)
+        self.judgments = Table(Judgment, judged, **mine, effective_at=moment)
+        cursor.execute(BEGIN)
+        columns = self.judgments.columns
+        cursor.execute(
+            "CREATE TEMPORARY TABLE ingest_judged ON COMMIT DROP AS SELECT 0 AS line, ''::text AS field, ''::text AS"
+            f" key, {columns} FROM annotator_judgment WITH NO DATA"
+        )
+        self.first = self._draw(Comparison, 1)[0]
+
+    def take(self, batch: Batch) -> list[Problem]:
+        """Store a batch; gives what of it contradicts the project or the file before it."""
+        self.problems = []
+        self.cursor.execute(SETTINGS)
+        self.raters.add(batch.raters, batch.experts, self._wrong)
+        known = look_up(self.cursor, self.project.pk, batch.rows, self.first)
+        new = New()
+        met: list[HeldComparison] = []
+        brought = [(row, self._compare(row, known, new, met)) for row in batch.rows]
+        self._remember(met)
+        self._number(new)
+        self._write(new, brought)
+        self.cursor.execute(UNSET)
+        return self.problems
+
+    def end(self) -> dict[str, int]:
+        for table in TABLES:
+            self.cursor.execute(f"DROP TABLE pg_temp.{table}")
+        names = ("prompts", "responses", "comparisons", "candidates", "golds", "judgments", "alone", "skipped_existing")
+        return {name: self.counts[name] for name in names}
+
+    def _wrong(self, line: int, name: str, reason: str) -> None:
+        self.problems.append((line, name, reason))
+
+    # What a row brings.
+
+    def _compare(self, row: Row, known: Known, new: New, met: list[HeldComparison]) -> list[HeldComparison | None]:
+        """Its comparisons in the order of the row, None for one that cannot be; what is not there goes to `new`."""
+        fresh = [each for each in row.comparisons if each.external_id not in known.comparisons]
+        # A row whose comparisons are all there brings no prompt and no response.
+        is_new = bool(fresh) or not row.comparisons
+        self.counts["alone"] += not row.comparisons
+        prompt = self._prompt(row, known, new, is_new)
+        responses = [self._response(row, each, prompt, known, new, is_new) for each in row.responses]
+        return [self._comparison(row, each, prompt, responses, known, new, met) for each in row.comparisons]
+
+    def _prompt(self, row: Row, known: Known, new: New, is_new: bool) -> Held | None:
+        key, same = row.prompt.external_id, (row.prompt.text_hash,)
+        held = known.prompts.get(key)
+        if held is None:
+            if is_new:
+                held = known.prompts[key] = Held(0, same, row.line)
+                new.prompts.append((held, row.prompt))
+        elif held.same != same:
+            line = self._line(Prompt, held)
+            words = f"the prompt id {key} has another text on line {line}"
+            self._wrong(row.line, "prompt", words if line else f"the project has prompt {key} with another text")
+        return held
+
+    def _response(
+        self, row: Row, given: ResponseRow, prompt: Held | None, known: Known, new: New, is_new: bool
+    ) -> Held | None:
+        key, same = (row.prompt.external_id, given.external_id), (given.text_hash, given.model)
+        held = known.responses.get(key)
+        if held is None:
+            if is_new and prompt:
+                held = known.responses[key] = Held(0, same, row.line)
+                new.responses.append((held, prompt, given))
+        elif held.same != same:
+            line = self._line(Response, held)
+            words = f"the response id {key[1]} has another text or model on line {line}"
+            known_words = f"the project has response {key[1]} with another text or model"
+            self._wrong(row.line, given.field, words if line else known_words)
+        return held
+
+    def _line(self, model: type[Prompt | Response], held: Held) -> int:
+        """The line of the file that brought it; 0 for what was stored before."""
+        if held.line:
+            return held.line
+        self.cursor.execute(FIRST, [model.__name__, held.pk])
+        return self.cursor.fetchone()[0] or 0
+
+    def _comparison(
+        self,
+        row: Row,
+        given: ComparisonRow,
+        prompt: Held | None,
+        responses: Sequence[Held | None],
+        known: Known,
+        new: New,
+        met: list[HeldComparison],
+    ) -> HeldComparison | None:
+        there = known.comparisons.get(given.external_id)
+        if there is None:
+            made = known.comparisons[given.external_id] = HeldComparison(0, row.line)
+            sides = [responses[place] for place in (given.a, given.b, *given.others)]
+            new.comparisons.append((made, prompt, sides, given))  # type: ignore[arg-type] # a new row brings them all
+            return made
+        if there.line:
+            self._wrong(row.line, given.field, f"the id {given.external_id} is already on line {there.line}")
+            return None
+        there.line = row.line
+        met.append(there)
+        self.counts["skipped_existing"] += 1
+        for name, reason in contradictions(row, given, there):
+            self._wrong(row.line, name, reason)
+        if given.gold and not there.gold:
+            new.later_golds.append((there.pk, given))
+        return there
+
+    def _remember(self, met: Sequence[HeldComparison]) -> None:
+        if met:
+            self.cursor.execute(
+                "INSERT INTO ingest_met SELECT * FROM unnest(%s::bigint[], %s::int[])",
+                [[each.pk for each in met], [each.line for each in met]],
+            )
+
+    # Writing.
+
+    def _draw(self, model: type[Any], count: int) -> list[int]:
+        """Ids for rows of `model`, ascending."""
+        self.cursor.execute(
+            "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)",
+            [model._meta.db_table, count],
+        )
+        return [pk for (pk,) in self.cursor.fetchall()]
+
+    def _number(self, new: New) -> None:
+        rows: tuple[tuple[type[Any], list[Any]], ...] = (
+            (Prompt, [held for held, *_rest in new.prompts]),
+            (Response, [held for held, *_rest in new.responses]),
+            (Comparison, [held for held, *_rest in new.comparisons]),
+        )
+        for model, brought in rows:
+            if not brought:
+                continue
+            ids = self._draw(model, len(brought))
+            for held, pk in zip(brought, ids, strict=True):
+                held.pk = pk
+            if model is not Comparison:
+                lines = [held.line for held in brought]
+                self.cursor.execute(
+                    "INSERT INTO ingest_first VALUES (%s, %s::bigint[], %s::int[])", [model.__name__, ids, lines]
+                )
+
+    def _write(self, new: New, brought: Iterable[tuple[Row, list[HeldComparison | None]]]) -> None:
+        made = {id(held) for held, *_rest in new.comparisons}
+        for row, comparisons in brought:
+            self._judgments(row, comparisons, made, new)
+        self._copy("prompts", self.prompts, (_prompt(held, row) for held, row in new.prompts))
+        self._copy("responses", self.responses, (_response(*each) for each in new.responses))
+        self._copy("comparisons", self.comparisons, (_comparison(*each) for each in new.comparisons))
+        self._copy("candidates", self.candidates, _candidates(new))
+        golds = (_gold(held, row) for held, _prompt, _sides, row in new.comparisons if row.gold)
+        self._copy("golds", self.golds, golds)
+        self._copy("judgments", self.judgments, new.judgments)
+        self._later(new)
+
+    def _judgments(self, row: Row, comparisons: Sequence[HeldComparison | None], made: set[int], new: New) -> None:
+        for each in row.judged:
+            held = comparisons[each.comparison]
+            if held is None:
+                continue
+            line = f"{held.pk}\t{self.raters.texts[each.rater]}\t{each.round}\t{each.said}"
+            if id(held) in made:
+                new.judgments.append(line)
+            else:
+                key = escaped(row.comparisons[each.comparison].external_id)
+                new.later_judgments.append(f"{row.line}\t{escaped(each.field)}\t{key}\t{line}")
+
+    def _copy(self, name: str, table: Table, lines: Iterable[str], statement: str = "") -> None:
+        text = "".join([line + table.end for line in lines])
+        if text:
+            with self.cursor.copy(statement or table.copy) as copy:
+                copy.write(text)
+            if name:
+                self.counts[name] += self.cursor.rowcount
+
+    def _later(self, new: New) -> None:
+        """Gold answers and judgments of comparisons that were there: those that they lack."""
+        for pk, row in new.later_golds:
+            gold = row.gold
+            if gold and not Gold.objects.filter(comparison=pk).exists():
+                Gold.objects.create(
+                    project=self.project, comparison_id=pk, use=gold.use, better=gold.better,
+                    ratings=json.loads(gold.ratings), explanation=gold.explanation,
+                )  # fmt: skip
+                self.counts["golds"] += 1
+        if not new.later_judgments:
+            return
+        columns = self.judgments.columns
+        statement = f"COPY ingest_judged (line, field, key, {columns}) FROM STDIN"
+        self._copy("", self.judgments, new.later_judgments, statement)
+        self.cursor.execute(OTHERWISE)
+        self.problems += self.cursor.fetchall()
+        self.cursor.execute(
+            f"INSERT INTO annotator_judgment ({columns}) SELECT {columns} FROM ingest_judged ON CONFLICT DO NOTHING"
+        )
+        self.counts["judgments"] += self.cursor.rowcount
+        self.cursor.execute("TRUNCATE ingest_judged")
+
+
+def contradictions(row: Row, given: ComparisonRow, there: HeldComparison) -> Iterator[tuple[str, str]]:
+    """(field, reason) of what a comparison that is there already has otherwise."""
+    a, b = row.responses[given.a], row.responses[given.b]
+    texts = ((row.prompt.text_hash,), (a.text_hash, a.model), (b.text_hash, b.model))
+    own = "give the new one an id of its own"
+    if texts != there.texts:
+        prompt, first, second = (mine == theirs for mine, theirs in zip(texts, there.texts, strict=True))
+        same_texts = first or a.text_hash == there.texts[1][0], second or b.text_hash == there.texts[2][0]
+        what = "prompt" if not prompt else "model" if all(same_texts) else "text"
+        name = "prompt" if not prompt else b.field if first else a.field
+        yield name, f"the project has comparison {given.external_id} with another {what}; {own}"
+    if given.criterion != there.criterion:
+        yield "criterion", f"the project has comparison {given.external_id} with another criterion; {own}"
+    elif [row.responses[place].external_id for place in given.others] != list(there.others):
+        what = "choice of responses to be ranked"
+        yield "responses", f"the project has comparison {given.external_id} with another {what}; {own}"
+    if given.gold and there.gold and (given.gold.use, given.gold.better) != there.gold:
+        yield "gold", f"the project knows another answer to {given.external_id}; change it on the page Quality"
+
+
+def _prompt(held: Held, row: PromptRow) -> str:
+    return (
+        f"{held.pk}\t{escaped(row.external_id)}\t{escaped(row.turns)}\t{escaped(row.context)}\t{escaped(row.metadata)}"
+        f"\t{row.text_hash}"
+    )
+
+
+def _response(held: Held, prompt: Held, row: ResponseRow) -> str:
+    return (
+        f"{held.pk}\t{prompt.pk}\t{escaped(row.external_id)}\t{escaped(row.text)}\t{escaped(row.model)}"
+        f"\t{escaped(row.metadata)}\t{row.text_hash}"
+    )
+
+
+def _comparison(held: HeldComparison, prompt: Held, sides: Sequence[Held], row: ComparisonRow) -> str:
+    return (
+        f"{held.pk}\t{prompt.pk}\t{sides[0].pk}\t{sides[1].pk}\t{escaped(row.external_id)}\t{escaped(row.metadata)}"
+        f"\t{held.line}\t{escaped(row.criterion)}\t{array(row.harms)}\t{len(row.others)}"
+    )
+
+
+def _candidates(new: New) -> Iterator[str]:
+    for held, _prompt_held, sides, _row in new.comparisons:
+        for place, side in enumerate(sides[2:], 2):
+            yield f"{held.pk}\t{side.pk}\t{place}"
+
+
+def _gold(held: HeldComparison, row: ComparisonRow) -> str:
+    gold = row.gold
+    assert gold  # only comparisons that have one are asked for theirs
+    return f"{held.pk}\t{gold.use}\t{array(gold.better)}\t{escaped(gold.ratings)}\t{escaped(gold.explanation)}"

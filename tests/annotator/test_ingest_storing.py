@@ -1,0 +1,205 @@
+"""Batches are stored while the file is still being read, and an import is all or nothing whatever ends it."""
+
+import threading
+
+import pytest
+from django.db import OperationalError, connection, connections
+
+from annotator.models import Comparison, Job, JobCancelled, Judgment, Prompt, Response
+from annotator.pipeline import ingest, ingest_batch, ingest_tables, work
+from tests.annotator.test_ingest import counts, refusal, write
+from tests.builders import make_project
+
+pytestmark = pytest.mark.django_db
+
+VOTES = [{"rater": "ann", "kind": "person", "level": 1}, {"rater": "judge", "kind": "ai", "p_b": 0.25}]
+
+
+def rows(count, start=0):
+    return [
+        {"id": f"q{n}", "prompt": f"Why {n}?", "response_a": f"So {n}.", "response_b": f"Due to {n}.", "judgments": VOTES}
+        for n in range(start, start + count)
+    ]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch):
+    monkeypatch.setattr(ingest, "BATCH", 2)
+    monkeypatch.setattr(ingest_tables, "PULSE", 0)
+
+
+def reasons(refused):
+    return [(error["line"], error["field"], error["reason"]) for error in refused["errors"]]
+
+
+def test_a_file_of_many_batches_comes_in_in_its_order(tmp_path):
+    project = make_project()
+    report = ingest.ingest_file(project, write(tmp_path, rows(7)))
+    assert (report.prompts, report.responses, report.comparisons, report.judgments) == (7, 14, 7, 14)
+    names = [f"q{n}" for n in range(7)]
+    assert list(project.comparisons.order_by("pk").values_list("external_id", flat=True)) == names
+    assert list(project.comparisons.order_by("queue_order").values_list("queue_order", flat=True)) == list(range(1, 8))
+
+
+def test_an_error_on_the_last_line_leaves_nothing(tmp_path):
+    project = make_project()
+    before = counts()
+    refused = refusal(project, write(tmp_path, [*rows(6), {"id": "bad"}]))
+    assert [error["line"] for error in refused["errors"]] == [7] and counts() == before
+
+
+def test_what_repeats_in_a_later_batch_is_refused_with_both_lines(tmp_path):
+    again = [{**rows(1)[0], "response_b": "Other."}]
+    refused = refusal(make_project(), write(tmp_path, [*rows(5), *again]))
+    assert reasons(refused) == [(6, "id", "the id q0 is already on line 1")]
+    assert not Comparison.objects.exists()
+
+
+def test_a_comparison_of_the_project_twice_in_a_file_is_refused(tmp_path):
+    project = make_project()
+    ingest.ingest_file(project, write(tmp_path, rows(5)))
+    refused = refusal(project, write(tmp_path, [*rows(5), rows(1)[0]]))
+    assert reasons(refused) == [(6, "id", "the id q0 is already on line 1")]
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "reason"),
+    [
+        ({"prompt": "Else?"}, "prompt", "the prompt id p has another text on line 1"),
+        ({"x": "Uno"}, "responses[0].text", "the response id x has another text or model on line 1"),
+    ],
+)
+def test_an_id_with_another_text_in_a_later_batch_is_refused_with_both_lines(tmp_path, change, field, reason):
+    def row(name, prompt="Count.", x="One"):
+        return {"id": name, "prompt_id": "p", "prompt": prompt,
+                "responses": [{"id": "x", "text": x}, {"id": "y", "text": "Two"}]}  # fmt: skip
+
+    refused = refusal(make_project(), write(tmp_path, [row("a"), *rows(3), row("b"), row("c", **change)]))
+    assert reasons(refused) == [(6, field, reason)]
+    assert not Prompt.objects.exists()
+
+
+def test_of_what_the_project_has_half_only_the_other_half_is_new(tmp_path):
+    project = make_project()
+    ingest.ingest_file(project, write(tmp_path, [{**row, "judgments": VOTES[:1]} for row in rows(4)]))
+    report = ingest.ingest_file(project, write(tmp_path, rows(4, start=2)))
+    assert (report.prompts, report.responses, report.comparisons, report.skipped_existing) == (2, 4, 2, 2)
+    # AI's two that the first file lacked, and two each of what is new.
+    assert report.judgments == 6 and Judgment.objects.count() == 10 and Response.objects.count() == 12
+
+
+def test_fields_keep_what_copy_and_arrays_would_read_as_their_own_signs(tmp_path):
+    odd = ['a "b" \\ c', "{},NULL", "tab\tline\n\\."]
+    vote = {"rater": 'o"\\', "kind": "ai", "p_b": 0.5, "flags": odd, "justification": odd[2], "note": odd}
+    row = {**rows(1)[0], "id": odd[2], "criterion": odd[0], "judgments": [vote]}
+    for _again in range(2):
+        ingest.ingest_file(make_project(), write(tmp_path, [row]))
+        stored = Judgment.objects.order_by("pk").last()
+        assert (stored.flags, stored.justification, stored.provenance) == (odd, odd[2], {"note": odd})
+        assert (stored.comparison.external_id, stored.comparison.criterion) == (odd[2], odd[0])
+        assert stored.rater.labeler_version.labeler.name == 'o"\\'
+
+
+def test_the_transaction_around_an_import_goes_on_as_before(tmp_path):
+    ingest.ingest_file(make_project(), write(tmp_path, rows(3)))
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW enable_seqscan")
+        assert cursor.fetchone() == ("on",)
+        cursor.execute("SELECT to_regclass('pg_temp.ingest_met')")
+        assert cursor.fetchone() == (None,)
+        # Keys are looked at in the end again: a response may be of no prompt for a moment.
+        cursor.execute("UPDATE annotator_response SET prompt_id = -prompt_id")
+        cursor.execute("UPDATE annotator_response SET prompt_id = -prompt_id")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_import_cancelled_in_the_middle_leaves_nothing(tmp_path, monkeypatch):
+    project = make_project()
+    Job.objects.request(project, Job.Kind.INGEST)
+    job, beat, stored = Job.objects.claim(Job.Kind.INGEST), Job.beat, []
+    take = ingest_batch.Storing.take
+    monkeypatch.setattr(ingest_batch.Storing, "take", lambda self, batch: stored.append(batch) or take(self, batch))
+
+    def cancelled_after_a_batch(self, *progress):
+        if len(stored) > 1:
+            Job.objects.get(pk=self.pk).cancel()
+        beat(self, *progress)
+
+    monkeypatch.setattr(Job, "beat", cancelled_after_a_batch)
+    with pytest.raises(JobCancelled):
+        ingest.ingest_file(project, write(tmp_path, rows(20)), job=job)
+    assert 1 < len(stored) < 10 and not Prompt.objects.exists() and not Judgment.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_imports_into_one_project_at_once_store_each_row_once(tmp_path):
+    project, path, reports = make_project(), write(tmp_path, rows(9)), []
+
+    def bring():
+        try:
+            reports.append(ingest.ingest_file(project, path))
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=bring) for _number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(report.comparisons for report in reports) == [0, 9]
+    assert sorted(report.skipped_existing for report in reports) == [0, 9]
+    assert (Comparison.objects.count(), Judgment.objects.count()) == (9, 18)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_an_import_whose_worker_died_nothing_is_left_and_it_can_be_asked_for_again(tmp_path, monkeypatch):
+    project, path, take, stored = make_project(), write(tmp_path, rows(9)), ingest_batch.Storing.take, []
+
+    def dies(self, batch):
+        stored.append(take(self, batch))
+        if len(stored) == 3:
+            self.cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        return stored[-1]
+
+    with monkeypatch.context() as dying:
+        dying.setattr(ingest_batch.Storing, "take", dies)
+        with pytest.raises(OperationalError):
+            ingest.ingest_file(project, path)
+    connection.close()
+    assert not Prompt.objects.exists()
+    assert ingest.ingest_file(project, path).comparisons == 9
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_cancelled_import_does_not_wait_for_another_one(tmp_path):
+    project = make_project()
+    Job.objects.request(project, Job.Kind.INGEST)
+    job = Job.objects.claim(Job.Kind.INGEST)
+    job.cancel()
+    held, over = threading.Event(), threading.Event()
+
+    def hold():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(hashtext('switchyard ingest'), %s)", [project.pk])
+            held.set()
+            over.wait(60)
+        connections.close_all()
+
+    other = threading.Thread(target=hold)
+    other.start()
+    held.wait(60)
+    try:
+        with pytest.raises(JobCancelled):
+            ingest.ingest_file(project, write(tmp_path, rows(1)), job=job)
+    finally:
+        over.set()
+        other.join()
+
+
+def test_a_labeler_that_judges_by_itself_is_refused_in_whatever_batch_it_comes(tmp_path):
+    project = make_project()
+    project.labelers.create(name="longest", kind="longest")
+    own = {"rater": "longest", "kind": "ai", "p_b": 0.5}
+    with pytest.raises(work.StepRefused) as raised:
+        ingest.ingest_file(project, write(tmp_path, [*rows(4), {**rows(1, 4)[0], "judgments": [own]}]))
+    assert [(error["line"], error["field"]) for error in raised.value.result["errors"]] == [(5, "judgments[0]")]
