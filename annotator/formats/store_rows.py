@@ -33,6 +33,7 @@ PURPOSES = ("judge", "gold", "repeat", "review")
 KINDS = PERSON, LABELER = ("person", "labeler")
 PSEUDONYM = re.compile(r"person-[0-9a-z]{1,20}")
 EMPTY: dict[type, str] = {dict: "{}", list: "[]"}
+COLUMNS = {table: {name for name, _type in columns} for table, (_about, columns) in TABLES.items()}
 
 
 def _refuse(name: str) -> None:
@@ -43,8 +44,8 @@ _JSON = json.JSONDecoder(parse_constant=_refuse)
 
 
 def checked(table: str, row: Mapping[str, Any]) -> Values:
-    if strangers := sorted(set(row) - {name for name, _type in TABLES[table][1]}):
-        raise RowInvalid(strangers[0], "is no column of this table")
+    if not row.keys() <= COLUMNS[table]:
+        raise RowInvalid(min(row.keys() - COLUMNS[table]), "is no column of this table")
     return CHECKS[table](row)
 
 

@@ -29,7 +29,7 @@ from django.db import InterfaceError, OperationalError, connection
 from annotator.formats.source import Row, Writer, read_filters
 from annotator.formats.tables import Damaged, Tables, Written
 from annotator.models import Export, Job, JobCancelled
-from annotator.pipeline import work
+from annotator.pipeline import heap, work
 from annotator.readings.lossless import WholeSnapshot
 from annotator.readings.manifest import software_version
 from annotator.readings.under_way import StillWriting
@@ -169,8 +169,9 @@ class Parts:
 
     def write(self, job: Job | None) -> list[Written]:
         """Write what is missing and give the set's data files. Raises JobCancelled."""
-        while not self.is_over:
-            self._write_patiently(job)
+        with heap.spared():
+            while not self.is_over:
+                self._write_patiently(job)
         return self.tables.written
 
     def _write_patiently(self, job: Job | None) -> None:

@@ -20,7 +20,7 @@ from annotator.formats.files import FileInvalid
 from annotator.formats.store import Store
 from annotator.models import Import, Job, Project, User
 from annotator.models.jobs import storable
-from annotator.pipeline import ingest_tables, restore_tables, versions, work
+from annotator.pipeline import heap, ingest_tables, restore_tables, versions, work
 from annotator.pipeline.restore_tables import Restored, StoreInvalid
 from annotator.uploads import arriving_folder
 
@@ -73,7 +73,7 @@ def restore(
 
     Raises StepRefused with result {"errors": [{"line", "field", "reason", "file"}], "more": 0}; JobCancelled.
     """
-    with _words(), ingest_tables.Heart(job) as heart:
+    with _words(), heap.spared(), ingest_tables.Heart(job) as heart:
         found = opened(path)
         found.verify(lambda share: heart.beat(int(VERIFIED * share), 100, "checking the files' hashes"))
         with transaction.atomic():

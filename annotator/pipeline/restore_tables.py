@@ -131,24 +131,21 @@ def _copy(model: type[models.Model], table: str, batch: Sequence[Placed], given:
 
     `given` holds what the columns hold: JSON as text, ids of other rows under the column's name ("prompt_id").
     """
-    defaults: dict[str, Any] = {
-        str(each.column): each.get_db_prep_save(each.get_default(), connection)
-        for each in model._meta.concrete_fields
-        if not each.primary_key
-    }
-    stamps: dict[str, Any] = {
-        str(each.column): now() for each in model._meta.concrete_fields if getattr(each, "auto_now_add", False)
-    }
-    columns = list(defaults)
-    names = ", ".join(f'"{column}"' for column in columns)
+    columns = [(str(each.column), _default(each)) for each in model._meta.concrete_fields if not each.primary_key]
+    names = ", ".join(f'"{name}"' for name, _default in columns)
     with connection.cursor() as cursor:
         try:
             with cursor.copy(f"COPY {model._meta.db_table} ({names}) FROM STDIN") as copy:
                 for values in given:
-                    row = {**defaults, **stamps, **values}
-                    copy.write_row([row[column] for column in columns])
+                    copy.write_row([values.get(name, default) for name, default in columns])
         except (psycopg.IntegrityError, psycopg.DataError) as error:
             raise _refused(table, batch, error) from error
+
+
+def _default(column: models.Field[Any, Any]) -> Any:
+    if getattr(column, "auto_now_add", False):
+        return now()
+    return column.get_db_prep_save(column.get_default(), connection)
 
 
 def _refused(table: str, batch: Sequence[Placed], error: psycopg.Error) -> StoreInvalid:
