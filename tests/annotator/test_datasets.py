@@ -107,6 +107,7 @@ def test_an_export_is_kept_as_the_first_version_of_a_data_set(project, client, l
     assert "Rain &lt;b&gt;" in shown
 
 
+@pytest.mark.slow
 def test_comparing_two_versions_loads_those_two(project):
     made = begun(project)
     for number in range(3):
@@ -471,6 +472,7 @@ def test_a_link_of_an_earlier_version_is_over(made, client, lead):
     assert Client().get(reverse("linked_download", args=[old])).status_code == 404
 
 
+@pytest.mark.slow
 def test_versions_are_shown_page_by_page_without_their_manifests(project, client, lead, monkeypatch):
     made = begun(project)
     for number in range(2):
