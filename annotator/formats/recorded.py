@@ -13,6 +13,8 @@ from annotator.protocols import SIDES, Answer, AnswerInvalid, Definition
 from annotator.protocols.definition import Aspect
 
 OUTCOMES = ("level", "neither_valid", "cannot_judge", "abstain")
+# The parts that every protocol asks for.
+OVERALL = {"level", "outcome"}
 HIGHEST_RATING = 1_000_000
 # The parts of an answer that a protocol may not ask for.
 WORDS = {
@@ -63,6 +65,8 @@ def answer(definition: Definition, vote: Vote, texts: Mapping[str, str]) -> Answ
     except (AttributeError, TypeError) as error:
         raise RowInvalid(vote.field, f"is not shaped as docs/formats.md says: {error}") from None
     # Words of the source stay as they are, even where the protocol would not have asked for them.
+    if reason == checked.justification and "aspects" not in vote.answer:
+        return checked
     return dataclasses.replace(checked, justification=reason, aspects=_with_own(checked.aspects, vote))
 
 
@@ -86,8 +90,8 @@ def leave(definition: Definition, vote: Vote, preset: str = "") -> list[str]:
     For formats that were not written for this project. Values that do not fit what is asked for stay, to be refused.
     `preset` is one that asks for all that the format holds.
     """
-    if vote.is_ai:
-        return []  # kept as the AI said it
+    if vote.is_ai or vote.answer.keys() <= OVERALL:
+        return []  # what an AI said is kept as it said it
     left: list[str] = []
     given = vote.answer
     for name, known in (
