@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+ADDRESSES = {"exports": "exports", "imports": "import_upload"}
+
 
 def build() -> dict[str, Any]:
-    """{"exports": address, "session": key}"""
+    """{"exports": address, "imports": address, "session": key}"""
     from django.urls import reverse
 
     from annotator.pipeline import aggregate
@@ -20,4 +22,5 @@ def build() -> dict[str, Any]:
         comparison = make_comparison(project, f"In {language}?", metadata={"language": language})
         make_judgment(comparison, make_person(project), 1)
     aggregate.aggregate()
-    return {"exports": reverse("exports", args=[project.pk]), "session": inside.sessions([lead.username])[0]}
+    addresses = {name: reverse(view, args=[project.pk]) for name, view in ADDRESSES.items()}
+    return {**addresses, "session": inside.sessions([lead.username])[0]}

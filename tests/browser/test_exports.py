@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import pytest
 from playwright.sync_api import expect
 
@@ -38,3 +40,25 @@ def test_another_format_brings_its_own_options_and_is_exported_by_them(exports):
     expect(count).to_contain_text("About 1 comparison passes")
     exports.get_by_role("button", name="Export", exact=True).click()
     expect(exports.get_by_role("heading", name="1 · NeMo RL")).to_be_visible()
+
+
+@pytest.mark.slow
+def test_an_export_is_written_downloaded_and_passed_on_by_a_link(exports, browser):
+    exports.get_by_role("button", name="Export", exact=True).click()
+    made = exports.locator("article", has=exports.get_by_role("heading", name="1 · TRL reward"))
+    expect(made).to_contain_text("2 rows", timeout=60_000)
+    with exports.expect_download() as download:
+        made.get_by_role("link", name="Download all").click()
+    assert download.value.suggested_filename.endswith("-1-trl_reward.zip")
+    with zipfile.ZipFile(download.value.path()) as archive:
+        names = {name.partition("/")[2] for name in archive.namelist()}
+    assert {"README.md", "manifest.json", "croissant.json", "default/train.parquet"} <= names
+    made.get_by_text("4 files").click()
+    made.get_by_role("row", name="manifest.json").get_by_role("button", name="Link for one day").click()
+    link = exports.get_by_label("Link", exact=True).input_value()
+    stranger = browser.new_context()  # nobody is logged in there
+    try:
+        reply = stranger.request.get(link)
+        assert reply.ok and reply.json()["format"] == "trl_reward"
+    finally:
+        stranger.close()
