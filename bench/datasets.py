@@ -2,8 +2,8 @@
 
 Starts a PostgreSQL of its own with production's durability and writes pairs of about 4 kB with three judgments each.
 Import and export run in a process of their own, so that each peak of memory is its own. The file is imported twice; the
-export is of the labels that people and AI give together. Exits 1 when a row is missing, or when the second import
-changes anything.
+export is of the labels that people and AI give together, and its lossless store is restored if asked. Exits 1 when a
+row is missing, or when the second import changes anything.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ def measure_export(format: str, container: str) -> dict[str, Any]:
     made = export.write_export(made, job)
     export_s = time.perf_counter() - began
     counted = made.manifest["counted"]["comparisons_by_source"]
+    job.finish(Job.State.DONE, "measured")
     return {
         "format": format,
         "container": container,
@@ -100,6 +101,26 @@ def measure_export(format: str, container: str) -> dict[str, Any]:
         "export_peak_mb": _peak_mb(),
         "sha256": made.sha256,
         "exported": sum(counted.values()),
+    }
+
+
+def measure_restore() -> dict[str, Any]:
+    """Of the lossless store that was exported last, into a project of its own."""
+    from django.core.files.storage import default_storage
+
+    from annotator.models import Export, User
+    from annotator.pipeline import restore, start
+
+    store = Export.objects.filter(format="judgments", completed_at__isnull=False).order_by("pk").last()
+    assert store is not None
+    manifest = next(file["address"] for file in store.files if file["name"] == "manifest.json")
+    project = start.create_project("restored", lead=User.objects.get(username="bench"))
+    began = time.perf_counter()
+    done = restore.restore(project, Path(default_storage.path(manifest)).parent)
+    return {
+        "restore_s": round(time.perf_counter() - began, 2),
+        "restore_peak_mb": _peak_mb(),
+        "restored": done.tables["judgments"],
     }
 
 
@@ -118,6 +139,8 @@ def run_step(given: argparse.Namespace) -> dict[str, Any]:
     work.nudge = lambda task: None  # nobody listens here
     if given.step == "import":
         return measure_import(given.file, given.comparisons)
+    if given.step == "restore":
+        return measure_restore()
     return measure_export(given.format, given.container)
 
 
@@ -132,6 +155,11 @@ def measure(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     file.unlink()
     found |= step("export", ["--format", given.format, "--container", given.container])
     found["exact"] = found["exact"] and found["exported"] == given.comparisons
+    if given.restore:
+        if given.format != "judgments":
+            step("export", ["--format", "judgments", "--container", given.container])
+        found |= step("restore", [])
+        found["exact"] = found["exact"] and found["restored"] == found["judgments"]
     return found
 
 
@@ -141,8 +169,9 @@ def main() -> int:
     parser.add_argument("--format", default="trl_reward", help="as in `manage.py export`")
     parser.add_argument("--container", default="parquet", help="parquet, jsonl or jsonl.gz")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--restore", action="store_true", help="also restore its lossless store in a new project")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--step", choices=("import", "export"), help=argparse.SUPPRESS)
+    parser.add_argument("--step", choices=("import", "export", "restore"), help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.step:
