@@ -1,7 +1,4 @@
-"""What a project holds of a batch of rows on their way in: its prompts, responses and comparisons, by their ids.
-
-All are looked up by an index, whatever the planner thinks of tables that grow while it plans.
-"""
+"""What a project holds of a batch of rows on their way in: its prompts, responses and comparisons, by their ids."""
 
 from __future__ import annotations
 
@@ -65,14 +62,22 @@ class Known:
     comparisons: dict[str, HeldComparison] = field(default_factory=dict)
 
 
-PROMPTS = """SELECT p.external_id, p.id, p.text_hash FROM annotator_prompt p
-WHERE p.project_id = %(project)s AND p.external_id = ANY(%(keys)s)"""
+# Each id is looked for as the next in the order of the unique index. By equality the planner may take the project alone
+# to be as selective, or another index, and reads all of a project that its statistics do not know yet, once a batch.
+PROMPTS = """SELECT p.external_id, p.id, p.text_hash
+FROM unnest(%(keys)s::text[]) wanted(key)
+CROSS JOIN LATERAL (
+  SELECT * FROM annotator_prompt next WHERE (next.project_id, next.external_id) >= (%(project)s::bigint, wanted.key)
+  ORDER BY next.project_id, next.external_id LIMIT 1) p
+WHERE p.project_id = %(project)s AND p.external_id = wanted.key"""
 RESPONSES = """SELECT r.external_id, r.id, r.text_hash, r.model, wanted.prompt
 FROM unnest(%(ids)s::bigint[], %(prompts)s::text[], %(keys)s::text[]) wanted(id, prompt, key)
-JOIN annotator_response r ON r.prompt_id = wanted.id AND r.external_id = wanted.key"""
+CROSS JOIN LATERAL (
+  SELECT * FROM annotator_response next WHERE (next.prompt_id, next.external_id) >= (wanted.id, wanted.key)
+  ORDER BY next.prompt_id, next.external_id LIMIT 1) r
+WHERE r.prompt_id = wanted.id AND r.external_id = wanted.key"""
 # `ingest_met` has the comparisons stored before that the file had on an earlier line; what the file itself brought has
-# its line as `queue_order`. Found as the next in the order of the unique index: by equality the planner may take the
-# index by project for as good, which reads all of a project that its statistics do not know yet.
+# its line as `queue_order`.
 COMPARISONS = """SELECT c.external_id, c.id, CASE WHEN c.id >= %(first)s THEN c.queue_order ELSE m.line END,
   p.text_hash, a.text_hash, a.model, b.text_hash, b.model, c.criterion,
   CASE WHEN c.candidates_count > 0 THEN ARRAY(

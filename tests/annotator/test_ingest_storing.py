@@ -15,11 +15,13 @@ pytestmark = pytest.mark.django_db
 VOTES = [{"rater": "ann", "kind": "person", "level": 1}, {"rater": "judge", "kind": "ai", "p_b": 0.25}]
 
 
+def row(n):
+    sides = {"response_a": f"So {n}.", "response_b": f"Because {n}."}
+    return {"id": f"q{n}", "prompt": f"Why {n}?", **sides, "judgments": VOTES}
+
+
 def rows(count, start=0):
-    return [
-        {"id": f"q{n}", "prompt": f"Why {n}?", "response_a": f"So {n}.", "response_b": f"Due to {n}.", "judgments": VOTES}
-        for n in range(start, start + count)
-    ]  # fmt: skip
+    return [row(n) for n in range(start, start + count)]
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +51,7 @@ def test_an_error_on_the_last_line_leaves_nothing(tmp_path):
 
 
 def test_what_repeats_in_a_later_batch_is_refused_with_both_lines(tmp_path):
-    again = [{**rows(1)[0], "response_b": "Other."}]
+    again = [{**row(0), "response_b": "Other."}]
     refused = refusal(make_project(), write(tmp_path, [*rows(5), *again]))
     assert reasons(refused) == [(6, "id", "the id q0 is already on line 1")]
     assert not Comparison.objects.exists()
@@ -58,7 +60,7 @@ def test_what_repeats_in_a_later_batch_is_refused_with_both_lines(tmp_path):
 def test_a_comparison_of_the_project_twice_in_a_file_is_refused(tmp_path):
     project = make_project()
     ingest.ingest_file(project, write(tmp_path, rows(5)))
-    refused = refusal(project, write(tmp_path, [*rows(5), rows(1)[0]]))
+    refused = refusal(project, write(tmp_path, [*rows(5), row(0)]))
     assert reasons(refused) == [(6, "id", "the id q0 is already on line 1")]
 
 
@@ -70,18 +72,18 @@ def test_a_comparison_of_the_project_twice_in_a_file_is_refused(tmp_path):
     ],
 )
 def test_an_id_with_another_text_in_a_later_batch_is_refused_with_both_lines(tmp_path, change, field, reason):
-    def row(name, prompt="Count.", x="One"):
+    def shared(name, prompt="Count.", x="One"):
         return {"id": name, "prompt_id": "p", "prompt": prompt,
                 "responses": [{"id": "x", "text": x}, {"id": "y", "text": "Two"}]}  # fmt: skip
 
-    refused = refusal(make_project(), write(tmp_path, [row("a"), *rows(3), row("b"), row("c", **change)]))
+    refused = refusal(make_project(), write(tmp_path, [shared("a"), *rows(3), shared("b"), shared("c", **change)]))
     assert reasons(refused) == [(6, field, reason)]
     assert not Prompt.objects.exists()
 
 
 def test_of_what_the_project_has_half_only_the_other_half_is_new(tmp_path):
     project = make_project()
-    ingest.ingest_file(project, write(tmp_path, [{**row, "judgments": VOTES[:1]} for row in rows(4)]))
+    ingest.ingest_file(project, write(tmp_path, [{**each, "judgments": VOTES[:1]} for each in rows(4)]))
     report = ingest.ingest_file(project, write(tmp_path, rows(4, start=2)))
     assert (report.prompts, report.responses, report.comparisons, report.skipped_existing) == (2, 4, 2, 2)
     # AI's two that the first file lacked, and two each of what is new.
@@ -91,9 +93,9 @@ def test_of_what_the_project_has_half_only_the_other_half_is_new(tmp_path):
 def test_fields_keep_what_copy_and_arrays_would_read_as_their_own_signs(tmp_path):
     odd = ['a "b" \\ c', "{},NULL", "tab\tline\n\\."]
     vote = {"rater": 'o"\\', "kind": "ai", "p_b": 0.5, "flags": odd, "justification": odd[2], "note": odd}
-    row = {**rows(1)[0], "id": odd[2], "criterion": odd[0], "judgments": [vote]}
+    judged = {**row(0), "id": odd[2], "criterion": odd[0], "judgments": [vote]}
     for _again in range(2):
-        ingest.ingest_file(make_project(), write(tmp_path, [row]))
+        ingest.ingest_file(make_project(), write(tmp_path, [judged]))
         stored = Judgment.objects.order_by("pk").last()
         assert (stored.flags, stored.justification, stored.provenance) == (odd, odd[2], {"note": odd})
         assert (stored.comparison.external_id, stored.comparison.criterion) == (odd[2], odd[0])
@@ -201,5 +203,5 @@ def test_a_labeler_that_judges_by_itself_is_refused_in_whatever_batch_it_comes(t
     project.labelers.create(name="longest", kind="longest")
     own = {"rater": "longest", "kind": "ai", "p_b": 0.5}
     with pytest.raises(work.StepRefused) as raised:
-        ingest.ingest_file(project, write(tmp_path, [*rows(4), {**rows(1, 4)[0], "judgments": [own]}]))
+        ingest.ingest_file(project, write(tmp_path, [*rows(4), {**row(4), "judgments": [own]}]))
     assert [(error["line"], error["field"]) for error in raised.value.result["errors"]] == [(5, "judgments[0]")]
