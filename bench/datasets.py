@@ -26,10 +26,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.annotators import machine, versions  # noqa: E402
 
-PEOPLE = 2
 
-
-def write_rows(path: Path, count: int, seed: int) -> None:
+def write_rows(path: Path, count: int, seed: int, judgments: int) -> None:
+    """The last of a row's judgments is AI's, the others are people's."""
     rng = random.Random(seed)
     letters = "abcdefghijklmnopqrstuvwxyz"
     words = ["".join(rng.choices(letters, k=rng.randint(2, 10))) for _number in range(5000)]
@@ -38,19 +37,19 @@ def write_rows(path: Path, count: int, seed: int) -> None:
             text = [" ".join(rng.choices(words, k=length)) for length in (60, 290, 290)]
             people = [
                 {"rater": f"person-{(number + each) % 50}", "kind": "person", "level": rng.choice((-1, 0, 1))}
-                for each in range(PEOPLE)
+                for each in range(judgments - 1)
             ]
             row = {
                 "id": f"bench-{number}",
                 "prompt": text[0],
                 "response_a": text[1],
                 "response_b": text[2],
-                "judgments": [*people, {"rater": "judge", "kind": "ai", "p_b": round(rng.random(), 4)}],
+                "judgments": [*people, {"rater": "judge", "kind": "ai", "p_b": round(rng.random(), 4)}][:judgments],
             }
             file.write(json.dumps(row) + "\n")
 
 
-def measure_import(file: Path, count: int) -> dict[str, Any]:
+def measure_import(file: Path, count: int, judgments: int) -> dict[str, Any]:
     from django.core.management import call_command
 
     call_command("migrate", verbosity=0)
@@ -73,7 +72,7 @@ def measure_import(file: Path, count: int) -> dict[str, Any]:
         "import_peak_mb": peak,
         "import_growth_mb": peak - before,
         "again_s": round(time.perf_counter() - began - import_s, 2),
-        "exact": (report.comparisons, report.judgments) == (count, (PEOPLE + 1) * count)
+        "exact": (report.comparisons, report.judgments) == (count, judgments * count)
         and (again.comparisons, again.judgments, again.skipped_existing) == (0, 0, count),
     }
 
@@ -138,7 +137,7 @@ def run_step(given: argparse.Namespace) -> dict[str, Any]:
 
     work.nudge = lambda task: None  # nobody listens here
     if given.step == "import":
-        return measure_import(given.file, given.comparisons)
+        return measure_import(given.file, given.comparisons, given.judgments)
     if given.step == "restore":
         return measure_restore()
     return measure_export(given.format, given.container)
@@ -150,9 +149,12 @@ def _peak_mb() -> int:
 
 def measure(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     file = folder / "rows.jsonl"
-    write_rows(file, given.comparisons, given.seed)
-    found = step("import", ["--file", str(file), "--comparisons", str(given.comparisons)])
+    write_rows(file, given.comparisons, given.seed, given.judgments)
+    sizes = ["--comparisons", str(given.comparisons), "--judgments", str(given.judgments)]
+    found = step("import", ["--file", str(file), *sizes])
     file.unlink()
+    if not given.judgments:  # nothing has a label
+        return found
     found |= step("export", ["--format", given.format, "--container", given.container])
     found["exact"] = found["exact"] and found["exported"] == given.comparisons
     if given.restore:
@@ -168,6 +170,7 @@ def main() -> int:
     parser.add_argument("--comparisons", type=int, default=10_000)
     parser.add_argument("--format", default="trl_reward", help="as in `manage.py export`")
     parser.add_argument("--container", default="parquet", help="parquet, jsonl or jsonl.gz")
+    parser.add_argument("--judgments", type=int, default=3, help="of each comparison; without any nothing is exported")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--restore", action="store_true", help="also restore its lossless store in a new project")
     parser.add_argument("--json", action="store_true")
