@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from django.db import connections
 from django.utils.timezone import now
+from django.utils.translation import gettext as _
 
 from annotator.formats.rows import Entry, RowInvalid, Vote
 from annotator.models import Job, Project
@@ -85,7 +86,7 @@ class Staging:
             cursor.execute("SELECT pg_try_advisory_xact_lock(hashtext('switchyard ingest'), %s)", [self.project.pk])
             if cursor.fetchone()[0]:
                 break
-            heart.pulse(0, 100, "waiting for another import into this project")
+            heart.pulse(0, 100, _("waiting for another import into this project"))
             time.sleep(LOOK)
         self._connection.inc_thread_sharing()
         self._storing = Storing(cursor, self.project, self.project.protocol.pk)
