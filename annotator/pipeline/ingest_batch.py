@@ -28,17 +28,11 @@ CREATE TEMPORARY TABLE ingest_met (id bigint PRIMARY KEY, line int) ON COMMIT DR
 CREATE TEMPORARY TABLE ingest_first (model text, ids bigint[], lines int[]) ON COMMIT DROP;
 """
 TABLES = ("ingest_met", "ingest_first", "ingest_judged")
+# What would not go by the order of an index (`ingest_known`).
+UNWANTED = ("seqscan", "hashjoin", "mergejoin", "sort", "incremental_sort")
 # Foreign keys are checked a batch at a time and not all at the end, from a queue in memory.
-SETTINGS = """
-SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;
-SET LOCAL enable_sort = off;
-SET CONSTRAINTS ALL IMMEDIATE
-"""
-UNSET = """
-SET LOCAL enable_seqscan TO DEFAULT; SET LOCAL enable_hashjoin TO DEFAULT; SET LOCAL enable_mergejoin TO DEFAULT;
-SET LOCAL enable_sort TO DEFAULT;
-SET CONSTRAINTS ALL DEFERRED
-"""
+SETTINGS = "; ".join([*(f"SET LOCAL enable_{way} = off" for way in UNWANTED), "SET CONSTRAINTS ALL IMMEDIATE"])
+UNSET = "; ".join([*(f"SET LOCAL enable_{way} TO DEFAULT" for way in UNWANTED), "SET CONSTRAINTS ALL DEFERRED"])
 FIRST = """SELECT min(u.line) FROM pg_temp.ingest_first f, unnest(f.ids, f.lines) u(id, line)
 WHERE f.model = %s AND u.id = %s"""
 OTHERWISE = """SELECT s.line, s.field, format(

@@ -6,7 +6,7 @@ import pytest
 from django.db import OperationalError, connection, connections
 
 from annotator.models import Comparison, Job, JobCancelled, Judgment, Prompt, Response
-from annotator.pipeline import ingest, ingest_batch, ingest_tables, work
+from annotator.pipeline import ingest, ingest_batch, ingest_known, ingest_tables, work
 from tests.annotator.test_ingest import counts, refusal, write
 from tests.builders import make_project
 
@@ -112,6 +112,25 @@ def test_the_transaction_around_an_import_goes_on_as_before(tmp_path):
         # Keys are looked at in the end again: a response may be of no prompt for a moment.
         cursor.execute("UPDATE annotator_response SET prompt_id = -prompt_id")
         cursor.execute("UPDATE annotator_response SET prompt_id = -prompt_id")
+
+
+def test_what_is_there_is_found_by_its_index_in_a_project_that_no_statistics_know(tmp_path):
+    """Else a batch reads the whole project; a project that comes in now is in no statistics."""
+    ingest.ingest_file(make_project(), write(tmp_path, rows(300)))
+    given = {"project": 0, "first": 0, "keys": ["q1", "q2"], "ids": [0, 0], "prompts": ["p", "q"]}
+    queries = {
+        "prompt_external_id_once": ingest_known.PROMPTS,
+        "response_external_id_once": ingest_known.RESPONSES,
+        "comparison_external_id_once": ingest_known.COMPARISONS,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE annotator_prompt, annotator_response, annotator_comparison")
+        cursor.execute(ingest_batch.BEGIN)
+        cursor.execute(ingest_batch.SETTINGS)
+        for index, query in queries.items():
+            cursor.execute(f"EXPLAIN {query}", given)
+            plan = "\n".join(line for (line,) in cursor.fetchall())
+            assert f"Index Scan using {index}" in plan and "Sort" not in plan and "Seq Scan" not in plan, plan
 
 
 @pytest.mark.django_db(transaction=True)
