@@ -20,6 +20,8 @@ from annotator.api.paging import After, Limit, Number, Page, page
 from annotator.formats.entries import Way
 from annotator.models import Comparison, Import, Plan, Response
 from annotator.pipeline import ingest
+from annotator.pipeline.ingest_report import IngestReport
+from annotator.pipeline.ingest_tables import PATIENCE
 from annotator.readings import filters
 
 router = Router(tags=["comparisons"])
@@ -146,9 +148,9 @@ def create_comparisons(request: HttpRequest, project_id: Number) -> Status[Impor
     project = project_of(request, project_id, access.LEADS)
     with bodies.rows_file(request) as (path, _rows):
         coming = ingest.Coming(path, Import.PROGRAM, Way("native"), by=request.user)  # type: ignore[arg-type]
-        return Status(201, imported(ingest.take_in(project, coming)))
+        return Status(201, imported(ingest.take_in(project, coming, patience=PATIENCE)))
 
 
-def imported(report: ingest.IngestReport) -> Imported:
+def imported(report: IngestReport) -> Imported:
     names = ("prompts", "responses", "comparisons", "judgments", "skipped_existing")
     return Imported(**{name: getattr(report, name) for name in names}, left=dict(report.left))

@@ -63,6 +63,8 @@ def of_step(refusal: work.StepRefused) -> Refused:
     faults = refusal.result.get("errors")
     if isinstance(faults, list) and faults:
         return Refused(422, str(refusal), [_of_line(fault) for fault in faults])
+    if after := refusal.result.get("retry_after"):
+        return Refused(409, str(refusal), Retry_After=str(after))
     return Refused(409, str(refusal))
 
 

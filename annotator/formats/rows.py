@@ -25,6 +25,8 @@ RANKED_AT_LEAST, RANKED_AT_MOST = 3, 8
 HARMS = ("violence", "self_harm", "sexual", "hate", "medical", "drugs", "crime")
 USES = ("tutorial", "qualification", "hidden")
 BETTER = ("a", "tie", "b", "neither_valid")
+# What a judgment's cost may be: 14 digits, eight of them after the point.
+MOST_MONEY = Decimal("999999.99999999")
 # No clock on earth was ever farther from UTC (Manila until 1844: 15:56).
 LARGEST_OFFSET = timedelta(hours=16)
 
@@ -176,14 +178,14 @@ def whole(value: Any, name: str, low: int, high: int) -> int | None:
 
 
 def money(value: Any, name: str) -> Decimal:
-    """A cost, exact: "0.0021" or 0.0021, at most 999,999 and eight digits after the point."""
+    """A cost: "0.0021" or 0.0021, at most `MOST_MONEY`; what is finer than eight digits after the point is rounded."""
     if value is None:
         return Decimal(0)
     try:
         amount = Decimal(str(value))
     except ArithmeticError:
         raise RowInvalid(name, f"must be an amount of money, not {value!r}") from None
-    if isinstance(value, bool) or not amount.is_finite() or not 0 <= amount < 1_000_000:
+    if isinstance(value, bool) or not amount.is_finite() or not 0 <= amount <= MOST_MONEY:
         raise RowInvalid(name, f"must be an amount from 0 to 999,999, not {value!r}")
     return amount
 

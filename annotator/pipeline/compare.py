@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from annotator.formats.rows import ID_WIDTH, ComparisonRow, Entry, PromptRow, ResponseRow, as_json
 from annotator.models import Comparison, Job, Project, Prompt, Response, User
 from annotator.pipeline import ingest, work
+from annotator.pipeline.ingest_report import IngestReport
 
 RULES = {
     "all": _("every pair of responses of a prompt"),
@@ -33,7 +34,7 @@ def request(project: Project, rule: str, seed: int, *, by: User | None) -> Job:
     return job
 
 
-def compare(project: Project, rule: str, seed: int, *, job: Job | None = None) -> ingest.IngestReport:
+def compare(project: Project, rule: str, seed: int, *, job: Job | None = None) -> IngestReport:
     """Make the comparisons that the rule wants and that are not there, whichever side a response is on in them."""
     return ingest.ingest_entries(project, lambda beat: _entries(project, rule, seed, beat), job=job)
 

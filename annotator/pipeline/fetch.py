@@ -31,6 +31,7 @@ from annotator.formats.entries import Way
 from annotator.formats.files import STRUCTURED
 from annotator.models import Job, JobCancelled, Project, User
 from annotator.pipeline import ingest, work
+from annotator.pipeline.ingest_report import IngestReport
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ def _fetch_job(job: Job) -> work.Done:
 
 def take(
     project: Project, asked: Asked, *, folder: Path | None = None, job: Job | None = None, by: User | None = None
-) -> ingest.IngestReport:
+) -> IngestReport:
     """Import a public set, or a `folder` of this machine in its layout (for who has a shell here).
 
     Raises StepRefused, and JobCancelled when `job` was cancelled; nothing is stored then.

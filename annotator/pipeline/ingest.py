@@ -16,9 +16,10 @@ from typing import Any
 
 from celery import shared_task
 from django.core.files.storage import default_storage
-from django.db import DataError, transaction
+from django.db import DatabaseError, DataError, IntegrityError, transaction
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
+from psycopg import errors as postgresql
 
 from annotator import protocols, stored
 from annotator.formats import folders, recorded
@@ -28,9 +29,10 @@ from annotator.formats.folders import Folder
 from annotator.formats.rows import Entry, RowInvalid, RowLeft, Vote, judged_texts
 from annotator.models import Import, Job, JobCancelled, Project, User, Webhook
 from annotator.models.jobs import storable
-from annotator.pipeline import featurise, ingest_tables, restore, webhooks, work
+from annotator.pipeline import featurise, heap, ingest_tables, restore, webhooks, work
 from annotator.pipeline.ingest_report import Check, Errors, IngestReport
 from annotator.protocols import Answer
+from annotator.readings import under_way
 from annotator.uploads import ARRIVING, arriving_folder
 
 # Rows and characters of a batch; each is one COPY a table.
@@ -75,7 +77,7 @@ def ingest_upload(job: Job) -> work.Done:
 def _ingest_stored(job: Job, name: str) -> work.Done:
     asked = job.parameters
     way = Way(asked.get("format", ""), asked.get("mapping") or {}, asked.get("table", ""))
-    with stored.local(name) as path:
+    with heap.spared(), stored.local(name) as path:
         coming = Coming(path, asked.get("filename", ""), way, asked.get("source", ""), by=job.requested_by)
         if asked.get("dry_run"):
             found = check_file(job.project, coming, job=job)
@@ -135,16 +137,16 @@ class Coming:
     by: User | None = None
 
 
-def take_in(project: Project, coming: Coming, *, job: Job | None = None) -> IngestReport:
+def take_in(project: Project, coming: Coming, *, job: Job | None = None, patience: float | None = None) -> IngestReport:
     """Import a file: all of it, or nothing.
 
-    Raises StepRefused with result {"errors": [{"line", "field", "reason"}], "more": n}; JobCancelled when `job` was
-    cancelled.
+    Raises StepRefused with result {"errors": [{"line", "field", "reason"}], "more": n}, or {"retry_after": seconds}
+    when another import into the project takes longer than `patience`; JobCancelled when `job` was cancelled.
     """
     if restore.is_store(coming.path):
         return _restored(project, coming, job)
     errors = Errors()
-    with _staged(project, coming, errors, job) as staged:
+    with _staged(project, coming, errors, job, patience=patience) as staged:
         errors.refuse()
         return _finish(project, staged, job)
 
@@ -152,6 +154,8 @@ def take_in(project: Project, coming: Coming, *, job: Job | None = None) -> Inge
 def _restored(project: Project, coming: Coming, job: Job | None, *, dry_run: bool = False) -> IngestReport:
     """A lossless store is no file of comparisons but a whole project (`pipeline.restore`)."""
     with transaction.atomic():
+        if dry_run:
+            under_way.pass_over()
         done = restore.restore(project, coming.path, filename=coming.filename, by=coming.by, job=job, dry_run=dry_run)
         new = {name: done.tables.get(name, 0) for name in ("prompts", "responses", "comparisons", "judgments")}
         rows = sum(done.tables.values())
@@ -162,6 +166,7 @@ def _restored(project: Project, coming: Coming, job: Job | None, *, dry_run: boo
             featurise.request(project)
             if job:
                 _announce(project, report, job)
+        transaction.set_rollback(dry_run)
     return report
 
 
@@ -171,7 +176,7 @@ def check_file(project: Project, coming: Coming, *, job: Job | None = None) -> C
     if restore.is_store(coming.path):
         found = _restored(project, coming, job, dry_run=True)
         return Check(found.rows, errors, found.left, found)
-    with _staged(project, coming, errors, job) as staged:
+    with _staged(project, coming, errors, job, dry_run=True) as staged:
         transaction.set_rollback(True)
         return Check(staged.rows, errors, dict(staged.left), None if errors.shown else staged.report())
 
@@ -217,25 +222,52 @@ class Staged:
 
 
 @contextlib.contextmanager
-def _staged(project: Project, coming: Coming, errors: Errors, job: Job | None) -> Iterator[Staged]:
+def _staged(
+    project: Project,
+    coming: Coming,
+    errors: Errors,
+    job: Job | None,
+    *,
+    dry_run: bool = False,
+    patience: float | None = None,
+) -> Iterator[Staged]:
     """The file's rows, checked and stored in a transaction that ends with the block.
 
     What the file as a whole lacks raises StepRefused.
     """
+    with _words(errors), transaction.atomic(), ingest_tables.Heart(job) as heart:
+        if dry_run:
+            under_way.pass_over()
+        staging = ingest_tables.Staging(project, coming.source, errors, dry_run=dry_run)
+        with contextlib.closing(staging):
+            staging.begin(heart, patience)
+            staged = Staged(staging, coming, errors)
+            _stage(project, staged, heart)
+            yield staged
+
+
+@contextlib.contextmanager
+def _words(errors: Errors) -> Iterator[None]:
+    """What cannot be read and what the database refuses, as StepRefused."""
     try:
-        with transaction.atomic(), ingest_tables.Heart(job) as heart:
-            staging = ingest_tables.Staging(project, coming.source, errors)
-            with contextlib.closing(staging):
-                staging.begin(heart)
-                staged = Staged(staging, coming, errors)
-                _stage(project, staged, heart)
-                yield staged
+        yield
     except FileInvalid as invalid:
         reason = _("Nothing was imported: %(reason)s.") % {"reason": invalid}
         raise work.StepRefused(reason, errors=errors.shown, more=errors.more) from invalid
-    except DataError as error:
-        reason = _("Nothing was imported: the database refused a value: %(reason)s")
-        raise work.StepRefused(reason % {"reason": error}) from error
+    except (DataError, IntegrityError) as error:
+        if isinstance(error.__cause__, postgresql.UniqueViolation | postgresql.ForeignKeyViolation):
+            words = _(
+                "Nothing was imported: something else was stored in or removed from this project at the same time"
+                " (%(reason)s). Import the file again."
+            )
+        else:
+            words = _("Nothing was imported: the database refused a value: %(reason)s")
+        raise work.StepRefused(words % {"reason": _said(error)}) from error
+
+
+def _said(error: DatabaseError) -> str:
+    """What PostgreSQL says, in one line."""
+    return " ".join(str(error).split())
 
 
 def ingest_entries(
@@ -246,7 +278,7 @@ def ingest_entries(
     `made` is given what to beat with: the rows are stored while they are made, in one transaction.
     """
     errors = Errors()
-    with transaction.atomic(), ingest_tables.Heart(job) as heart:
+    with _words(errors), transaction.atomic(), ingest_tables.Heart(job) as heart:
         # What makes them reads the database, by the one connection there is.
         staging = ingest_tables.Staging(project, "", errors, apart=False)
         with contextlib.closing(staging):

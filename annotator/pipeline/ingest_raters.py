@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
 from annotator.models import Labeler, LabelerVersion, Project, Rater
+from annotator.models.labelers import new_pseudonym
 from annotator.pipeline.ingest_copy import NULL
 
 RaterKey = tuple[bool, str, str]  # is AI, source ("" for AI), name
@@ -32,37 +33,69 @@ class Raters:
         self.texts: list[str] = []
         self._ids: dict[RaterKey, int] = {}
 
-    def add(self, met: Iterable[Met], experts: Iterable[RaterKey], wrong: Wrong) -> None:
+    def add(self, met: Sequence[Met], experts: Sequence[RaterKey], wrong: Wrong) -> None:
         """Take over who is met for the first time; `wrong` is told of labelers that judge by themselves."""
+        people = [each.key for each in met if not each.key[0]]
+        self._ids |= _people(self.project, people) if people else {}
+        if any(each.key[0] for each in met):
+            self._add_labelers([each for each in met if each.key[0]], wrong)
+        # A labeler answers the overall question and no protocol.
+        protocols = {True: NULL, False: str(self.protocol_id)}
+        self.texts += [f"{self._ids[each.key]}\t{protocols[each.key[0]]}" for each in met]
+        if experts:
+            Rater.objects.filter(pk__in=[self._ids[key] for key in experts]).update(was_expert=True)
+
+    def _add_labelers(self, met: Sequence[Met], wrong: Wrong) -> None:
+        labelers = _labelers(self.project, [each.key[2] for each in met])
+        raters = _raters(self.project, labelers.values())
         for each in met:
-            rater, labeler = _ai(self.project, each.key[2]) if each.key[0] else (_person(self.project, each.key), None)
-            if labeler and labeler.kind != RECORDED:
+            labeler = labelers[each.key[2]]
+            if labeler.kind != RECORDED:
                 words = "{} is a labeler of this project that judges by itself; name the recorded one differently"
                 wrong(each.line, each.field, words.format(labeler.name))
-            self._ids[each.key] = rater.pk
-            # A labeler answers the overall question and no protocol.
-            self.texts.append(f"{rater.pk}\t{NULL if each.key[0] else self.protocol_id}")
-        known = [self._ids[key] for key in experts]
-        if known:
-            Rater.objects.filter(pk__in=known).update(was_expert=True)
+            self._ids[each.key] = raters[labeler.pk]
 
 
-def _person(project: Project, key: RaterKey) -> Rater:
-    _is_ai, source, name = key
-    return Rater.objects.get_or_create(
-        project=project, source=source, external_id=name, user=None, labeler_version=None,
-        defaults={"kind": Rater.Kind.PERSON},
-    )[0]  # fmt: skip
-
-
-def _ai(project: Project, name: str) -> tuple[Rater, Labeler]:
-    labeler, _made = Labeler.objects.get_or_create(project=project, name=name, defaults={"kind": RECORDED})
-    version, _made = LabelerVersion.objects.get_or_create(
-        labeler=labeler,
-        digest=sha256(f"recorded:{name}".encode()).hexdigest(),
-        defaults={"parameters": {"judge": name}},
+def _people(project: Project, keys: Sequence[RaterKey]) -> dict[RaterKey, int]:
+    """Their ids; who is not there is made."""
+    there = Rater.objects.filter(
+        project=project,
+        user=None,
+        labeler_version=None,
+        source__in={source for _is_ai, source, _name in keys},
+        external_id__in=[name for _is_ai, _source, name in keys],
     )
-    rater, _made = Rater.objects.get_or_create(
-        project=project, labeler_version=version, defaults={"kind": Rater.Kind.LABELER}
+    found = {(False, source, name): pk for source, name, pk in there.values_list("source", "external_id", "pk")}
+    made = Rater.objects.bulk_create(
+        Rater(project=project, kind=Rater.Kind.PERSON, source=source, external_id=name, pseudonym=new_pseudonym())
+        for is_ai, source, name in keys
+        if (is_ai, source, name) not in found
     )
-    return rater, labeler
+    return found | {(False, rater.source, rater.external_id): rater.pk for rater in made}
+
+
+def _labelers(project: Project, names: Sequence[str]) -> dict[str, Labeler]:
+    """The labelers of these names; those that are not there are made, as recorded."""
+    found = {labeler.name: labeler for labeler in Labeler.objects.filter(project=project, name__in=names)}
+    new = [Labeler(project=project, name=name, kind=RECORDED) for name in names if name not in found]
+    return found | {labeler.name: labeler for labeler in Labeler.objects.bulk_create(new)}
+
+
+def _raters(project: Project, labelers: Collection[Labeler]) -> dict[int, int]:
+    """{id of a labeler: id of the rater who is what was recorded of it}."""
+    digests = {labeler.pk: sha256(f"recorded:{labeler.name}".encode()).hexdigest() for labeler in labelers}
+    there = LabelerVersion.objects.filter(labeler__in=digests, digest__in=digests.values())
+    versions = {version.labeler_id: version for version in there}
+    new = [
+        LabelerVersion(labeler=labeler, digest=digests[labeler.pk], parameters={"judge": labeler.name})
+        for labeler in labelers
+        if labeler.pk not in versions
+    ]
+    versions |= {version.labeler_id: version for version in LabelerVersion.objects.bulk_create(new)}
+    known = Rater.objects.filter(project=project, labeler_version__in=versions.values())
+    found = dict(known.values_list("labeler_version__labeler", "pk"))
+    missing = [version for labeler, version in versions.items() if labeler not in found]
+    made = Rater.objects.bulk_create(
+        Rater(project=project, kind=Rater.Kind.LABELER, labeler_version=version) for version in missing
+    )
+    return found | {version.labeler_id: rater.pk for version, rater in zip(missing, made, strict=True)}

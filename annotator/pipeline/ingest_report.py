@@ -56,7 +56,10 @@ class Errors:
 
 @dataclass(frozen=True)
 class IngestReport:
-    """How much was new, and how many comparisons of the file existed already."""
+    """How much was new, and how many comparisons of the file existed already.
+
+    `supplemented` counts those of them whose metadata lacked something.
+    """
 
     prompts: int
     responses: int
@@ -68,6 +71,7 @@ class IngestReport:
     # Rows that held a prompt and no comparison.
     alone: int
     rows: int = 0
+    supplemented: int = 0
     # What could not be carried, in words, and how often.
     left: dict[str, int] = field(default_factory=dict)
     # How it ended, where a whole project was restored.
@@ -75,7 +79,8 @@ class IngestReport:
 
     @property
     def anything_new(self) -> bool:
-        return any((self.prompts, self.responses, self.comparisons, self.candidates, self.golds, self.judgments))
+        new = (self.prompts, self.responses, self.comparisons, self.candidates, self.golds, self.judgments)
+        return any((*new, self.supplemented))
 
     def __str__(self) -> str:
         if self.words:
@@ -85,6 +90,8 @@ class IngestReport:
             words += "; " + _("%(alone)s rows hold a prompt without responses")
         if self.skipped_existing:
             words += "; " + _("%(skipped_existing)s comparisons existed already")
+        if self.supplemented:
+            words += "; " + _("%(supplemented)s of them got metadata that they lacked")
         if self.left:
             words += "; " + _("%(left)s parts of the file could not be carried")
         return words % {**asdict(self), "left": sum(self.left.values())}

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from annotator.formats.rows import Entry, RowInvalid, Vote
 from annotator.models import Job, Project
+from annotator.pipeline import work
 from annotator.pipeline.ingest_batch import Batch, Problem, Storing
 from annotator.pipeline.ingest_copy import said
 from annotator.pipeline.ingest_known import Judged, Row
@@ -24,6 +25,8 @@ Beat = Callable[[int, int, str], None]
 LOOK = 0.2
 # Seconds between two beats that only say how far it is.
 PULSE = 0.5
+# Seconds that who waits for an answer waits for another import, and after which to ask again when it is not over then.
+PATIENCE, RETRY_AFTER = 2.0, 10
 
 
 class Heart:
@@ -61,8 +64,10 @@ class Staging:
     or `finish` has been waited for: reading a file computes here while PostgreSQL computes there.
     """
 
-    def __init__(self, project: Project, source: str, errors: Errors, *, apart: bool = True) -> None:
-        self.project, self.source, self.errors = project, source, errors
+    def __init__(
+        self, project: Project, source: str, errors: Errors, *, apart: bool = True, dry_run: bool = False
+    ) -> None:
+        self.project, self.source, self.errors, self.dry_run = project, source, errors, dry_run
         self.pending: list[Row] = []
         self.pending_size = 0
         self._raters: dict[RaterKey, int] = {}
@@ -72,24 +77,35 @@ class Staging:
         self._new_experts: list[RaterKey] = []
         self._given_time = now().isoformat()
         self._connection = connections["default"]
+        self._is_shared = False
         self._thread = ThreadPoolExecutor(1, "storing", self._share) if apart else None
         self._under_way: Future[list[Problem]] | None = None
 
     def _share(self) -> None:
         connections["default"] = self._connection
 
-    def begin(self, heart: Heart) -> None:
-        """Wait for other imports into the project, then begin. Raises JobCancelled."""
-        cursor = self._connection.cursor()
-        while True:
-            # One after the other: what is compared stays true until it is inserted.
-            cursor.execute("SELECT pg_try_advisory_xact_lock(hashtext('switchyard ingest'), %s)", [self.project.pk])
-            if cursor.fetchone()[0]:
-                break
+    def begin(self, heart: Heart, patience: float | None = None) -> None:
+        """Wait for other imports into the project, then begin. Raises JobCancelled.
+
+        With `patience` raises StepRefused after so many seconds, its `retry_after` in seconds.
+        """
+        cursor, began = self._connection.cursor(), time.monotonic()
+        while not self._is_next(cursor):
+            if patience is not None and time.monotonic() - began > patience:
+                words = _(
+                    "Another import into this project is running. Nothing was imported: ask again when it is over."
+                )
+                raise work.StepRefused(words, retry_after=RETRY_AFTER)
             heart.pulse(0, 100, _("waiting for another import into this project"))
             time.sleep(LOOK)
+        self._storing = Storing(cursor, self.project, self.project.protocol.pk, dry_run=self.dry_run)
         self._connection.inc_thread_sharing()
-        self._storing = Storing(cursor, self.project, self.project.protocol.pk)
+        self._is_shared = True
+
+    def _is_next(self, cursor: Any) -> bool:
+        """One after the other: what is compared stays true until it is inserted."""
+        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtext('switchyard ingest'), %s)", [self.project.pk])
+        return bool(cursor.fetchone()[0])
 
     def add(self, line: int, entry: Entry, answers: list[Any]) -> None:
         """Take one checked row. Raises RowInvalid when two of its judgments claim the same place."""
@@ -158,5 +174,5 @@ class Staging:
         """Give the connection back: nothing is being stored any more."""
         if self._thread:
             self._thread.shutdown()
-        if hasattr(self, "_storing"):
+        if self._is_shared:
             self._connection.dec_thread_sharing()

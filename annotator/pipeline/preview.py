@@ -21,6 +21,7 @@ from annotator.formats.folders import Folder
 from annotator.formats.rows import Entry, RowInvalid, RowLeft
 from annotator.models import Import, Project
 from annotator.pipeline import ingest, restore, restore_tables
+from annotator.pipeline.ingest_report import Errors
 
 # Bytes of text that a preview reads: somebody waits for the page, and a small gzip file may hold gigabytes.
 PREVIEW_SIZE = 64 * 2**20
@@ -47,7 +48,7 @@ class Preview:
     container: str = ""
     entries: list[Entry] = field(default_factory=list)
     rows_checked: int = 0
-    errors: ingest.Errors = field(default_factory=ingest.Errors)
+    errors: Errors = field(default_factory=Errors)
     problem: str = ""
     # How many of the rows hold a prompt and no comparison.
     alone: int = 0

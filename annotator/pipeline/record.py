@@ -11,12 +11,14 @@ from typing import Any
 from annotator.formats.entries import Way
 from annotator.models import Comparison, Project, User
 from annotator.pipeline import ingest, work
+from annotator.pipeline.ingest_report import Errors, IngestReport
+from annotator.pipeline.ingest_tables import PATIENCE
 
 # Comparisons read at a time.
 CHUNK = 500
 
 
-def record(project: Project, rows: Sequence[dict[str, Any]], by: User | None = None) -> ingest.IngestReport:
+def record(project: Project, rows: Sequence[dict[str, Any]], by: User | None = None) -> IngestReport:
     """Store `rows`, each a judgment of docs/formats.md with a comparison's external id in `comparison`.
 
     All of them, or nothing: raises StepRefused with result {"errors": [{"line", "field", "reason"}], "more": n}, where
@@ -29,7 +31,7 @@ def record(project: Project, rows: Sequence[dict[str, Any]], by: User | None = N
         file.flush()
         coming = ingest.Coming(Path(file.name), "judgments", Way("native"), by=by)
         try:
-            return ingest.take_in(project, coming)
+            return ingest.take_in(project, coming, patience=PATIENCE)
         except work.StepRefused as refusal:
             raise _by_row(refusal, list(places.values())) from None
 
@@ -89,7 +91,7 @@ def _stored(comparison: Comparison) -> dict[str, Any]:
 
 def _refuse(places: list[int], reason: str) -> None:
     if places:
-        errors = ingest.Errors()
+        errors = Errors()
         for place in places:
             errors.add(place, "comparison", reason)
         errors.refuse()
@@ -98,7 +100,7 @@ def _refuse(places: list[int], reason: str) -> None:
 def _by_row(refusal: work.StepRefused, groups: list[list[int]]) -> work.StepRefused:
     """The refusal with what is wrong named by the caller's rows, not by the lines that were made of them."""
     errors: Any = refusal.result.get("errors") or []
-    moved = ingest.Errors(more=int(str(refusal.result.get("more") or 0)))
+    moved = Errors(more=int(str(refusal.result.get("more") or 0)))
     for error in errors:
         taken = groups[error["line"] - 1]
         head, _dot, rest = error["field"].partition(".")

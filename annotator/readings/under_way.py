@@ -19,7 +19,7 @@ MOST_SECONDS = 1800.0
 # Seconds between two looks: answers of people are there in no time, imports are not.
 SHORT, LONG = 0.02, 0.5
 
-# Imports say which project they write (`ingest_tables`); those of other projects are not waited for.
+# Imports say which project they write (`ingest_tables`); those of other projects are not waited for, nor are dry runs.
 _WRITING = """
 WITH held AS MATERIALIZED (SELECT * FROM pg_locks WHERE granted AND pid IS DISTINCT FROM pg_backend_pid())
 SELECT DISTINCT virtualtransaction FROM held AS writes
@@ -28,14 +28,21 @@ WHERE locktype = 'relation' AND relation = ANY(%(tables)s::regclass[]::oid[])
   AND mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
   AND NOT EXISTS (
       SELECT 1 FROM held AS said
-      WHERE said.virtualtransaction = writes.virtualtransaction AND said.locktype = 'advisory'
-        AND said.classid::bigint = hashtext('switchyard ingest')::bigint & 4294967295 AND said.objsubid = 2
-        AND said.objid::bigint <> %(project)s)
+      WHERE said.virtualtransaction = writes.virtualtransaction AND said.locktype = 'advisory' AND said.objsubid = 2
+        AND (said.classid::bigint = hashtext('switchyard dry run')::bigint & 4294967295
+          OR said.classid::bigint = hashtext('switchyard ingest')::bigint & 4294967295
+            AND said.objid::bigint <> %(project)s))
 """
 
 
 class StillWriting(Exception):
     """Something is being written for so long that it is not waited for any more."""
+
+
+def pass_over() -> None:
+    """Say that this transaction will be rolled back: nobody needs to wait for what it writes from now on."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(hashtext('switchyard dry run'), 0)")
 
 
 def wait(project_id: int, waiting: Callable[[], None] | None = None) -> None:

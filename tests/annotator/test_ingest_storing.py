@@ -1,12 +1,19 @@
 """Batches are stored while the file is still being read, and an import is all or nothing whatever ends it."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 
 import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 from django.db import OperationalError, connection, connections
+from django.test.utils import CaptureQueriesContext
 
-from annotator.models import Comparison, Job, JobCancelled, Judgment, Prompt, Response
+from annotator.formats import rows as checked_rows
+from annotator.models import Comparison, Gold, Job, JobCancelled, Judgment, Prompt, Rater, Response
 from annotator.pipeline import ingest, ingest_batch, ingest_known, ingest_tables, work
+from annotator.readings import under_way
 from tests.annotator.test_ingest import counts, refusal, write
 from tests.builders import make_project
 
@@ -224,3 +231,125 @@ def test_a_labeler_that_judges_by_itself_is_refused_in_whatever_batch_it_comes(t
     with pytest.raises(work.StepRefused) as raised:
         ingest.ingest_file(project, write(tmp_path, [*rows(4), {**row(4), "judgments": [own]}]))
     assert [(error["line"], error["field"]) for error in raised.value.result["errors"]] == [(5, "judgments[0]")]
+
+
+def statements(run, part):
+    """What `run` executes that holds `part`, not counting COPY."""
+    with CaptureQueriesContext(connection) as captured:
+        run()
+    return [query["sql"] for query in captured if part in query["sql"]]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_the_database_refuses_while_rows_are_copied_is_said_and_the_upload_goes(tmp_path, monkeypatch):
+    monkeypatch.setattr(checked_rows, "MOST_MONEY", Decimal(10**9))
+    project, dear = make_project(), {**row(9), "judgments": [{**VOTES[0], "cost": 10**7}]}
+    content = ContentFile(write(tmp_path, [*rows(5), dear]).read_bytes())
+    name = default_storage.save(f"uploads/{project.pk}/dear.jsonl", content)
+    Job.objects.request(project, Job.Kind.INGEST, upload=name, filename="dear.jsonl")
+    with pytest.raises(work.StepRefused, match="the database refused a value: numeric field overflow"):
+        ingest.ingest_upload(Job.objects.claim(Job.Kind.INGEST))
+    assert not default_storage.exists(name) and not Prompt.objects.exists()
+
+
+def test_what_another_path_stored_meanwhile_is_said_and_nothing_is_left(tmp_path, monkeypatch):
+    project = make_project()
+    ingest.ingest_file(project, write(tmp_path, rows(1, start=3)))
+    monkeypatch.setattr(ingest_batch, "look_up", lambda *asked: ingest_known.Known())
+    with pytest.raises(work.StepRefused, match="at the same time .*Import the file again"):
+        ingest.ingest_file(project, write(tmp_path, rows(5)))
+    assert Comparison.objects.count() == 1
+
+
+def test_lines_of_contradictions_are_looked_up_by_an_index_and_only_as_long_as_they_are_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr(ingest_batch, "ERRORS_SHOWN", 3)
+    wrong = [{**each, "id": f"again-{each['id']}", "prompt_id": each["id"], "prompt": "Else?"} for each in rows(9)]
+    first = [{**each, "prompt_id": each["id"]} for each in rows(9)]
+    path, found = write(tmp_path, [*first, *wrong]), []
+    asked = statements(lambda: found.append(refusal(make_project(), path)), "ingest_first f")
+    assert len(asked) == 3 and len(found[0]["errors"]) == 9
+    assert [each["reason"][-6:] for each in found[0]["errors"][:3]] == ["line 1", "line 2", "line 3"]
+    with connection.cursor() as cursor:
+        cursor.execute(ingest_batch.BEGIN)
+        cursor.execute(
+            "INSERT INTO ingest_first SELECT 'Prompt', n, ARRAY[n], ARRAY[n] FROM generate_series(1, 5000) n"
+        )
+        cursor.execute("ANALYZE ingest_first")
+        cursor.execute(f"EXPLAIN {ingest_batch.FIRST}", {"model": "Prompt", "id": 7})
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "Index Scan Backward" in plan and "Sort" not in plan, plan
+
+
+@pytest.mark.parametrize("wrong", [[], [{**row(0), "id": "again", "prompt_id": "q0", "prompt": "Else?"}]])
+def test_a_dry_run_and_what_is_refused_write_no_texts_and_no_judgments(tmp_path, monkeypatch, wrong):
+    end, seen = ingest_batch.Storing.end, []
+
+    def look(self):
+        last = Comparison.objects.get(external_id="q9")
+        seen.append((last.response_b.text, last.judgments.count()))
+        return end(self)
+
+    monkeypatch.setattr(ingest_batch.Storing, "end", look)
+    first = {**row(0), "prompt_id": "q0"}
+    path, project = write(tmp_path, [first, *rows(2, start=1), *wrong, *rows(7, start=3)]), make_project()
+    found = ingest.check_file(project, ingest.Coming(path))
+    assert seen == [("", 0)] and not Prompt.objects.exists()
+    if wrong:
+        assert found.report is None and found.errors.shown == refusal(project, path)["errors"]
+        assert seen == [("", 0), ("", 0)]
+    else:
+        assert found.report == ingest.ingest_file(project, path)
+        assert seen[1] == ("Because 9.", 2)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_waits_for_what_a_dry_run_writes(tmp_path, monkeypatch):
+    project, end, over = make_project(), ingest_batch.Storing.end, []
+
+    def elsewhere():
+        try:
+            return under_way.is_over(project.pk, under_way.TABLES, 0)
+        finally:
+            connections.close_all()
+
+    def look(self):
+        with ThreadPoolExecutor(1) as other:
+            over.append(other.submit(elsewhere).result())
+        return end(self)
+
+    monkeypatch.setattr(ingest_batch.Storing, "end", look)
+    path = write(tmp_path, rows(5))
+    ingest.check_file(project, ingest.Coming(path))
+    ingest.ingest_file(project, path)
+    assert over == [True, False]
+
+
+def test_golds_of_comparisons_that_are_there_are_copied_too(tmp_path):
+    project, known = make_project(), {"gold": {"use": "hidden", "better": ["b"]}}
+    ingest.ingest_file(project, write(tmp_path, rows(6)))
+    path = write(tmp_path, [{**each, **known} for each in rows(6)])
+    assert not statements(lambda: ingest.ingest_file(project, path), 'INTO "annotator_gold"')
+    assert Gold.objects.filter(use="hidden", better=["b"]).count() == 6
+    assert ingest.ingest_file(project, path).golds == 0
+
+
+def test_people_and_labelers_are_made_a_batch_at_a_time(tmp_path):
+    votes = [{"rater": f"p{n}", "kind": "person", "level": 1} for n in range(40)]
+    votes += [{"rater": f"ai{n}", "kind": "ai", "p_b": 0.5} for n in range(40)]
+    project, first = make_project(), write(tmp_path, [{**row(0), "judgments": votes[20:60]}])
+    ingest.ingest_file(project, first)
+    path = write(tmp_path, [{**row(1), "judgments": votes}])
+    asked = statements(lambda: ingest.ingest_file(project, path), "annotator_rater")
+    assert len(asked) < 8 and project.raters.count() == 80 and Judgment.objects.count() == 120
+    assert Rater.objects.people().exclude(pseudonym="").count() == 40
+
+
+def test_a_connection_is_not_left_shared_when_an_import_cannot_begin(tmp_path, monkeypatch):
+    def broken(*given, **options):
+        raise OperationalError("away")
+
+    shared = connection._thread_sharing_count
+    monkeypatch.setattr(ingest_tables, "Storing", broken)
+    with pytest.raises(OperationalError):
+        ingest.ingest_file(make_project(), write(tmp_path, rows(1)))
+    assert connection._thread_sharing_count == shared

@@ -65,6 +65,7 @@ def test_what_is_null_is_not_said():
         ({"active_ms": 2**31}, "active_ms", "from 0"),
         ({"created_at": "soon"}, "created_at", "must be a time"),
         ({"cost": -1}, "cost", "from 0 to 999,999"),
+        ({"cost": "999999.999999999"}, "cost", "from 0 to 999,999"),
         ({"comparison": "2"}, "comparison", "no comparison"),
         ({"provenance": [1]}, "provenance", "must be an object"),
         ({"mood": "\0"}, "", "NUL"),

@@ -65,3 +65,47 @@ def test_marks_and_people_are_the_same_after_the_way_through_a_project():
     ingest.ingest_file(project, ROWS / "multipref.jsonl")
     names = Judgment.objects.filter(project=project).values_list("rater__external_id", flat=True)
     assert sorted(names) == ["w17", "w2", "x3", "x3"]
+
+
+BOTH = {
+    "domain": "general",
+    "language": "english",
+    "context": [{"role": "user", "content": "Why does it rain?"}],
+    "response1": "Clouds.",
+    "response2": "Because.",
+}
+PREFERENCE = {
+    **BOTH,
+    "overall_preference": -1,
+    "individual_preference": [{"score": -1, "reasoning": "It names the cause."}],
+}
+FEEDBACK = {**BOTH, "feedback1": ["The response is mostly helpful."], "feedback2": ["The response is not helpful."]}
+
+
+@pytest.mark.parametrize("order", [(PREFERENCE, FEEDBACK), (FEEDBACK, PREFERENCE)], ids=["second", "first"])
+def test_feedback_and_preference_end_with_both_in_either_order_and_a_repeat_changes_nothing(tmp_path, order):
+    project = make_project("helpsteer3")
+    paths = [tmp_path / f"{number}.jsonl" for number in range(2)]
+    for path, row in zip(paths, order, strict=True):
+        path.write_text(json.dumps(row) + "\n")
+        brought = ingest.ingest_file(project, path)
+    assert (brought.comparisons, brought.supplemented, project.imports.count()) == (0, 1, 2)
+    assert "1 comparisons existed already; 1 of them got metadata that they lacked" in str(brought)
+    comparison = project.comparisons.get()
+    assert comparison.judgments.count() == 1
+    said = dict(comparison.metadata)
+    assert (said["feedback1"], said["feedback2"]) == (FEEDBACK["feedback1"], FEEDBACK["feedback2"])
+    assert said["overall_preference"] == -1
+    for path in paths:
+        assert not ingest.ingest_file(project, path).anything_new
+    comparison.refresh_from_db()
+    assert comparison.metadata == said
+
+
+def test_metadata_that_a_comparison_has_is_never_overwritten(tmp_path):
+    project, path = make_project(), tmp_path / "rows.jsonl"
+    for metadata in ({"a": 1, "b": None}, {"a": 2, "b": 2, "c": 3}):
+        row = {"id": "q", "prompt": "Why?", "response_a": "So.", "response_b": "Because.", "metadata": metadata}
+        path.write_text(json.dumps(row) + "\n")
+        ingest.ingest_file(project, path)
+    assert project.comparisons.get().metadata == {"a": 1, "b": None, "c": 3}

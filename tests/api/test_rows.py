@@ -4,13 +4,14 @@ import json
 import os
 from types import SimpleNamespace
 
+import psycopg
 import pytest
 from django.core.files.storage import default_storage
 from django.db import connection
 
-from annotator.api import bodies, imports
+from annotator.api import bodies, comparisons, imports
 from annotator.models import Comparison, Import, Job, Judgment
-from annotator.pipeline import ingest, work
+from annotator.pipeline import ingest, record, work
 from tests.api.program import NDJSON, Program, assert_problem, lead_program, row
 from tests.builders import make_member, make_project
 
@@ -120,6 +121,21 @@ def test_a_wrong_judgment_is_named_by_its_row(project, program, address):
     assert not Judgment.objects.exists()
 
 
+def test_a_request_does_not_wait_for_a_long_import(project, program, address, monkeypatch):
+    monkeypatch.setattr(comparisons, "PATIENCE", 0)
+    monkeypatch.setattr(record, "PATIENCE", 0)
+    assert program.post(address, [row(1)]).status_code == 201
+    judged = [{"comparison": "q1", "kind": "person", "level": 1}]
+    # The test's own transaction has the project's lock by now, which another import takes in another session.
+    other_project = make_project()
+    lead = lead_program(other_project)
+    with psycopg.connect(**connection.get_connection_params()) as other:
+        other.execute("SELECT pg_advisory_xact_lock(hashtext('switchyard ingest'), %s)", [other_project.pk])
+        refused = lead.post(f"/projects/{other_project.pk}/comparisons", [row(1)])
+        assert "Another import" in assert_problem(refused, 409)["detail"] and refused.headers["Retry-After"] == "10"
+    assert program.post(f"/projects/{project.pk}/judgments", judged).status_code == 201
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_file_becomes_a_job(project, program):
     content = "\n".join(json.dumps(row(number)) for number in range(3)).encode()
@@ -224,6 +240,7 @@ def test_a_file_may_come_as_a_form(project, program):
     assert problem["errors"][0]["field"] == "file"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_refused_file_says_why_in_its_job(project, program):
     made = program.post(f"/projects/{project.pk}/imports", b'{"id": 1, "prompt": 5, "responses": ["a", "b"]}')
     ingest.run_ingests()

@@ -11,6 +11,7 @@ from annotator.formats import entries, mapped
 from annotator.formats.entries import Way
 from annotator.models import Project
 from annotator.pipeline import ingest, work
+from annotator.pipeline.ingest_report import Check
 
 
 class Command(BaseCommand):
@@ -58,7 +59,7 @@ class Command(BaseCommand):
         self.stdout.write(str(report))
         self._left(report.left)
 
-    def _check(self, check: ingest.Check) -> None:
+    def _check(self, check: Check) -> None:
         self._tell(check.as_json())
         self._left(check.left)
         if not check.report:
