@@ -104,10 +104,10 @@ def remove(membership: Membership) -> None:
 
 
 def _keep_a_lead(membership: Membership, role: str) -> None:
-    """The project row is locked, so two leads who leave at once cannot both go."""
+    """The project row is locked, so two leads who leave at once cannot both go; an import that points at it goes on."""
     if role == Role.LEAD:
         return
-    Project.objects.select_for_update().get(pk=membership.project_id)
+    Project.objects.select_for_update(no_key=True).get(pk=membership.project_id)
     others = Membership.objects.filter(project=membership.project_id, role=Role.LEAD).exclude(pk=membership.pk)
     is_lead = Membership.objects.filter(pk=membership.pk, role=Role.LEAD).exists()
     if is_lead and not others.exists():

@@ -8,7 +8,9 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils.timezone import now
 
@@ -275,7 +277,10 @@ def test_a_project_keeps_a_lead(project, lead, client):
     membership.refresh_from_db()
     assert membership.role == "lead"
     second = make_member(project, "lead")
-    assert client.post(reverse("member_remove", args=[project.pk, membership.pk])).status_code == 302
+    with CaptureQueriesContext(connection) as asked:
+        assert client.post(reverse("member_remove", args=[project.pk, membership.pk])).status_code == 302
+    [locks] = [each["sql"] for each in asked if 'FROM "annotator_project"' in each["sql"] and "FOR " in each["sql"]]
+    assert locks.endswith("FOR NO KEY UPDATE"), "rows that point at the project are written meanwhile"
     assert list(project.memberships.values_list("user", flat=True)) == [second.pk]
 
 
