@@ -217,7 +217,11 @@ class LinkOut(Schema):
 
 
 class NewLink(LinkOut):
-    url: str
+    url: str | None = Field(description="Given this once; null where the answer is given again.")
+
+    def kept(self) -> NewLink:
+        """What is stored for the same request with the same key: without the address."""
+        return self.model_copy(update={"url": None})
 
 
 def _link_columns(link: ExportLink) -> dict[str, Any]:
@@ -251,16 +255,16 @@ def create_export_link(request: HttpRequest, project_id: Number, number: Number,
 def list_export_links(
     request: HttpRequest, project_id: Number, number: Number, after: After = 0, limit: Limit = 100
 ) -> dict[str, Any]:
-    """The live links of an export by id, whoever made them."""
-    made = _finished(project_of(request, project_id, access.LEADS), number)
-    return page(links.live(made), "id", after, limit, link_shown)
+    """The live links of an export by id: for leads whoever made them, for others their own."""
+    made = _finished(project_of(request, project_id), number)
+    return page(links.live(made, request.user), "id", after, limit, link_shown)  # type: ignore[arg-type]
 
 
 @router.delete("/projects/{project_id}/exports/{number}/links/{link_id}", auth=EXPORT, response={204: None})
 def delete_export_link(request: HttpRequest, project_id: Number, number: Number, link_id: Number) -> Status[None]:
-    """Take a link back: it leads nowhere any more. A download that has begun goes on."""
-    made = _finished(project_of(request, project_id, access.LEADS), number)
-    links.take_back(get_object_or_404(made.links, pk=link_id))
+    """Take a link back, as a lead any, else one's own: it leads nowhere any more. A download that has begun goes on."""
+    made = _finished(project_of(request, project_id), number)
+    links.take_back(get_object_or_404(links.of(made, request.user), pk=link_id))  # type: ignore[arg-type]
     return Status(204, None)
 
 

@@ -1,9 +1,9 @@
 """Links to an export's files that need no login: signed, for one day, and no longer than their maker may read.
 
-A link names one file (or all as one zip) and who made it. It has a row, so that leads see which are live and take one
-back by itself; the address is in no row, so whoever reads the database has no link by that. What is asked at every use
-is whether the row and the export are still there, the maker still a reader of the project, and everybody the export
-tells something of still agrees.
+A link names one file (or all as one zip) and who made it. It has a row, so that its maker and leads see which are live
+and take one back by itself; the address is in no row, so whoever reads the database has no link by that. What is asked
+at every use is whether the row and the export are still there, the maker still a reader of the project, and everybody
+the export tells something of still agrees.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from django.core import signing
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.utils.timezone import now
 
 from annotator.models import Export, ExportLink, Project, Role, User
@@ -44,15 +44,25 @@ def make(export: Export, name: str, maker: User) -> Made:
     return Made(link, signing.dumps(link.key.hex, salt=SALT))
 
 
-def live(export: Export) -> QuerySet[ExportLink]:
-    """Those that are neither over nor taken back, the newest first."""
-    return export.links.filter(until__gte=now()).select_related("maker").order_by("-pk")
+def of(export: Export, user: User) -> QuerySet[ExportLink]:
+    """Links to the export that a reader of its project sees and takes back: a lead all, whoever else their own."""
+    return export.links.filter(_whose(export.project_id, user))
 
 
-def numbers(exports: Collection[Export]) -> dict[int, int]:
-    """{export: live links}, without those that have none."""
-    rows = ExportLink.objects.filter(export__in=exports, until__gte=now()).order_by().values("export")
-    return {row["export"]: row["n"] for row in rows.annotate(n=Count("pk"))}
+def live(export: Export, user: User) -> QuerySet[ExportLink]:
+    """Of these the ones that are not over, the newest first."""
+    return of(export, user).filter(until__gte=now()).select_related("maker").order_by("-pk")
+
+
+def numbers(project: Project, exports: Collection[Export], user: User) -> dict[int, int]:
+    """{export: live links that `user` sees}, without those that have none."""
+    rows = ExportLink.objects.filter(_whose(project.pk, user), export__in=exports, until__gte=now())
+    return {row["export"]: row["n"] for row in rows.order_by().values("export").annotate(n=Count("pk"))}
+
+
+def _whose(project_id: int, user: User) -> Q:
+    is_lead = Project.objects.of(user, Role.LEAD).filter(pk=project_id).exists()
+    return Q() if is_lead else Q(maker=user)
 
 
 def take_back(link: ExportLink) -> None:

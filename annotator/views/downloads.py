@@ -71,14 +71,18 @@ def export_link(request: HttpRequest, project_id: int, number: int) -> HttpRespo
 @login_required
 @require_safe
 def export_links(request: HttpRequest, project_id: int, number: int) -> HttpResponse:
-    """The live links of an export: to what, by whom, until when. Their addresses are shown to nobody again."""
-    project = access.project_or_404(request, project_id, access.LEADS)
+    """The live links of an export, to leads all, to others their own: to what, by whom, until when.
+
+    Their addresses are shown to nobody again.
+    """
+    project = access.project_or_404(request, project_id, access.READERS)
     made = _finished(project, number)
+    assert isinstance(request.user, User)
     context = {
         "project": project,
         "tab": "exports",
         "export": made,
-        "links": links.live(made),
+        "links": links.live(made, request.user),
         "withdrawn": bool(consent.withdrawn(made)),
     }
     return render(request, "exports/links.html", context)
@@ -87,9 +91,11 @@ def export_links(request: HttpRequest, project_id: int, number: int) -> HttpResp
 @login_required
 @require_POST
 def export_link_take_back(request: HttpRequest, project_id: int, number: int, link_id: int) -> HttpResponse:
-    project = access.project_or_404(request, project_id, access.LEADS)
+    """A lead takes any back, whoever else their own."""
+    project = access.project_or_404(request, project_id, access.READERS)
     made = _finished(project, number)
-    links.take_back(get_object_or_404(made.links, pk=link_id))
+    assert isinstance(request.user, User)
+    links.take_back(get_object_or_404(links.of(made, request.user), pk=link_id))
     messages.success(request, _("The link is taken back: it leads nowhere any more."))
     return redirect("export_links", project.pk, made.number)
 

@@ -43,7 +43,8 @@ def exports(request: HttpRequest, project_id: int) -> HttpResponse:
         else:
             messages.success(request, _("Export %(number)s was asked for.") % {"number": made.number})
             return redirect("exports", project.pk)
-    rows = _rows(project)
+    assert isinstance(request.user, User)
+    rows = _rows(project, request.user)
     context = {
         "project": project,
         "tab": "exports",
@@ -67,14 +68,17 @@ def _ask(request: HttpRequest, project: Project, asked: dict[str, Any]) -> Expor
     return export.request_export(project, asked["format"], by=request.user, filters=filters, **choices)[0]
 
 
-def _rows(project: Project) -> list[dict[str, Any]]:
-    """The newest exports with their jobs. Of manifests, which may be large, only what is left out and who is in it."""
+def _rows(project: Project, user: User) -> list[dict[str, Any]]:
+    """The newest exports with their jobs and how many live links `user` sees.
+
+    Of manifests, which may be large, only what is left out and who is in it.
+    """
     left_out = KeyTransform("left_out", KeyTransform("filters", "manifest"))
     told = KeyTransform("profiles", KeyTransform("counted", "manifest"))
     exports = project.exports.select_related("recipe", "created_by", "dataset").defer("manifest")
     exports = exports.annotate(left_out=left_out, told=told)
     newest = list(exports.order_by("-number")[:SHOWN])
-    live = links.numbers(newest)
+    live = links.numbers(project, newest, user)
     gone = set(consent.gone(project.pk, {name for made in newest for name in made.told or ()}))
     written_by = {
         job.parameters["export"]: job

@@ -122,7 +122,7 @@ class World:
         self.export = Export.objects.create(
             project=self.project, number=1, format="judgments", recipe=self.recipe, completed_at=now(), manifest=FACTS
         )
-        self.link = links.make(self.export, "", self.users[VIEWER]).link
+        self.link = links.make(self.export, "", self.users[LEAD]).link
         self.dataset = Dataset.objects.create(project=self.project, name="kept", format="judgments", recipe=self.recipe)
         for version in (1, 2):
             Export.objects.create(
@@ -344,8 +344,8 @@ MATRIX: dict[str, Url] = {
     "export_count": Url(own(), get={LEAD}),
     "export_download": Url(own("export.number"), get=READERS),
     "export_link": Url(own("export.number"), post=READERS),
-    "export_links": Url(own("export.number"), get={LEAD}),
-    "export_link_take_back": Url(own("export.number", "link.pk"), post={LEAD}),
+    "export_links": Url(own("export.number"), get=READERS),
+    "export_link_take_back": Url(own("export.number", "link.pk"), post={LEAD}),  # and whoever made it
     "export_keep": Url(own("export.number"), get={LEAD}, post={LEAD}),
     "export_push": Url(own("export.number"), get={LEAD}, post={LEAD}),
     "token_forget": Url(own("credential.pk"), post={LEAD}),

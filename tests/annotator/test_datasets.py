@@ -467,6 +467,24 @@ def test_a_lead_sees_the_live_links_and_takes_one_back(made, client, lead):
     assert made.links.count() == 2, "what is over is swept when another is made"
 
 
+def test_who_made_a_link_sees_it_and_takes_it_back_and_nobody_elses(made, client, lead):
+    link(client, made)
+    theirs, viewer = made.links.get(), make_member(made.project, "viewer")
+    client.force_login(viewer)
+    links_page, exports_page = (
+        reverse("export_links", args=[made.project_id, made.number]), reverse("exports", args=[made.project_id])
+    )  # fmt: skip
+    assert links_page not in client.get(exports_page).content.decode()
+    address = link(client, made, "")
+    assert links_page in client.get(exports_page).content.decode()
+    shown = client.get(links_page).content.decode()
+    assert "<b>1 link</b> of yours" in shown and str(lead) not in shown
+    back = [reverse("export_link_take_back", args=[made.project_id, made.number, pk]) for pk in
+            (theirs.pk, made.links.get(maker=viewer).pk)]  # fmt: skip
+    assert [client.post(each).status_code for each in back] == [404, 302]
+    assert Client().get(address).status_code == 404 and list(made.links.all()) == [theirs]
+
+
 def test_a_link_of_an_earlier_version_is_over(made, client, lead):
     old = signing.dumps([made.pk, "README.md", lead.pk], salt=links.SALT)
     assert Client().get(reverse("linked_download", args=[old])).status_code == 404

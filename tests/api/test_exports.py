@@ -7,10 +7,10 @@ from django.core.files.storage import default_storage
 from django.test import Client
 
 from annotator import stored
-from annotator.models import Dataset, Export, Membership, Profile
-from annotator.pipeline import aggregate, export, work
-from tests.api.program import assert_problem, lead_program
-from tests.builders import make_comparison, make_judgment, make_person, make_project
+from annotator.models import Dataset, Export, KeptAnswer, Membership, Profile
+from annotator.pipeline import aggregate, export, links, work
+from tests.api.program import Program, assert_problem, lead_program
+from tests.builders import make_comparison, make_judgment, make_member, make_person, make_project
 
 pytestmark = pytest.mark.django_db
 
@@ -117,7 +117,8 @@ def test_a_link_needs_no_token_and_ends_with_its_makers_role(finished):
     program, made, file = finished
     address = f"/projects/{made.project_id}/exports/{made.number}/links"
     link = program.post(address, {"name": file["name"]}, key="k").json()
-    assert link == program.post(address, {"name": file["name"]}, key="k").json()
+    assert {**link, "url": None} == program.post(address, {"name": file["name"]}, key="k").json()
+    assert KeptAnswer.objects.get().body["url"] is None, "whoever reads the database has no link by that"
     assert [link] == [{**each, "url": link["url"]} for each in program.get(address).json()["items"]]
     answer = Client().get(link["url"])
     assert hashlib.sha256(b"".join(answer.streaming_content)).hexdigest() == file["sha256"]
@@ -134,6 +135,19 @@ def test_a_link_is_taken_back_by_itself(finished):
     assert [Client().get(each["url"]).status_code for each in (one, other)] == [404, 200]
     assert [each["id"] for each in program.get(address).json()["items"]] == [other["id"]]
     assert_problem(program.delete(f"{address}/{one['id']}"), 404)
+
+
+def test_who_is_no_lead_lists_and_takes_back_their_own_links(finished):
+    program, made, _file = finished
+    viewer = Program(make_member(made.project, "viewer"), "export")
+    address = f"/projects/{made.project_id}/exports/{made.number}/links"
+    program.post(address, {})
+    theirs, own = made.links.get(), links.make(made, "", viewer.token.user).link
+    assert [each["id"] for each in viewer.get(address).json()["items"]] == [own.pk]
+    assert len(program.get(address).json()["items"]) == 2
+    assert_problem(viewer.delete(f"{address}/{theirs.pk}"), 404)
+    assert viewer.delete(f"{address}/{own.pk}").status_code == 204
+    assert list(made.links.all()) == [theirs]
 
 
 def test_what_tells_of_somebody_who_has_withdrawn_is_given_out_no_more(project):
