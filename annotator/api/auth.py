@@ -38,10 +38,13 @@ READ = Scoped(Scope.READ)
 INGEST = Scoped(Scope.INGEST)
 EXPORT = Scoped(Scope.EXPORT)
 ROUTE = Scoped(Scope.ROUTE)
+LABEL = Scoped(Scope.LABEL)
+# Runs are asked for by name, and by the plan that is approved.
+STOP = Scoped(Scope.LABEL, Scope.ROUTE)
 WEBHOOKS = Scoped(Scope.WEBHOOKS)
 # Whoever may ask for work may follow it.
-FOLLOW = Scoped(Scope.READ, Scope.INGEST, Scope.EXPORT, Scope.ROUTE)
-WORK = Scoped(Scope.INGEST, Scope.EXPORT, Scope.ROUTE)
+FOLLOW = Scoped(Scope.READ, Scope.INGEST, Scope.EXPORT, Scope.ROUTE, Scope.LABEL)
+WORK = Scoped(Scope.INGEST, Scope.EXPORT, Scope.ROUTE, Scope.LABEL)
 
 
 def token_of(request: HttpRequest) -> Token:

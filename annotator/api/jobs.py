@@ -10,10 +10,10 @@ from django.shortcuts import get_object_or_404
 from ninja import Router, Schema
 
 from annotator import access
-from annotator.api.auth import FOLLOW, WORK, project_of, token_of
+from annotator.api.auth import EXPORT, FOLLOW, INGEST, ROUTE, STOP, WORK, project_of, token_of
 from annotator.api.paging import After, Limit, Number, Page, page
 from annotator.api.problems import Refused
-from annotator.models import Job, Token
+from annotator.models import Job
 from annotator.models.jobs import UNFINISHED
 
 router = Router(tags=["jobs"])
@@ -21,12 +21,13 @@ SAME = (
     *("id", "kind", "state", "progress", "total", "message", "result", "cancel_requested"),
     *("created_at", "started_at", "ended_at"),
 )
-# By which scope a job of a kind may be cancelled; all others by "route".
+# By which scopes a job of a kind may be cancelled, any of them; all others by "route".
 CANCELLED_BY = {
-    Job.Kind.INGEST: Token.Scope.INGEST,
-    Job.Kind.FETCH: Token.Scope.INGEST,
-    Job.Kind.EXPORT: Token.Scope.EXPORT,
-    Job.Kind.PUSH: Token.Scope.EXPORT,
+    Job.Kind.INGEST: INGEST.scopes,
+    Job.Kind.FETCH: INGEST.scopes,
+    Job.Kind.EXPORT: EXPORT.scopes,
+    Job.Kind.PUSH: EXPORT.scopes,
+    Job.Kind.LABEL: STOP.scopes,
 }
 
 
@@ -74,9 +75,9 @@ def get_job(request: HttpRequest, project_id: Number, job_id: Number) -> JobOut:
 def cancel_job(request: HttpRequest, project_id: Number, job_id: Number) -> JobOut:
     """Cancel a job, with the scope that can ask for one of its kind. What it had stored stays."""
     job = get_object_or_404(project_of(request, project_id, access.LEADS).jobs, pk=job_id)
-    needed = CANCELLED_BY.get(Job.Kind(job.kind), Token.Scope.ROUTE)
-    if needed not in token_of(request).scopes:
-        raise Refused(403, f"The token has no scope {needed}, which this job needs.")
+    needed = CANCELLED_BY.get(Job.Kind(job.kind), ROUTE.scopes)
+    if not set(needed) & set(token_of(request).scopes):
+        raise Refused(403, f"The token has no scope {' / '.join(needed)}, which this job needs.")
     return shown(cancelled(job))
 
 

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from ninja import Field, Router, Schema, Status
 
 from annotator import access
-from annotator.api.auth import FOLLOW, ROUTE, project_of
+from annotator.api.auth import FOLLOW, LABEL, STOP, project_of
 from annotator.api.exports import Strict, whole
 from annotator.api.jobs import cancelled
 from annotator.api.paging import After, Limit, Number, Page, page
@@ -160,7 +160,7 @@ class RunIn(Strict):
         return form.filter()
 
 
-@router.post("/projects/{project_id}/labelers/{labeler_id}/runs", auth=ROUTE, response={202: RunOut})
+@router.post("/projects/{project_id}/labelers/{labeler_id}/runs", auth=LABEL, response={202: RunOut})
 def create_run(request: HttpRequest, project_id: Number, labeler_id: Number, asked: RunIn) -> Status[RunOut]:
     """Ask for a run on what the labeler has not judged yet. The same, asked for before it has ended, is one.
 
@@ -212,7 +212,7 @@ def _refuse_cost(project: Project, labeler: Labeler, asked: RunIn, most: Decimal
         raise Refused(409, _("The budget does not cover it. Raise it in the settings, or order less."))
 
 
-@router.post("/projects/{project_id}/runs/{run_id}/cancel", auth=ROUTE, response=RunOut)
+@router.post("/projects/{project_id}/runs/{run_id}/cancel", auth=STOP, response=RunOut)
 def cancel_run(request: HttpRequest, project_id: Number, run_id: Number) -> RunOut:
     """Cancel a run. What it had judged stays and is paid; calls under way are still waited for."""
     project = project_of(request, project_id, access.LEADS)

@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
                 ),
             ],
         ),
-        # Words only.
+        # A scope more: no column changes.
         migrations.AlterField(
             model_name="token",
             name="scopes",
@@ -43,7 +43,8 @@ class Migration(migrations.Migration):
                         ("read", "read projects, comparisons, judgments and datasets"),
                         ("ingest", "import comparisons and recorded judgments"),
                         ("export", "make exports"),
-                        ("route", "retrain, plan and run labelers"),
+                        ("route", "retrain and plan"),
+                        ("label", "run labelers, which spends money"),
                         ("webhooks", "manage webhooks"),
                     ],
                     max_length=10,

@@ -23,7 +23,8 @@ class Token(models.Model):
         READ = "read", _("read projects, comparisons, judgments and datasets")
         INGEST = "ingest", _("import comparisons and recorded judgments")
         EXPORT = "export", _("make exports")
-        ROUTE = "route", _("retrain, plan and run labelers")
+        ROUTE = "route", _("retrain and plan")
+        LABEL = "label", _("run labelers, which spends money")
         WEBHOOKS = "webhooks", _("manage webhooks")
 
     user = models.ForeignKey(User, models.CASCADE, related_name="tokens")

@@ -150,9 +150,9 @@ class Link(TypedDict):
 
 
 class NewLink(Link):
-    """Its address is in the answer that made it and nowhere else."""
+    """Its address is in the answer that made it; null in one that was lost on the way and is given again."""
 
-    url: str
+    url: str | None
 
 
 class Webhook(TypedDict):

@@ -145,12 +145,15 @@ class Client:
         return paths
 
     def link(self, project: int, export: int, name: str = "") -> NewLink:
-        """A link to the file `name` of an export, or without one to all, that needs no token and ends after a day."""
+        """A link to the file `name` of an export, or without one to all, that needs no token and ends after a day.
+
+        Its `url` is null when the first answer was lost on the way: take the link back and make another.
+        """
         made: NewLink = self.post(f"/projects/{project}/exports/{export}/links", {"name": name})
         return made
 
     def links(self, project: int, export: int) -> Iterator[Link]:
-        """The live links of an export, whoever made them."""
+        """The live links of an export: for a lead whoever made them, else one's own."""
         return self._all(f"/projects/{project}/exports/{export}/links")
 
     def take_back(self, project: int, export: int, link: int) -> None:
@@ -169,10 +172,11 @@ class Client:
         key: str = "",
         wait: bool = True,
     ) -> Run:
-        """Ask for a run and wait for it. `on`: trial, people, everything, or filter with a `filter`.
+        """Ask for a run and wait for it; the token needs the scope `label`.
 
-        `most`, money as text, is what it may cost at most; a labeler with a price needs it. Raises Refused, which says
-        how much it can cost, and JobFailed. `key`: give the same one to ask again after a crash.
+        `on`: trial, people, everything, or filter with a `filter`. `most`, money as text, is what it may cost at most;
+        a labeler with a price needs it. Raises Refused, which says how much it can cost, and JobFailed. `key`: give the
+        same one to ask again after a crash.
         """
         asked = {"on": on, "most": most, "filter": None if filter is None else dict(filter)}
         run: Run = self.post(f"/projects/{project}/labelers/{labeler}/runs", asked, key=key)

@@ -19,9 +19,9 @@ from tests.builders import make_comparison, make_project, make_user
 
 pytestmark = pytest.mark.django_db
 
-READ, INGEST, EXPORT, ROUTE, WEBHOOKS = Token.Scope.values
+READ, INGEST, EXPORT, ROUTE, LABEL, WEBHOOKS = Token.Scope.values
 READERS, LEADS = {"lead", "reviewer", "viewer"}, {"lead"}
-FOLLOWED = {READ, INGEST, EXPORT, ROUTE}
+FOLLOWED = {READ, INGEST, EXPORT, ROUTE, LABEL}
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,9 @@ MATRIX = {
     "get_export": read("/exports/{export.number}"),
     "get_export_file": read("/exports/{export.number}/files/none.jsonl", answers=(404,)),
     "create_export_link": act("/exports/{export.number}/links", {EXPORT}, {}, 201, 404),
-    "list_export_links": act("/exports/{export.number}/links", {EXPORT}, None, 200),
-    "delete_export_link": act("/exports/{export.number}/links/{link.pk}", {EXPORT}, None, 204),
+    # Whoever made a link may be no lead.
+    "list_export_links": read("/exports/{export.number}/links", {EXPORT}),
+    "delete_export_link": read("/exports/{export.number}/links/{link.pk}", {EXPORT}, (204,)),
     "create_dataset": act("/datasets", {EXPORT}, {"name": "api", "format": "judgments"}, 202),
     "list_datasets": read("/datasets"),
     "get_dataset": read("/datasets/{set.pk}"),
@@ -83,8 +84,8 @@ MATRIX = {
     "list_runs": read("/runs", FOLLOWED),
     "get_run": read("/runs/{run.pk}", FOLLOWED),
     # No lead has allowed that its texts leave.
-    "create_run": act("/labelers/{judge.pk}/runs", {ROUTE}, {"on": "everything"}, 409),
-    "cancel_run": act("/runs/{run.pk}/cancel", {ROUTE}, None, 200, 409),
+    "create_run": act("/labelers/{judge.pk}/runs", {LABEL}, {"on": "everything"}, 409),
+    "cancel_run": act("/runs/{run.pk}/cancel", {LABEL, ROUTE}, None, 200, 409),
     "get_budget": read("/budget"),
     "list_entries": read("/ledger"),
     # An address may hold what only leads know, so nobody else reads it.

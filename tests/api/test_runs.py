@@ -1,10 +1,12 @@
 """Runs of labelers by the interface: asked for within a price, listed with what they cost, cancelled."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils.timezone import now
 
 from annotator import readings
 from annotator.models import Job, Labeler, LabelerCall, Reservation
@@ -56,7 +58,7 @@ def judge(project):
 @pytest.fixture
 def program(project, judge):
     make_disclosure(project, URL)
-    return lead_program(project, "route", "read")
+    return lead_program(project, "label", "read")
 
 
 def runs_of(labeler):
@@ -171,6 +173,47 @@ def test_runs_are_listed_with_what_they_did_and_cost_in_as_many_queries_however_
     assert listed()[1] == few
     assert [run["id"] for run in listed(state="done")[0]] == [of_plan.pk]
     assert listed(labeler=judge.pk + 1000)[0] == []
+
+
+def test_what_runs_of_a_plan_cost_is_what_each_called_in_its_own_time(project, judge, program):
+    plan, began = make_plan(project, {}), now() - timedelta(hours=9)
+    account = ledger.account_of(project)
+    money = Reservation.objects.create(
+        account=account, key=ledger.plan_key(plan.pk, judge.name), plan=plan, source=judge.name, amount=2
+    )
+
+    def run(key, asked, started, ended, state):
+        at = {"started_at": started, "ended_at": ended}
+        hours = {name: hour if hour is None else began + timedelta(hours=hour) for name, hour in at.items()}
+        about = {"project": project, "kind": "label", "parameters": {"labeler": judge.pk, "plan": plan.pk}}
+        made = Job.objects.create(**about, **hours, key=key, state=state)
+        Job.objects.filter(pk=made.pk).update(created_at=began + timedelta(hours=asked))
+
+    # Asked for while the first went on: it began when that had ended.
+    run("1", 0, 0, 4, "done")
+    run("2", 2, 4, 6, "done")
+    run("3", 5, None, 5.5, "cancelled")
+    run("4", 5, 7, None, "running")
+    run("5", 7.5, None, None, "waiting")
+    for hour, cost in ((1, "0.1"), (3, "0.2"), (5.2, "0.4"), (8, "0.8")):
+        call = paid(project, judge, money, cost)
+        LabelerCall.objects.filter(pk=call.pk).update(created_at=began + timedelta(hours=hour))
+    listed = program.get(f"/projects/{project.pk}/runs").json()["items"]
+    assert [Decimal(run["spent"]) for run in listed] == [Decimal(cost) for cost in ("0.3", "0.4", "0", "0.8", "0")]
+
+
+@pytest.mark.parametrize("scope", ["route", "ingest"])
+def test_a_token_that_may_plan_may_not_ask_for_runs(project, judge, scope):
+    """Those made before runs were asked for by name have it."""
+    make_disclosure(project, URL)
+    program = lead_program(project, scope)
+    assert "label" in assert_problem(program.post(runs_of(judge), {"on": "people", "most": "5"}), 403)["detail"]
+    run = Job.objects.create(project=project, kind="label", parameters={"labeler": judge.pk})
+    for address in (f"/projects/{project.pk}/jobs/{run.pk}/cancel", f"/projects/{project.pk}/runs/{run.pk}/cancel"):
+        stopped = program.post(address)
+        # Plans begin runs too.
+        assert stopped.status_code == 403 if scope == "ingest" else stopped.json()["id"] == run.pk
+        Job.objects.filter(pk=run.pk).update(state="waiting")
 
 
 def test_a_run_is_cancelled_and_then_has_ended(project, judge, program):
