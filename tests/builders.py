@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from hashlib import sha256
 from typing import Any
 
 from django.utils.timezone import now
@@ -32,6 +33,11 @@ from labelers import endpoint
 from labelers.domains import Keywords
 
 _number = itertools.count(1)
+
+
+def _digest() -> str:
+    """As long and as mixed as a real one: a small number in hexadecimal may read as a number with an exponent."""
+    return sha256(str(next(_number)).encode()).hexdigest()
 
 
 def make_user(name: str = "", **fields: Any) -> User:
@@ -88,7 +94,7 @@ def make_person(project: Project, user: User | None = None) -> Rater:
 def make_labeler(project: Project, name: str = "", kind: str = "recorded", **fields: Any) -> Rater:
     """A labeler's rater; `rater.labeler_version.labeler` is the labeler."""
     labeler = Labeler.objects.create(project=project, name=name or f"judge{next(_number)}", kind=kind, **fields)
-    version = LabelerVersion.objects.create(labeler=labeler, digest=f"{next(_number):064x}")
+    version = LabelerVersion.objects.create(labeler=labeler, digest=_digest())
     return Rater.objects.create(project=project, kind="labeler", labeler_version=version)
 
 
@@ -101,7 +107,7 @@ def make_generator(project: Project, base_url: str = "http://127.0.0.1:9/v1", **
     """Models that write responses; at its usual address nobody answers."""
     labeler = Labeler.objects.create(project=project, name=f"writer{next(_number)}", kind=Labeler.GENERATOR, **fields)
     parameters = {"base_url": base_url, "models": ["tiny"], "temperatures": [0.7], "max_tokens": 8}
-    LabelerVersion.objects.create(labeler=labeler, parameters=parameters, digest=f"{next(_number):064x}")
+    LabelerVersion.objects.create(labeler=labeler, parameters=parameters, digest=_digest())
     return labeler
 
 

@@ -80,7 +80,8 @@ class Workers:
 
     def _sample(self) -> None:
         while not self.over.wait(0.5):
-            with suppress(OSError, IndexError, ValueError):
+            # One that is just dead has no memory to tell of.
+            with suppress(OSError, StopIteration):
                 status = Path(f"/proc/{self.worker.pid}/status").read_text()
                 kilobytes = next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]
                 self.resident[-1].append((time.monotonic(), int(kilobytes) * 1024))
