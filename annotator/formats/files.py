@@ -49,7 +49,7 @@ class RowFile:
 
     Lines count from 1; a row of Parquet or of a JSON list has its place in it for a line. `budget`: how many bytes of
     text, unpacked, may be read before BudgetSpent is raised. `on_line(line)` is called every SIGN_OF_LIFE lines of
-    text, empty ones too.
+    text, empty ones too, and of Parquet every few rows and while its pages are looked at.
     """
 
     def __init__(self, path: Path, *, budget: int | None = None, on_line: Callable[[int], None] | None = None) -> None:
@@ -136,10 +136,12 @@ class RowFile:
         return "csv"
 
     def _parquet(self) -> Iterator[Numbered]:
-        left = self.budget
+        left, line = self.budget, 0
 
         def spend(size: int) -> None:
             nonlocal left
+            if self.on_line:
+                self.on_line(line)
             if left is not None:
                 if left <= 0:
                     raise BudgetSpent

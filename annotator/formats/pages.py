@@ -7,15 +7,27 @@ it, whatever the footer said. So the headers are walked first (parquet.thrift, i
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-# Pages of a column in one row group; writers make them of a megabyte.
-MOST_PAGES = 100_000
+# What looking at a file may take, in steps of one to three microseconds: so many whatever its size, and one for every
+# so many bytes of it. Pages are of a kilobyte to a megabyte and runs of eight values or more, so files of rows take a
+# hundredth of that.
+FEWEST_STEPS, BYTES_A_STEP = 4_000_000, 8
+# Steps of a page, and of a slice of packed levels; bytes of a header, bytes that are unpacked and levels that are one,
+# as a run is.
+PAGE_STEPS, PACKED_STEPS = 8, 8
+HEADER_A_STEP, UNPACKED_A_STEP, LEVELS_A_STEP = 16, 4096, 1024
+# So often it is told that the walk goes on, in steps; each is told as so many bytes of text read.
+TELL_STEPS, STEP_SIZE = 50_000, 16
+# Fields of a struct of a header; the format has eight.
+MOST_FIELDS = 32
+# Groups of eight numbers whose bits are spread out at once.
+GROUPS = 8192
 DATA, DICTIONARY, DATA_V2 = 0, 2, 3
 # Fields of a page header, and of the header of each kind of page within it.
 KIND, UNPACKED, PACKED = 1, 2, 3
@@ -27,6 +39,31 @@ CODECS = {"ZSTD": "zstd", "SNAPPY": "snappy", "GZIP": "gzip", "BROTLI": "brotli"
 
 class PagesBroken(ValueError):
     """The headers are no headers, or say what cannot be; the message says what."""
+
+
+class Walk:
+    """What is left of the steps that a file may take, over all its row groups and columns: chunks may share bytes.
+
+    `spend` is told of the steps in bytes, and may raise to end the walk.
+    """
+
+    def __init__(self, size: int, spend: Callable[[int], None]) -> None:
+        self.most = self.left = max(FEWEST_STEPS, size // BYTES_A_STEP)
+        self._spend = spend
+        self._untold = 0
+
+    def take(self, steps: int) -> None:
+        """Raises PagesBroken when the file has had all it may take, and what `spend` raises."""
+        self.left -= steps
+        self._untold += steps
+        if self.left < 0:
+            raise PagesBroken(
+                "the file takes too long: it has more columns, pages and runs, or unpacks to more, than its size"
+                " explains; send its rows as JSON Lines"
+            )
+        if self._untold >= TELL_STEPS:
+            told, self._untold = self._untold * STEP_SIZE, 0
+            self._spend(told)
 
 
 class Page(NamedTuple):
@@ -74,36 +111,34 @@ class Column:
         return most
 
 
-def column(data: mmap.mmap, facts: Any, levels: int, *, to_count: int, most: int) -> Column:
+def column(data: mmap.mmap, facts: Any, levels: int, walk: Walk, *, to_count: int, most: int) -> Column:
     """The pages of a column chunk. `facts`: its metadata; `levels`: how many lists its values lie in.
 
     Rows of lists are counted where the pages hold more than `to_count` bytes; no page may claim more than `most`.
     Raises PagesBroken.
     """
-    pages = list(_walked(data, facts, levels))
+    pages = list(_walked(data, facts, levels, walk))
     if any(page.size > most for page in pages):
         raise PagesBroken(f"a page claims more than {most // 2**20} MB; send its rows as JSON Lines")
     if levels and sum(page.size for page in pages) > to_count:
-        pages = [page._replace(rows=_begun(data, page, facts.compression, levels)) for page in pages]
+        pages = [page._replace(rows=_begun(data, page, facts.compression, levels, walk)) for page in pages]
     return Column([page._replace(rows=max(page.rows, 0)) for page in pages], bool(levels))
 
 
-def _walked(data: mmap.mmap, facts: Any, levels: int) -> Iterator[Page]:
+def _walked(data: mmap.mmap, facts: Any, levels: int, walk: Walk) -> Iterator[Page]:
     at = facts.data_page_offset
     if facts.has_dictionary_page and 0 < (facts.dictionary_page_offset or 0) < at:
         at = facts.dictionary_page_offset
     end, seen = min(at + facts.total_compressed_size, len(data)), 0
-    for _page in range(MOST_PAGES):
-        if at >= end or seen >= facts.num_values:
-            return
+    while at < end and seen < facts.num_values:
         page = _page_at(data, at, levels)
+        walk.take(PAGE_STEPS + (page.begin - at) // HEADER_A_STEP)
         if page.end > end:
             raise PagesBroken("a page goes on behind its column")
         if page.kind == DICTIONARY and page.values > page.size:
             raise PagesBroken("a dictionary claims more values than it has bytes")
         seen, at = seen + (page.values if page.kind != DICTIONARY else 0), page.end
         yield page
-    raise PagesBroken(f"a column has more than {MOST_PAGES:,} pages")
 
 
 def _page_at(data: mmap.mmap, at: int, levels: int) -> Page:
@@ -128,8 +163,10 @@ def _struct(data: mmap.mmap, at: int, depth: int = 0) -> tuple[dict[int, Any], i
     """Field -> value, and where the struct ends. Texts are passed over; page headers hold no lists."""
     found: dict[int, Any] = {}
     field = 0
-    while head := data[at]:
-        at += 1
+    for _field in range(MOST_FIELDS):
+        head, at = data[at], at + 1
+        if not head:
+            return found, at
         field, at = (field + (head >> 4), at) if head >> 4 else _number(data, at)
         kind = head & 15
         if kind in (1, 2):
@@ -143,11 +180,11 @@ def _struct(data: mmap.mmap, at: int, depth: int = 0) -> tuple[dict[int, Any], i
         elif kind == 8:
             length, at = _varint(data, at)
             at += length
-        elif kind == 12 and depth < 4:
+        elif kind == 12 and depth < 3:
             found[field], at = _struct(data, at, depth + 1)
         else:
             raise PagesBroken("what should be a page header is none")
-    return found, at + 1
+    raise PagesBroken("what should be a page header is none")
 
 
 def _number(data: mmap.mmap, at: int) -> tuple[int, int]:
@@ -164,34 +201,36 @@ def _varint(data: Any, at: int) -> tuple[int, int]:
     raise PagesBroken("what should be a page header is none")
 
 
-def _begun(data: mmap.mmap, page: Page, compression: str, levels: int) -> int:
+def _begun(data: mmap.mmap, page: Page, compression: str, levels: int, walk: Walk) -> int:
     """How many rows begin in a page: of its values those that continue no list. 0 where that cannot be told."""
     if page.kind != DATA or page.rows >= 0:
         return page.rows
-    packed = data[page.begin : page.end]
     if compression != "UNCOMPRESSED" and compression not in CODECS:
         return 0
+    walk.take(page.size // UNPACKED_A_STEP)
+    packed = data[page.begin : page.end]
     try:
         unpacked = pa.Codec(CODECS[compression]).decompress(packed, page.size) if compression in CODECS else packed
     except (pa.ArrowException, OSError, ValueError) as error:
         raise PagesBroken(f"a page cannot be unpacked: {error}") from error
     view = memoryview(unpacked).cast("B")
     length = int.from_bytes(view[:4], "little")
-    return _zeros(view[4 : 4 + length], levels.bit_length(), page.values)
+    return _zeros(view[4 : 4 + length], levels.bit_length(), page.values, walk)
 
 
-def _zeros(packed: memoryview, width: int, count: int) -> int:
+def _zeros(packed: memoryview, width: int, count: int, walk: Walk) -> int:
     """Of the first `count` numbers of `width` bits, in Parquet's runs, how many are 0."""
     at = zeros = 0
     while count > 0 and at < len(packed):
+        walk.take(1)
         try:
             head, at = _varint(packed, at)
             size = (head >> 1) * 8 if head & 1 else head >> 1
             taken = min(size, count)
             if head & 1:
-                bits = np.unpackbits(np.frombuffer(packed[at : at + size * width // 8], np.uint8), bitorder="little")
-                numbers = bits[: len(bits) // width * width].reshape(-1, width)[:taken]
-                zeros, at = zeros + int((~numbers.any(axis=1)).sum()), at + size * width // 8
+                # A run may say that it goes on for far longer than there are values.
+                zeros += _zeros_packed(packed[at : at + -(-taken // 8) * width], width, taken, walk)
+                at += size // 8 * width
             else:
                 zeros, at = zeros + (taken if packed[at] == 0 else 0), at + 1
         except IndexError:
@@ -199,4 +238,17 @@ def _zeros(packed: memoryview, width: int, count: int) -> int:
         count -= taken
         if not size:
             raise PagesBroken("a page has runs of nothing")
+    return zeros
+
+
+def _zeros_packed(packed: memoryview, width: int, count: int, walk: Walk) -> int:
+    """Of `count` numbers of `width` bits side by side, how many are 0; slice by slice, as bits take a byte each."""
+    zeros = 0
+    for begin in range(0, len(packed), GROUPS * width):
+        part = np.frombuffer(packed[begin : begin + GROUPS * width], np.uint8)
+        numbers = np.unpackbits(part, bitorder="little")
+        numbers = numbers[: len(numbers) // width * width].reshape(-1, width)[:count]
+        zeros += len(numbers) - int(np.count_nonzero(numbers.any(axis=1)))
+        count -= len(numbers)
+        walk.take(PACKED_STEPS + len(numbers) // LEVELS_A_STEP)
     return zeros

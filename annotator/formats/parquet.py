@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from annotator.formats import pages
+from annotator.formats import footer, pages
 
 # A longer row is not a row of text for people to judge; in bytes.
 LONGEST_ROW = 64 * 2**20
@@ -34,6 +35,10 @@ LARGEST_PAGES = 256 * 2**20
 LEAST_VALUE = 8
 # What a row counts at least: reading an empty one takes as long as a short one.
 LEAST_ROW = 64
+# Columns of a file, those within structs counted one by one.
+MOST_COLUMNS = 1000
+# Steps (`pages.Walk`) of a row group, of each of its columns, and of so many bytes that pyarrow unpacks.
+GROUP_STEPS, CHUNK_STEPS, UNPACKED_A_STEP = 128, 32, 2048
 # Encodings that write what several values share once.
 DICTIONARIES = {"PLAIN_DICTIONARY", "RLE_DICTIONARY"}
 PREFIXES = "DELTA_BYTE_ARRAY"
@@ -53,17 +58,28 @@ class Way:
 
 def rows(path: Path, spend: Callable[[int], None]) -> Iterator[tuple[float, dict[str, Any]]]:
     """(share of the file read, row). `spend` is told of bytes before they become rows. Raises ParquetRefused."""
-    file = pq.ParquetFile(path, memory_map=True)
+    file = _opened(path)
+    walk = pages.Walk(path.stat().st_size, spend)
     total, done = max(file.metadata.num_rows, 1), 0
     for group in range(file.metadata.num_row_groups):
-        way = _way(path, file, group)
-        reader = _keeping(path, way.shared) if way.shared else file
+        way = _way(path, file, group, walk)
+        reader = _keeping(path, file, way.shared) if way.shared else file
         for batch in reader.iter_batches(way.rows, row_groups=[group]):
             for piece, size in _pieces(batch, done):
                 spend(max(size, LEAST_ROW * piece.num_rows))
                 for row in _as_rows(piece):
                     done += 1
                     yield done / total, row
+
+
+def _opened(path: Path) -> Any:
+    """The file, its footer read. Raises ParquetRefused."""
+    if words := footer.why_not(path):
+        raise ParquetRefused(words)
+    file = pq.ParquetFile(path, memory_map=True, thrift_container_size_limit=footer.LONGEST_LIST)
+    if file.metadata.num_columns > MOST_COLUMNS:
+        raise ParquetRefused(f"the file has more than {MOST_COLUMNS:,} columns; keep those of text and judgments")
+    return file
 
 
 def _as_rows(piece: Any) -> list[dict[str, Any]]:
@@ -88,38 +104,46 @@ def _what_fails(piece: Any) -> str:
     return ""
 
 
-def _keeping(path: Path, names: list[str]) -> Any:
+def _keeping(path: Path, file: Any, names: list[str]) -> Any:
     """A reader that keeps the dictionaries of these columns instead of writing their values out."""
-    return pq.ParquetFile(path, memory_map=True, read_dictionary=names)
+    return pq.ParquetFile(path, metadata=file.metadata, memory_map=True, read_dictionary=names)
 
 
-def _way(path: Path, file: Any, group: int) -> Way:
+def _way(path: Path, file: Any, group: int, walk: pages.Walk) -> Way:
     facts = file.metadata.row_group(group)
     columns = [(facts.column(place), file.schema.column(place)) for place in range(facts.num_columns)]
-    found = _pages(path, group, columns)
+    found = _pages(path, group, columns, walk)
     claimed = sum(max(one.total_uncompressed_size, its.size) for (one, _kind), its in zip(columns, found, strict=True))
     claimed += LEAST_VALUE * sum(one.num_values for one, kind in columns if kind.max_repetition_level)
     if claimed > max(LEAST_UNPACKED, MOST_UNPACKED * sum(one.total_compressed_size for one, _kind in columns)):
         raise ParquetRefused(f"row group {group + 1} unpacks to far more than its size; send its rows as JSON Lines")
+    with _in_words(group):
+        walk.take(claimed // UNPACKED_A_STEP)
     shared = [one for one in columns if one[0].physical_type == "BYTE_ARRAY" and _is_shared(one[0])]
-    longest = _longest(path, shared, group)
+    longest = _longest(path, file, shared, group)
     together = BATCH_SIZE // max(longest, claimed // max(facts.num_rows, 1), 1)
     kept = [one.path_in_schema for one, _kind in shared] if longest > LONGEST_ROW else []
     return Way(_rows_within(found, max(1, min(BATCH, together)), group), kept)
 
 
-def _pages(path: Path, group: int, columns: list[tuple[Any, Any]]) -> list[pages.Column]:
+@contextmanager
+def _in_words(group: int) -> Iterator[None]:
+    try:
+        yield
+    except pages.PagesBroken as broken:
+        raise ParquetRefused(f"row group {group + 1} cannot be read: {broken}") from broken
+
+
+def _pages(path: Path, group: int, columns: list[tuple[Any, Any]], walk: pages.Walk) -> list[pages.Column]:
     """The pages of each column, none of which claims more than may be held. Raises ParquetRefused."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        try:
-            found = [
-                pages.column(
-                    data, one, kind.max_repetition_level, to_count=BATCH_SIZE // len(columns), most=LARGEST_PAGES
-                )
-                for one, kind in columns
-            ]
-        except pages.PagesBroken as broken:
-            raise ParquetRefused(f"row group {group + 1} cannot be read: {broken}") from broken
+    to_count = BATCH_SIZE // max(len(columns), 1)
+    found = []
+    with _in_words(group), path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        walk.take(GROUP_STEPS)
+        for one, kind in columns:
+            walk.take(CHUNK_STEPS)
+            levels = kind.max_repetition_level
+            found.append(pages.column(data, one, levels, walk, to_count=to_count, most=LARGEST_PAGES))
     if sum(one.largest for one in found) > LARGEST_PAGES:
         raise ParquetRefused(_too_large(group, "unpacks to pages of"))
     return found
@@ -143,13 +167,13 @@ def _is_shared(column: Any) -> bool:
     return PREFIXES in column.encodings or not DICTIONARIES.isdisjoint(column.encodings)
 
 
-def _longest(path: Path, shared: list[tuple[Any, Any]], group: int) -> int:
+def _longest(path: Path, file: Any, shared: list[tuple[Any, Any]], group: int) -> int:
     """Bytes that a row takes at most of texts that are written once for many rows."""
     if BATCH * sum(one.total_uncompressed_size * one.num_values for one, _kind in shared) <= BATCH_SIZE:
         return 0
     most = sum(one.total_uncompressed_size for one, _kind in shared if PREFIXES in one.encodings)
     by_name = {one.path_in_schema: kind for one, kind in shared if PREFIXES not in one.encodings}
-    keeping = _keeping(path, list(by_name))
+    keeping = _keeping(path, file, list(by_name))
     flat = [name for name, kind in by_name.items() if not kind.max_repetition_level]
     # A dictionary comes whole with the first row. How often a list repeats its values only the list tells.
     first = next(keeping.iter_batches(1, row_groups=[group], columns=flat), None) if flat else None

@@ -95,9 +95,15 @@ class Store:
             most = None if budget is None or name.endswith(".parquet") else budget + 1
             with tempfile.TemporaryDirectory(dir=self.scratch, prefix="unpacked-") as folder:
                 file = RowFile(self.tree.file(name, Path(folder), most), budget=budget)
+
+                def alive(_line: int, file: RowFile = file, place: int = place) -> None:
+                    beat((place + file.share_read()) / len(self.files[table]))
+
+                # Parquet may be looked at for long before its first row.
+                file.on_line = alive
                 for number, row in enumerate(self._read(file, name)):
                     if number % 1000 == 0:
-                        beat((place + file.share_read()) / len(self.files[table]))
+                        alive(number)
                     yield name.removeprefix(self.root), row
 
     @staticmethod

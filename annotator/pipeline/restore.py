@@ -114,7 +114,7 @@ def _progress(heart: ingest_tables.Heart) -> Callable[[str, float], None]:
     def beat(table: str, share: float) -> None:
         before = [UNTIL[name] for name in names[: names.index(table)]]
         low, high = before[-1] if before else VERIFIED, UNTIL.get(table, 99)
-        heart.beat(int(low + (high - low) * share), 100, table)
+        heart.pulse(int(low + (high - low) * share), 100, table)
 
     return beat
 

@@ -8,13 +8,15 @@ import random
 import struct
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from annotator.formats import pages, parquet
+from annotator.formats import footer, pages, parquet
 from annotator.formats.files import BudgetSpent, FileInvalid, RowFile
 
 MB = 2**20
@@ -186,11 +188,148 @@ def test_headers_that_lie_are_refused_in_words(tmp_path, head, kind, words):
         list(RowFile(lying(tmp_path, head, kind=kind)))
 
 
-def test_a_small_row_group_of_very_many_pages_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(pages, "MOST_PAGES", 20)
-    path = written(tmp_path, {"n": list(range(500))}, use_dictionary=False, data_page_size=8, write_batch_size=8)
-    with pytest.raises(FileInvalid, match="a column has more than 20 pages"):
+def ignore(_size):
+    pass
+
+
+def many_pages(tmp_path, columns=1, groups=1):
+    """A hundred pages of five numbers in each chunk."""
+    table = pa.table({f"n{column}": list(range(500)) for column in range(columns)})
+    path = tmp_path / "rows.parquet"
+    with pq.ParquetWriter(path, table.schema, use_dictionary=False, data_page_size=8, write_batch_size=5) as writer:
+        for _group in range(groups):
+            writer.write_table(table)
+    return path
+
+
+@pytest.mark.parametrize(("columns", "groups"), [(3, 1), (1, 3)])
+def test_pages_are_limited_over_all_columns_and_row_groups(tmp_path, monkeypatch, columns, groups):
+    path = many_pages(tmp_path, columns, groups)
+    steps = columns * groups * (100 * pages.PAGE_STEPS + parquet.CHUNK_STEPS) + groups * parquet.GROUP_STEPS
+    monkeypatch.setattr(pages, "BYTES_A_STEP", 2**40)
+    monkeypatch.setattr(parquet, "UNPACKED_A_STEP", 2**40)
+    # Headers count as well, in less than a step for every two bytes.
+    monkeypatch.setattr(pages, "FEWEST_STEPS", steps + columns * groups * 100 * 10)
+    assert len(list(RowFile(path))) == 500 * groups
+    monkeypatch.setattr(pages, "FEWEST_STEPS", steps - 1)
+    with pytest.raises(FileInvalid, match=f"row group {groups} cannot be read: the file takes too long"):
         list(RowFile(path))
+
+
+@pytest.mark.parametrize("budget", [None, 50])
+def test_the_walk_ends_when_nobody_waits_for_it_or_the_budget_is_spent(tmp_path, monkeypatch, budget):
+    """No row is read yet."""
+
+    class Cancelled(Exception):
+        pass
+
+    def beat(_line):
+        if budget is None:
+            raise Cancelled
+
+    monkeypatch.setattr(pages, "TELL_STEPS", 100)
+    with pytest.raises(BudgetSpent if budget else Cancelled):
+        next(iter(RowFile(many_pages(tmp_path), budget=budget, on_line=beat)))
+
+
+def test_what_is_unpacked_counts_for_the_whole_file(tmp_path, monkeypatch):
+    """Each row group alone may be unpacked."""
+    table = pa.table({"prompt": ["x" * MB]})
+    path = tmp_path / "rows.parquet"
+    with pq.ParquetWriter(path, table.schema, compression="zstd") as writer:
+        for _group in range(5):
+            writer.write_table(table)
+    monkeypatch.setattr(pages, "FEWEST_STEPS", 4 * MB // parquet.UNPACKED_A_STEP)
+    with pytest.raises(FileInvalid, match="row group 3 cannot be read: the file takes too long"):
+        list(RowFile(path))
+
+
+def test_runs_of_list_levels_are_limited_and_told(monkeypatch):
+    monkeypatch.setattr(pages, "TELL_STEPS", 5000)
+    told = []
+    walk = pages.Walk(0, told.append)
+    walk.left = 15_000
+    with pytest.raises(pages.PagesBroken, match="takes too long"):
+        pages._zeros(memoryview(b"\x02\x00" * 16_000), 1, 10**9, walk)
+    assert told == [pages.TELL_STEPS * pages.STEP_SIZE] * 3
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_a_packed_run_is_counted_in_slices_and_no_farther_than_there_are_values(width):
+    levels = [number % (2**width) for number in range(200_000)]
+    spread = (np.array(levels, np.uint8)[:, None] >> np.arange(width, dtype=np.uint8)) & 1
+    packed = np.packbits(spread.reshape(-1), bitorder="little").tobytes()
+    size = len(levels) // 8
+    head = bytes([size << 1 & 127 | 129, size >> 6 & 127 | 128, size >> 13])
+    for count in (1, 7, 65_537, 131_072, 199_999, 200_000):
+        zeros = pages._zeros(memoryview(head + packed), width, count, pages.Walk(0, ignore))
+        assert zeros == levels[:count].count(0), count
+
+
+def test_a_long_packed_run_takes_little_memory():
+    """64 MB of levels: a byte for each bit would be 512 MB."""
+    size = 64 * MB
+    runs = memoryview(bytes([size << 1 & 127 | 129, *(size << 1 >> by & 127 | 128 for by in (7, 14, 21)), size >> 27]))
+    runs = memoryview(bytes(runs) + bytes(size))
+    tracemalloc.start()
+    try:
+        zeros = [pages._zeros(runs, 1, count, pages.Walk(0, ignore)) for count in (1000, 4 * MB)]
+        assert zeros == [1000, 4 * MB] and tracemalloc.get_traced_memory()[1] < MB
+    finally:
+        tracemalloc.stop()
+
+
+def footed(tmp_path, groups):
+    """A file of nothing but a footer, with these row groups."""
+    schema = b"\x2c\x48\x01a\x15\x02\x00\x15\x02\x25\x00\x18\x01b\x00"
+    said = b"\x15\x02\x19" + schema + b"\x16\x00\x19" + groups + b"\x00"
+    path = tmp_path / "rows.parquet"
+    path.write_bytes(b"PAR1" + said + len(said).to_bytes(4, "little") + b"PAR1")
+    return path
+
+
+def listed(count):
+    """The head of a list of so many structs."""
+    return b"\xfc" + bytes([count & 127 | 128, count >> 7 & 127 | 128, count >> 14])
+
+
+@pytest.mark.slow
+def test_a_footer_of_columns_that_say_nothing_is_not_opened(tmp_path):
+    """Three bytes each, and 640 in memory."""
+    groups = b"\xdc" + (b"\x19" + listed(90_000) + b"\x26\x00\x00" * 90_000 + b"\x16\x00\x16\x00\x00") * 13
+    with pytest.raises(FileInvalid, match="its footer of 3 MB cannot be read; write fewer row groups, or send"):
+        next(iter(RowFile(footed(tmp_path, groups))))
+
+
+@pytest.mark.slow
+def test_a_long_footer_of_rows_is_read(tmp_path):
+    """Minima and maxima stand in it, 4 kB each at most."""
+    path = tmp_path / "rows.parquet"
+    table = pa.table({"prompt": [os.urandom(1000).hex()], "response": [os.urandom(1000).hex()]})
+    with pq.ParquetWriter(path, table.schema) as writer:
+        for _group in range(150):
+            writer.write_table(table)
+    assert int.from_bytes(path.read_bytes()[-8:-4], "little") > footer.SHORT
+    assert len(list(RowFile(path))) == 150
+
+
+def test_lists_in_the_footer_are_no_longer_than_files_have(tmp_path):
+    """33 bytes that pyarrow made room of 600 MB for."""
+    groups = b"\x1c\x19" + listed(900_000) + b"\x16\x00\x16\x00\x00"
+    with pytest.raises(FileInvalid, match="Exceeded size limit"):
+        next(iter(RowFile(footed(tmp_path, groups))))
+
+
+def test_more_columns_than_rows_of_text_have_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "MOST_COLUMNS", 3)
+    assert list(RowFile(written(tmp_path, {name: [1] for name in "abc"})))
+    with pytest.raises(FileInvalid, match="the file has more than 3 columns"):
+        list(RowFile(written(tmp_path, {name: [1] for name in "abcd"})))
+
+
+def test_a_header_of_very_many_fields_is_refused(tmp_path):
+    with pytest.raises(FileInvalid, match="what should be a page header is none"):
+        list(RowFile(lying(tmp_path, b"\x11" * 50_000)))
 
 
 @pytest.mark.parametrize("made", [str, lambda text: [{"content": text}]], ids=["text", "turns"])
@@ -212,7 +351,7 @@ def test_long_rows_after_many_short_ones_are_read_few_at_once(tmp_path, monkeypa
         data_page_version=version,
     )
     file = pq.ParquetFile(path)
-    assert file.metadata.num_row_groups == 1 and parquet._way(path, file, 0).rows == 6
+    assert file.metadata.num_row_groups == 1 and parquet._way(path, file, 0, pages.Walk(0, ignore)).rows == 6
     assert [row["prompt"] for _line, row in RowFile(path)] == given
 
 
@@ -232,7 +371,7 @@ def test_rows_of_lists_are_counted_from_their_pages(tmp_path, codec):
     pq.write_table(pa.table({"turns": lists}), path, compression=codec, data_page_size=100, write_batch_size=50)
     facts = pq.ParquetFile(path).metadata.row_group(0).column(0)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        found = pages.column(data, facts, 1, to_count=0, most=MB)
+        found = pages.column(data, facts, 1, pages.Walk(0, ignore), to_count=0, most=MB)
     assert len(found.pages) > 20 and sum(page.rows for page in found.pages) == 4901
 
 
