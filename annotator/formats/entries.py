@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any
 
 from annotator import formats
-from annotator.formats import mapped, native, splits
+from annotator.formats import ai_tables, mapped, native, splits
 from annotator.formats.files import FileInvalid, Numbered
 from annotator.formats.folders import Folder
 from annotator.formats.rows import Entry, RowInvalid
@@ -31,13 +31,15 @@ class Way:
     """How a file is to be read. `format`: a key of READERS, MAPPED, or "" for whichever reader knows its rows.
 
     `table`: of a folder with several, the one to read; "" for the one that stands for it. `split`: the published one
-    that all rows are of; of a folder its files say it.
+    that all rows are of, `config` the set's configuration (or folder) that they are; of a folder its files and its
+    table say it.
     """
 
     format: str = ""
     mapping: Mapping[str, Any] = field(default_factory=dict)
     table: str = ""
     split: str = ""
+    config: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return {"format": self.format, "mapping": dict(self.mapping), "table": self.table}
@@ -78,6 +80,8 @@ class Entries:
         self.strict = False
         self.preset = ""
         self._folder = numbered if isinstance(numbered, Folder) else None
+        # Rows that do not say who judged them may be of a table that does.
+        self._labeler = ai_tables.labeler(self._folder.table if self._folder else self.way.config)
         self._numbered = iter(numbered)
         self._only: Any = None
         # Columns and types of the last row, and who read it: asking every reader about every row takes its time.
@@ -136,7 +140,7 @@ class Entries:
 
     def _read_by(self, by: Any, name: str, row: Mapping[str, Any]) -> Entry:
         self.strict, self.preset = name == STRICT, getattr(by, "PRESET", "")
-        entry: Entry = by.read(row)
+        entry: Entry = by.read(row if name == MAPPED else ai_tables.told(row, self._labeler))
         return entry
 
 

@@ -119,7 +119,7 @@ def take(
         with _in_words(asked):
             opened = _streamed(asked, folder)
             _write(path, opened, asked.limit, job)
-        way = Way(split=opened.origin["split"])
+        way = Way(split=opened.origin["split"], config=opened.origin["config"])
         coming = ingest.Coming(path, asked.name[-200:], way, source=asked.source, origin=opened.origin, by=by)
         return ingest.take_in(project, coming, job=job)
 

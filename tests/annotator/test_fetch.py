@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from annotator.formats import READERS, public_sets, source
 from annotator.formats.files import RowFile
-from annotator.models import Import, Job, Role
+from annotator.models import Import, Job, Rater, Role
 from annotator.pipeline import fetch, work
 from annotator.protocols import PRESETS
 from tests.builders import make_member, make_project
@@ -77,6 +77,21 @@ def test_rows_of_a_set_keep_the_split_that_was_asked_for_unless_they_have_one(hu
     said = dict(project.comparisons.values_list("external_id", "metadata"))
     assert said == {"q1": {"split": "train"}, "q2": {"split": "test"}}
     assert not fetch.take(project, fetch.Asked("some/set")).anything_new
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"), [("gpt4_overall_binarized", Rater.Kind.LABELER), ("human_overall_binarized", Rater.Kind.PERSON)]
+)
+def test_a_configuration_that_an_ai_judged_brings_no_votes_of_people(monkeypatch, config, kind):
+    said = [{"role": "user", "content": "Why?"}]
+    answers = {"chosen": "So.", "rejected": "No."}
+    row = {side: [*said, {"role": "assistant", "content": text}] for side, text in answers.items()}
+    origin = {"name": "some/set", "config": config, "split": "train", "revision": "0f", "licence": ""}
+    opened = fetch.Opened(Stream([row]), origin, 1, in_columns=True)
+    monkeypatch.setattr(fetch, "_streamed", lambda asked, folder: opened)
+    project = make_project()
+    fetch.take(project, fetch.Asked("some/set", config))
+    assert project.judgments.get().rater.kind == kind
 
 
 @pytest.mark.parametrize(
