@@ -27,6 +27,8 @@ FILTERS = ("agreement", "votes", "status", "plan", "protocol", "metadata")
 # How fields begin that stand for a name of the metadata.
 SAID = "metadata."
 PLANS_SHOWN = 100
+# Kept as a share, shown in percent.
+SHARES = ("agreement", "validation")
 # A format may fit with another choice than the default alone: KTO takes pairs where nobody rates, when it is asked to.
 CHANCES = (Options(), Options(labels="pairs"))
 
@@ -296,6 +298,28 @@ class ExportForm(forms.Form):
             filters["agreement"] /= 100
         container = cleaned.get("container") or _containers(self.writer)[0]
         return {**cleaned, "container": container, "options": options, "filters": filters}
+
+
+def said(values: Mapping[str, Any]) -> str:
+    """Options or filters of an export, {name: value}, as the form calls them; "–" for none."""
+    parts = [part for name, value in values.items() if _is_given(value) for part in _said(name, value)]
+    return "; ".join(parts) or "–"
+
+
+def _said(name: str, value: Any) -> list[str]:
+    field = ExportForm.base_fields.get(name)
+    if name == "metadata":
+        return [f"{key} = {each}" for key, each in value.items()]
+    if field is None:
+        return [f"{name} = {value}"]
+    choices = {"plan": _("plan %(number)s"), "protocol": _("version %(n)s")}
+    if name in choices:
+        words = choices[name] % {"number": value, "n": value}
+    elif isinstance(field, forms.ChoiceField):
+        words = dict(field.choices).get(value, value)
+    else:
+        words = f"{value * 100 if name in SHARES else value:g}"
+    return [f"{field.label}: {words}"]
 
 
 def _containers(writer: type[Writer] | None) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +13,9 @@ from django.utils.translation import gettext as _
 from annotator.formats import WRITERS
 from annotator.models import Dataset, Export, Job, Project, Push
 from annotator.readings import consent
+
+# What was chosen, {name of an option or filter: value}, for people to read.
+Said = Callable[[Mapping[str, Any]], str]
 
 
 def title(format: str) -> str:
@@ -67,10 +70,10 @@ def _version(export: Export, job: Job | None) -> Version:
     return Version(export, sum(file["bytes"] for file in export.files), len(export.files), pushes, job)
 
 
-def facts_of(dataset: Dataset, version: int) -> list[Fact]:
-    """The facts of one version; none where it is not there or not written."""
+def facts_of(dataset: Dataset, version: int, said: Said) -> list[Fact]:
+    """The facts of one version, its choices as `said` puts them; none where it is not there or not written."""
     export = dataset.versions.filter(version=version, completed_at__isnull=False).first()
-    return [Fact(key, value) for key, value in facts(export.manifest).items()] if export else []
+    return [Fact(key, value) for key, value in facts(export.manifest, said).items()] if export else []
 
 
 def _jobs(project: int, kind: str, name: str, ids: list[int]) -> dict[int, Job]:
@@ -120,15 +123,19 @@ def published(export: Export) -> list[Fact]:
     return found
 
 
-def differing(before: Export, after: Export) -> list[Difference]:
+def differing(before: Export, after: Export, said: Said) -> list[Difference]:
     """Every fact of the two manifests that is not the same."""
-    old, new = facts(before.manifest), facts(after.manifest)
+    old, new = facts(before.manifest, said), facts(after.manifest, said)
     names = dict.fromkeys([*old, *new])
     return [Difference(key, old.get(key, "–"), new.get(key, "–")) for key in names if old.get(key) != new.get(key)]
 
 
-def facts(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """What a version came from, in values that can be compared."""
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in values.items() if value not in (None, "", {}, [])) or "–"
+
+
+def facts(manifest: Mapping[str, Any], said: Said = _listed) -> dict[str, str]:
+    """What a version came from, in values that can be compared; options and filters as `said` puts them."""
     counted, plan = manifest["counted"], manifest["plan"]
     versions = ", ".join(str(each["version"]) for each in manifest["protocols"])
     labelers = ", ".join(f"{each['name']} {each['digest'][:12]}" for each in manifest["labelers"])
@@ -141,11 +148,11 @@ def facts(manifest: Mapping[str, Any]) -> dict[str, str]:
         "labelers": labelers or "–",
         "plan": str(plan["number"]) if plan else "–",
         "performance_model": str(((plan or {}).get("performance_model") or {}).get("version") or "–"),
-        "filters": _chosen(manifest["filters"].get("chosen") or {}),
-        "options": _chosen(manifest["options"]),
+        "filters": said(manifest["filters"].get("chosen") or {}),
+        "options": said(manifest["options"]),
         "left_out": _counts(manifest["filters"]["left_out"]),
         "price": f"{manifest['prices']['person_judgment']} {manifest['prices']['currency']}",
-        "costs": _chosen(counted["cost_by_source"]),
+        "costs": _listed(counted["cost_by_source"]),
         **{f"licences_of_{part}s": _licences(found) for part, found in counted.get("licences", {}).items()},
         "software": f"{manifest['software']['name']} {manifest['software']['version']}",
     }
@@ -157,10 +164,6 @@ def _licences(found: Mapping[str, int]) -> str:
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {number}" for name, number in counts.items()) or "–"
-
-
-def _chosen(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} = {value}" for name, value in values.items() if value not in (None, "", {}, [])) or "–"
 
 
 def tables(before: Export, after: Export) -> list[tuple[str, str, int | None, int | None]]:

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from annotator import access, readings
 from annotator.forms.datasets import Pair
 from annotator.forms.export_words import SOURCES
+from annotator.forms.exports import said
 from annotator.models import Export, Job, Project, Recipe
 from annotator.pipeline import changes, work
 from annotator.pipeline import datasets as versions
@@ -50,7 +51,7 @@ def dataset(request: HttpRequest, project_id: int, dataset_id: int) -> HttpRespo
         "before": before,
         "older": older,
         "of": of,
-        "facts": readings.datasets.facts_of(found, of) if of else [],
+        "facts": readings.datasets.facts_of(found, of, said) if of else [],
         "written": [row for row in rows if row.export.completed_at],
         "pair": Pair(None, found),
     }
@@ -100,7 +101,7 @@ def dataset_changes(request: HttpRequest, project_id: int, dataset_id: int) -> H
         "dataset": found,
         "before": before,
         "after": after,
-        "facts": readings.datasets.differing(before, after),
+        "facts": readings.datasets.differing(before, after, said),
         "tables": readings.datasets.tables(before, after),
         "job": job,
         "found": job.result if job and job.state == Job.State.DONE else None,

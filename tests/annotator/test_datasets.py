@@ -20,6 +20,7 @@ from django.utils.timezone import now
 
 from annotator import readings, stored
 from annotator.formats import changes as rows_of
+from annotator.forms.exports import said
 from annotator.models import Dataset, Export, Job, Judgment, Membership, Profile
 from annotator.pipeline import aggregate, changes, datasets, export, links, push, work
 from annotator.readings.raters import pseudonym
@@ -508,6 +509,17 @@ def test_versions_are_shown_page_by_page_without_their_manifests(project, client
     assert "What version 2 was made from" in client.get(address, {"of": "2"}).content.decode()
     for odd in ("x", "9", "-1", "1" * 30):
         assert client.get(address, {"of": odd, "before": odd}).status_code == 200
+
+
+def test_what_was_chosen_is_shown_in_the_words_of_the_form(project, client, lead):
+    first = begun(project, ties="both", validation=0.25)
+    page = html.unescape(client.get(reverse("dataset", args=[project.pk, first.pk])).content.decode())
+    assert "Ties: write them both ways round; " in page and "Validation split, % of prompts: 25" in page
+    assert "ties = both" not in page
+    filters = {"agreement": 0.5, "plan": 3, "protocol": 2, "metadata": {"language": "en"}}
+    words = "Least agreement, %: 50; Comparisons in: plan 3; People answered: version 2; language = en"
+    assert said(filters) == words
+    assert said({"ties": "sell", "gone": 1, "metadata": {}}) == "Ties: sell; gone = 1"
 
 
 def test_facts_are_told_apart_by_keys_in_every_language(made, client, lead, monkeypatch):

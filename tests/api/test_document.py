@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import schemathesis
 from django.test import Client
+from django.urls import reverse
 from schemathesis import engine
 from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
 
@@ -15,6 +16,7 @@ from annotator.pipeline import work
 from tests.annotator.test_access import World
 from tests.api.program import Program
 from tests.api.test_matrix import operations
+from tests.builders import make_user
 
 ADDRESS = "/api/v1/openapi.json"
 # Of each pass, and of each operation within it.
@@ -133,3 +135,11 @@ def test_a_viewer_who_may_read_does_that_and_no_more(world, live_server):
             assert any(status < 300 for status in got) or name in WITHOUT_ROWS, (name, got)
         else:
             assert got <= {401, 403, 404, 405, 406, 411, 413, 415, 422} and 403 in got, (name, got)
+
+
+@pytest.mark.django_db
+def test_the_page_of_addresses_shows_code_and_no_backticks(client):
+    client.force_login(make_user())
+    page = client.get(reverse("api_reference")).content.decode()
+    assert "which is less than <code>most</code> as a rule" in page
+    assert "`" not in page.partition("<main")[2]
