@@ -29,7 +29,7 @@ from annotator.formats.folders import Folder
 from annotator.formats.rows import Entry, RowInvalid, RowLeft, Vote, judged_texts
 from annotator.models import Import, Job, JobCancelled, Project, User, Webhook
 from annotator.models.jobs import storable
-from annotator.pipeline import featurise, heap, ingest_tables, restore, webhooks, work
+from annotator.pipeline import featurise, ingest_tables, restore, webhooks, work
 from annotator.pipeline.ingest_report import Check, Errors, IngestReport
 from annotator.protocols import Answer
 from annotator.readings import under_way
@@ -77,7 +77,7 @@ def ingest_upload(job: Job) -> work.Done:
 def _ingest_stored(job: Job, name: str) -> work.Done:
     asked = job.parameters
     way = Way(asked.get("format", ""), asked.get("mapping") or {}, asked.get("table", ""))
-    with heap.spared(), stored.local(name) as path:
+    with stored.local(name) as path:
         coming = Coming(path, asked.get("filename", ""), way, asked.get("source", ""), by=job.requested_by)
         if asked.get("dry_run"):
             found = check_file(job.project, coming, job=job)
