@@ -316,7 +316,7 @@ def _said(name: str, value: Any) -> list[str]:
     if name in choices:
         words = choices[name] % {"number": value, "n": value}
     elif isinstance(field, forms.ChoiceField):
-        words = dict(field.choices).get(value, value)
+        words = dict(field.choices).get(value, value)  # type: ignore[arg-type]
     else:
         words = f"{value * 100 if name in SHARES else value:g}"
     return [f"{field.label}: {words}"]
