@@ -21,25 +21,23 @@ from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from psycopg import errors as postgresql
 
-from annotator import protocols, stored
-from annotator.formats import folders, recorded
+from annotator import stored
+from annotator.formats import folders
 from annotator.formats.entries import Entries, Way
 from annotator.formats.files import FileInvalid, RowFile
 from annotator.formats.folders import Folder
-from annotator.formats.rows import Entry, RowInvalid, RowLeft, Vote, judged_texts
+from annotator.formats.rows import Entry, RowInvalid, RowLeft
 from annotator.models import Import, Job, JobCancelled, Project, User, Webhook
 from annotator.models.jobs import storable
 from annotator.pipeline import featurise, ingest_tables, restore, webhooks, work
 from annotator.pipeline.ingest_report import Check, Errors, IngestReport
-from annotator.protocols import Answer
+from annotator.pipeline.ingest_taking import Taking
 from annotator.readings import under_way
 from annotator.uploads import ARRIVING, arriving_folder
 
 # Rows and characters of a batch; each is one COPY a table.
 BATCH = 1000
 BATCH_SIZE = 16 * 2**20
-# Checked answers that are kept for the next rows that say the same: of all levels, not of all numbers.
-PLAIN_KEPT = 1000
 # Folder of uploads in storage, one folder a project.
 UPLOADS = "uploads"
 UPLOAD_KEPT = timedelta(days=1)
@@ -348,61 +346,3 @@ def opened(
         return RowFile(path, budget=budget, on_line=on_line)
     folder = arriving_folder()
     return Folder(path, way.table, scratch=Path(folder) if folder else None, budget=budget, on_line=on_line)
-
-
-class Taking:
-    """Entries as the project takes them: the answers in its protocol, and a count of what was left."""
-
-    def __init__(self, project: Project, read: Entries) -> None:
-        self.definition = recorded.lenient(protocols.read(project.protocol.definition))
-        self.read = read
-        self.left: Counter[str] = Counter()
-        # Answers that `_is_plain`: most of most files, and each is checked once.
-        self._plain: dict[tuple[bool, int | None, float | None], Answer] = {}
-
-    def take(self, entry: Entry | RowInvalid) -> tuple[Entry, list[Answer]]:
-        """The entry without what was left, and an answer a vote. Raises RowInvalid; RowLeft, which is counted."""
-        if isinstance(entry, RowLeft):
-            self.left[f"rows: {entry.reason}"] += 1
-        if isinstance(entry, RowInvalid):
-            raise entry
-        left = list(entry.left)
-        if not self.read.strict:
-            left += self._leave(entry)
-        answers = [self._answer(entry, vote) for vote in entry.votes]
-        if left:
-            self.left.update(left)
-        return entry, answers
-
-    def _answer(self, entry: Entry, vote: Vote) -> Answer:
-        if not _is_plain(vote):
-            return recorded.answer(self.definition, vote, judged_texts(entry, vote))
-        key = (vote.is_ai, vote.answer.get("level"), None if vote.is_ai else vote.preference)
-        known = self._plain.get(key)
-        answer = known or recorded.answer(self.definition, vote, judged_texts(entry, vote))
-        if not known and len(self._plain) < PLAIN_KEPT:
-            self._plain[key] = answer
-        return answer
-
-    def _leave(self, entry: Entry) -> list[str]:
-        left: list[str] = []
-        kept = []
-        for vote in entry.votes:
-            if why := recorded.cannot_say(self.definition, vote):
-                left.append(why)
-                continue
-            left += recorded.leave(self.definition, vote, self.read.preset)
-            kept.append(vote)
-        entry.votes = kept
-        return left
-
-
-def _is_plain(vote: Vote) -> bool:
-    """Whether the answer is the same in every row that says it: nothing but a level, or a number and no answer.
-
-    An AI's level alone is not: it becomes a preference, vote by vote. `True` is a level to a dict and none to a
-    protocol.
-    """
-    if not vote.answer:
-        return vote.preference is not None or (vote.is_ai and vote.p_b is not None)
-    return not vote.is_ai and len(vote.answer) == 1 and type(vote.answer.get("level")) is int

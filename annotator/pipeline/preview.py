@@ -22,6 +22,7 @@ from annotator.formats.rows import Entry, RowInvalid, RowLeft
 from annotator.models import Import, Project
 from annotator.pipeline import ingest, restore, restore_tables
 from annotator.pipeline.ingest_report import Errors
+from annotator.pipeline.ingest_taking import Taking
 
 # Bytes of text that a preview reads: somebody waits for the page, and a small gzip file may hold gigabytes.
 PREVIEW_SIZE = 64 * 2**20
@@ -191,7 +192,7 @@ def _in_words(value: Any) -> str:
 
 
 def _check(seen: Preview, project: Project, read: Entries, shown: int) -> None:
-    taking = ingest.Taking(project, read)
+    taking = Taking(project, read)
     try:
         for line, entry in read:
             try:

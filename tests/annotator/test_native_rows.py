@@ -15,7 +15,7 @@ from annotator import protocols
 from annotator.formats import native, rows
 from annotator.formats.entries import Entries
 from annotator.formats.rows import RowInvalid
-from annotator.pipeline import ingest
+from annotator.pipeline import ingest_taking
 
 ROW = {"id": "1", "prompt": "p", "response_a": "a", "response_b": "b"}
 PERSON = {"rater": "r", "kind": "person", "level": 1}
@@ -126,12 +126,12 @@ def test_ids_and_hashes_are_those_of_every_release_before():
 
 
 def test_answers_that_are_checked_once_are_not_taken_for_each_other(monkeypatch):
-    monkeypatch.setattr(ingest, "PLAIN_KEPT", 3)
+    monkeypatch.setattr(ingest_taking, "PLAIN_KEPT", 3)
     project = SimpleNamespace(protocol=SimpleNamespace(definition=protocols.PRESETS["multipref"]))
     people = [{"preference": said} for said in (1, 0.5, 0, -0.5, -1)] + [{"level": said} for said in (1, 0, -1)]
     votes = [{**one, "rater": "r", "kind": "person"} for one in people]
     votes += [{"rater": "j", "kind": "ai", "p_b": 0.5}, {"rater": "j", "kind": "ai", "level": 2}]
-    taking = ingest.Taking(project, Entries([]))
+    taking = ingest_taking.Taking(project, Entries([]))
     for _again in range(2):
         _entry, answers = taking.take(native.read({**ROW, "judgments": votes}))
         assert [one.level for one in answers] == [2, 1, 0, -1, -2, 1, 0, -1, None, None]
