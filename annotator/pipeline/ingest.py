@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from celery import shared_task
 from django.core.files.storage import default_storage
-from django.db import DatabaseError, DataError, IntegrityError, transaction
+from django.db import DatabaseError, DataError, IntegrityError, OperationalError, transaction
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from psycopg import errors as postgresql
@@ -41,6 +41,18 @@ BATCH_SIZE = 16 * 2**20
 # Folder of uploads in storage, one folder a project.
 UPLOADS = "uploads"
 UPLOAD_KEPT = timedelta(days=1)
+Found = TypeVar("Found")
+# How often an import that something else disturbed is tried altogether, where somebody can wait for that.
+ATTEMPTS = 3
+# What PostgreSQL raises when something else was stored or removed meanwhile, or waited for us while we waited for it.
+DISTURBANCES = (
+    *(postgresql.UniqueViolation, postgresql.ForeignKeyViolation),
+    *(postgresql.DeadlockDetected, postgresql.SerializationFailure),
+)
+
+
+class Disturbed(work.StepRefused):
+    """What somebody stored at the same time ended the import, whose file may be right: once more, and it sees that."""
 
 
 @shared_task(name=work.TASKS[Job.Kind.INGEST])
@@ -64,6 +76,8 @@ def ingest_upload(job: Job) -> work.Done:
     except JobCancelled:
         if Job.objects.filter(pk=job.pk, cancel_requested=True).exists():
             default_storage.delete(name)
+        raise
+    except Disturbed:
         raise
     except work.StepRefused:
         default_storage.delete(name)
@@ -140,13 +154,29 @@ def take_in(project: Project, coming: Coming, *, job: Job | None = None, patienc
 
     Raises StepRefused with result {"errors": [{"line", "field", "reason"}], "more": n}, or {"retry_after": seconds}
     when another import into the project takes longer than `patience`; JobCancelled when `job` was cancelled.
+    Disturbed by what is stored at the same time, it starts over, unless there is a `patience`: then it raises that.
     """
     if restore.is_store(coming.path):
         return _restored(project, coming, job)
-    errors = Errors()
-    with _staged(project, coming, errors, job, patience=patience) as staged:
-        errors.refuse()
-        return _finish(project, staged, job)
+
+    def attempt(heart: ingest_tables.Heart) -> IngestReport:
+        errors = Errors()
+        with _staged(project, coming, errors, heart, patience=patience) as staged:
+            errors.refuse()
+            return _finish(project, staged, job)
+
+    return _attempted(attempt, job, ATTEMPTS if patience is None else 1)
+
+
+def _attempted(attempt: Callable[[ingest_tables.Heart], Found], job: Job | None, times: int) -> Found:
+    """What `attempt` gives, begun anew when it is disturbed: it was rolled back, and sees now what disturbed it."""
+    note = ""
+    for _further in range(times - 1):
+        try:
+            return attempt(ingest_tables.Heart(job, note))
+        except Disturbed:
+            note = _("started over, because something else was stored in the project at the same time")
+    return attempt(ingest_tables.Heart(job, note))
 
 
 def _restored(project: Project, coming: Coming, job: Job | None, *, dry_run: bool = False) -> IngestReport:
@@ -170,13 +200,17 @@ def _restored(project: Project, coming: Coming, job: Job | None, *, dry_run: boo
 
 def check_file(project: Project, coming: Coming, *, job: Job | None = None) -> Check:
     """What the import of the file would do, to the last row, with nothing stored. Raises StepRefused, JobCancelled."""
-    errors = Errors()
     if restore.is_store(coming.path):
         found = _restored(project, coming, job, dry_run=True)
-        return Check(found.rows, errors, found.left, found)
-    with _staged(project, coming, errors, job, dry_run=True) as staged:
-        transaction.set_rollback(True)
-        return Check(staged.rows, errors, dict(staged.left), None if errors.shown else staged.report())
+        return Check(found.rows, Errors(), found.left, found)
+
+    def attempt(heart: ingest_tables.Heart) -> Check:
+        errors = Errors()
+        with _staged(project, coming, errors, heart, dry_run=True) as staged:
+            transaction.set_rollback(True)
+            return Check(staged.rows, errors, dict(staged.left), None if errors.shown else staged.report())
+
+    return _attempted(attempt, job, ATTEMPTS)
 
 
 @dataclass
@@ -224,7 +258,7 @@ def _staged(
     project: Project,
     coming: Coming,
     errors: Errors,
-    job: Job | None,
+    heart: ingest_tables.Heart,
     *,
     dry_run: bool = False,
     patience: float | None = None,
@@ -233,7 +267,7 @@ def _staged(
 
     What the file as a whole lacks raises StepRefused.
     """
-    with _words(errors), transaction.atomic(), ingest_tables.Heart(job) as heart:
+    with _words(errors), transaction.atomic(), heart:
         if dry_run:
             under_way.pass_over()
         staging = ingest_tables.Staging(project, coming.source, errors, dry_run=dry_run)
@@ -246,20 +280,22 @@ def _staged(
 
 @contextlib.contextmanager
 def _words(errors: Errors) -> Iterator[None]:
-    """What cannot be read and what the database refuses, as StepRefused."""
+    """What cannot be read and what the database refuses, as StepRefused; Disturbed where it may not the next time."""
     try:
         yield
     except FileInvalid as invalid:
         reason = _("Nothing was imported: %(reason)s.") % {"reason": invalid}
         raise work.StepRefused(reason, errors=errors.shown, more=errors.more) from invalid
-    except (DataError, IntegrityError) as error:
-        if isinstance(error.__cause__, postgresql.UniqueViolation | postgresql.ForeignKeyViolation):
+    except (DataError, IntegrityError, OperationalError) as error:
+        if isinstance(error.__cause__, DISTURBANCES):
             words = _(
                 "Nothing was imported: something else was stored in or removed from this project at the same time"
                 " (%(reason)s). Import the file again."
             )
-        else:
-            words = _("Nothing was imported: the database refused a value: %(reason)s")
+            raise Disturbed(words % {"reason": _said(error)}, retry_after=ingest_tables.RETRY_AFTER) from error
+        if isinstance(error, OperationalError):
+            raise
+        words = _("Nothing was imported: the database refused a value: %(reason)s")
         raise work.StepRefused(words % {"reason": _said(error)}) from error
 
 

@@ -30,10 +30,14 @@ PATIENCE, RETRY_AFTER = 2.0, 10
 
 
 class Heart:
-    """Beats for a job from a connection of its own, so that a long transaction shows progress and can be cancelled."""
+    """Beats for a job from a connection of its own, so that a long transaction shows progress and can be cancelled.
 
-    def __init__(self, job: Job | None) -> None:
+    `note` stands behind what every beat says.
+    """
+
+    def __init__(self, job: Job | None, note: str = "") -> None:
         self._job = job
+        self._note = note
         self._beaten_at = 0.0
 
     def __enter__(self) -> Self:
@@ -48,7 +52,8 @@ class Heart:
     def beat(self, progress: int, total: int, message: str) -> None:
         """Raises JobCancelled, which rolls the import back."""
         if self._thread and self._job:
-            self._thread.submit(self._job.beat, progress, total, message).result()
+            words = f"{message}; {self._note}" if self._note else message
+            self._thread.submit(self._job.beat, progress, total, words).result()
             self._beaten_at = time.monotonic()
 
     def pulse(self, progress: int, total: int, message: str) -> None:

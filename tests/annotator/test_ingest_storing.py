@@ -252,15 +252,6 @@ def test_what_the_database_refuses_while_rows_are_copied_is_said_and_the_upload_
     assert not default_storage.exists(name) and not Prompt.objects.exists()
 
 
-def test_what_another_path_stored_meanwhile_is_said_and_nothing_is_left(tmp_path, monkeypatch):
-    project = make_project()
-    ingest.ingest_file(project, write(tmp_path, rows(1, start=3)))
-    monkeypatch.setattr(ingest_batch, "look_up", lambda *asked: ingest_known.Known())
-    with pytest.raises(work.StepRefused, match="at the same time .*Import the file again"):
-        ingest.ingest_file(project, write(tmp_path, rows(5)))
-    assert Comparison.objects.count() == 1
-
-
 def test_lines_of_contradictions_are_looked_up_by_an_index_and_only_as_long_as_they_are_shown(tmp_path, monkeypatch):
     monkeypatch.setattr(ingest_batch, "ERRORS_SHOWN", 3)
     wrong = [{**each, "id": f"again-{each['id']}", "prompt_id": each["id"], "prompt": "Else?"} for each in rows(9)]

@@ -9,9 +9,9 @@ import pytest
 from django.core.files.storage import default_storage
 from django.db import connection
 
-from annotator.api import bodies, comparisons, imports
+from annotator.api import bodies, comparisons, imports, once
 from annotator.models import Comparison, Import, Job, Judgment
-from annotator.pipeline import ingest, record, work
+from annotator.pipeline import ingest, ingest_batch, ingest_known, record, work
 from tests.api.program import NDJSON, Program, assert_problem, lead_program, row
 from tests.builders import make_member, make_project
 
@@ -134,6 +134,24 @@ def test_a_request_does_not_wait_for_a_long_import(project, program, address, mo
         refused = lead.post(f"/projects/{other_project.pk}/comparisons", [row(1)])
         assert "Another import" in assert_problem(refused, 409)["detail"] and refused.headers["Retry-After"] == "10"
     assert program.post(f"/projects/{project.pk}/judgments", judged).status_code == 201
+
+
+def test_a_request_that_something_disturbed_is_to_be_sent_again(program, address, monkeypatch):
+    assert program.post(address, [row(1)]).status_code == 201
+    monkeypatch.setattr(ingest_batch, "look_up", lambda *asked: ingest_known.Known())
+    refused = program.post(address, [row(1)])
+    assert "at the same time" in assert_problem(refused, 409)["detail"] and refused.headers["Retry-After"] == "10"
+
+
+def test_rows_that_wait_too_long_for_a_table_are_to_be_sent_again(program, address, monkeypatch):
+    """Nothing before COPY needs the lock."""
+    monkeypatch.setattr(once, "WORK_TIME", 0.3)
+    with psycopg.connect(**connection.get_connection_params()) as other:
+        other.execute("LOCK TABLE annotator_prompt IN SHARE MODE")
+        refused = program.post(address, [row(1)])
+        assert "too long" in assert_problem(refused, 503)["detail"] and refused.headers["Retry-After"] == "30"
+    monkeypatch.setattr(once, "WORK_TIME", 50)
+    assert program.post(address, [row(1)]).status_code == 201
 
 
 @pytest.mark.django_db(transaction=True)
