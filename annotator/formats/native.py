@@ -265,6 +265,8 @@ def rater_name(value: Any, name: str, is_ai: bool) -> str:
 
 
 def _which(value: Any, name: str, comparisons: list[ComparisonRow]) -> int:
+    if not comparisons:
+        raise RowInvalid(f"{name}.comparison", "the row names no comparison that could have been judged")
     if value is None:
         if len(comparisons) > 1:
             raise RowInvalid(f"{name}.comparison", "the row has several comparisons: say which one was judged")

@@ -340,13 +340,16 @@ def response_row(given: Mapping[str, Any], name: str, text_field: str) -> Respon
 
 def apart(responses: list[ResponseRow]) -> list[ResponseRow]:
     """Give equal responses of one row (same model, same text, no ids) ids that differ: they are two responses."""
+    given = {response.external_id for response in responses}
     seen: dict[str, int] = {}
     for response in responses:
-        seen[response.external_id] = seen.get(response.external_id, 0) + 1
-        if seen[response.external_id] > 1:
-            if not response.external_id.startswith("text-"):
-                raise RowInvalid(response.field, f"two responses of the row have the id {response.external_id!r}")
-            response.external_id += f"-{seen[response.external_id]}"
+        name = response.external_id
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] > 1:
+            response.external_id = f"{name}-{seen[name]}"
+            # The row's own ids may begin like ours: then there may be no room for a number, or one has it already.
+            if not name.startswith("text-") or response.external_id in given or len(response.external_id) > ID_WIDTH:
+                raise RowInvalid(response.field, f"two responses of the row have the id {name!r}")
     return responses
 
 

@@ -42,6 +42,24 @@ def test_a_judgment_keeps_all_it_says():
     assert json.loads(said.provenance) == {"mood": "calm", "tool": "x"}
 
 
+def test_a_judgment_needs_a_comparison_of_its_row():
+    for said in (PERSON, {**PERSON, "comparison": "c"}):
+        field, words = refused({**ROW, "comparisons": [], "judgments": [said]})
+        assert field == "judgments[0].comparison" and "names no comparison" in words
+
+
+@pytest.mark.parametrize(
+    "ids", [("text-1", "text-1", "text-1-2"), ("text-1-2", "text-1", "text-1"), ("text-" + "1" * 195,) * 2]
+)
+def test_ids_that_begin_like_ours_are_never_those_of_two_responses(ids):
+    field, words = refused(
+        {"id": "1", "prompt": "p", "responses": [{"id": name, "text": f"r{at}"} for at, name in enumerate(ids)]}
+    )
+    twice = max(ids, key=ids.count)
+    place = len(ids) - 1 - ids[::-1].index(twice)
+    assert (field, words) == (f"responses[{place}].text", f"two responses of the row have the id {twice!r}")
+
+
 def test_what_is_null_is_not_said():
     said = vote(**dict.fromkeys((*native.CHECKS, "comparison", "provenance", "reasons", "mood")))
     assert said == vote()
