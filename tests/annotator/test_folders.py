@@ -223,4 +223,8 @@ def test_rows_that_are_named_by_their_content_are_the_same_in_a_folder_and_alone
     rows = json.dumps({"chosen": f"{said} Rain.", "rejected": f"{said} Sun."}) + "\n"
     path = folder_of(tmp_path, {"train.jsonl": rows})
     assert ingest.ingest_file(project, path / "train.jsonl").comparisons == 1
+    # The folder says which split its rows are of, which the file alone does not.
+    found = ingest.ingest_file(project, path)
+    assert (found.skipped_existing, found.comparisons, found.prompts, found.supplemented) == (1, 0, 0, 1)
+    assert project.comparisons.get().metadata["split"] == "train"
     assert not ingest.ingest_file(project, path).anything_new
