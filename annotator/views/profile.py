@@ -56,5 +56,7 @@ def my_profile_withdraw(request: HttpRequest, project_id: int) -> HttpResponse:
     profile = Profile.objects.agreed().filter(rater=access.rater_of(request, project)).first()
     if profile:
         profile.withdraw()
-        messages.success(request, _("Withdrawn. Your answers are deleted here, and no export that holds them is given out any more."))
+        messages.success(
+            request, _("Withdrawn. Your answers are deleted here, and no export that holds them is given out any more.")
+        )
     return redirect("my_profile", project.pk)

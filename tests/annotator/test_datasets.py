@@ -402,7 +402,7 @@ def test_the_manifest_names_whose_profiles_are_in_the_data(told, client, lead):
     assert told.manifest["counted"]["profiles"] == sorted(pseudonym(person) for person in agreed)
     assert begun(told.project, name="others").versions.get().manifest["counted"]["profiles"] == []
     page = html.unescape(client.get(reverse("export_push", args=[told.project_id, told.number])).content.decode())
-    assert 'what they agreed to publish</th><td><bdi>2</bdi></td>' in page.replace("\n", "")
+    assert "what they agreed to publish</th><td><bdi>2</bdi></td>" in page.replace("\n", "")
 
 
 def test_after_a_withdrawal_an_older_export_is_neither_linked_nor_published(told, client, lead):
