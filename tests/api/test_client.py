@@ -89,6 +89,7 @@ def test_a_program_brings_rows_and_a_file_and_takes_an_export(live_server, worke
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 def test_a_program_runs_a_labeler_takes_links_back_and_switches_webhooks(live_server, worker, tmp_path):
     project = make_project()
     free = Labeler.objects.create(project=project, name="longest", kind="null_longest")

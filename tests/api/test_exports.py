@@ -64,6 +64,7 @@ def test_a_wrong_request_is_refused_in_words(project, asked, status, field):
     assert not Export.objects.exists()
 
 
+@pytest.mark.slow
 def test_a_data_set_gets_its_next_version(project):
     recipe = aggregate.default_recipe(project)
     made = Dataset.objects.create(project=project, name="rain", format="judgments", container="jsonl", recipe=recipe)

@@ -92,6 +92,7 @@ def test_who_lost_the_role_gets_no_stored_answer(project, program, address):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("setting", once.LIMITS)
+@pytest.mark.slow
 def test_a_request_that_holds_its_transaction_too_long_is_ended(monkeypatch, setting):
     """By the time of a statement, by waiting for something else than the database, and by all of it together."""
     if setting == "transaction_timeout" and connection.pg_version < 170_000:

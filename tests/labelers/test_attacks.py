@@ -63,6 +63,7 @@ def test_no_attack_closes_its_marks_or_opens_a_turn():
             assert turn not in user
 
 
+@pytest.mark.slow
 def test_a_real_judge_is_asked_in_both_orders(server):
     known = attacks.attacks()[:1]
     found = attacks.success_rate(LLMJudge(server.url, "tiny", structured="choice"), known, positions=("a",))

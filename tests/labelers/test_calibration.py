@@ -235,6 +235,7 @@ def test_comparisons_of_one_prompt_are_no_independent_evidence():
     assert believed.high - believed.low < 0.5 * (alone.high - alone.low)
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_as_often_as_they_say():
     inside = 0
     for seed in range(200):
@@ -245,6 +246,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     assert 0.89 <= inside / 200 <= 0.99
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_report():
     said, _truth = planted(n=200)
     nulls = {"null_longest": (said.longer > 0).astype(float)}

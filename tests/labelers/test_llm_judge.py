@@ -80,6 +80,7 @@ def test_gibberish_of_the_real_model_is_unparsed_and_still_counted(server):
     assert verdict.usage.output_tokens == 8
 
 
+@pytest.mark.slow
 def test_verdicts_keep_the_order_of_the_pairs_and_the_server_is_never_pressed(server):
     server.pause = 0.01
     together = judge(server, concurrency=3).judge(PAIRS[:8])

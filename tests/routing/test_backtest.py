@@ -163,6 +163,7 @@ def test_intervals_are_wider_than_independent_seeds_would_give():
     assert np.isnan(backtest.interval(values[:1], 0.5)[1])
 
 
+@pytest.mark.slow
 def test_a_seed_is_plain_json_and_the_same_again_and_one_seed_claims_nothing(monkeypatch):
     small(monkeypatch)
     data, parameters = table.load(rows()), asked(seeds=1, strategies=FEW, votes=(1,))
@@ -191,6 +192,7 @@ def test_regret_is_to_the_best_mixture_that_costs_no_more(monkeypatch):
     assert all(row["accuracy"] + row["regret"] == pytest.approx(best[0.75]) for row in own)
 
 
+@pytest.mark.slow
 def test_a_plan_over_its_budget_or_with_a_wrong_bill_is_not_reported_from(monkeypatch):
     small(monkeypatch)
     data = table.load(rows(120, 60))
@@ -290,6 +292,7 @@ def test_parameters_that_cannot_be_run_are_refused(wrong):
         backtest.Parameters(**wrong)
 
 
+@pytest.mark.slow
 def test_the_script_names_a_bad_line_and_an_unknown_source(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(rows(1)[0]) + "\n{bad\n")

@@ -37,6 +37,7 @@ def by_chance(rng, share, n=N):
 
 
 @pytest.mark.parametrize(("one", "other"), [(0.4, 0.4), (0.9, 0.1)])
+@pytest.mark.slow
 def test_the_error_is_what_new_comparisons_make_of_a_difference(one, other):
     found, errors = [], []
     for seed in range(30):

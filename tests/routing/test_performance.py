@@ -47,6 +47,7 @@ def mixtures_of(kind, n=150, seed=0):
 
 
 @pytest.mark.parametrize(("truth", "kind"), [("nothing", "mean"), ("budget", "budget"), ("line", "ridge")])
+@pytest.mark.slow
 def test_the_simplest_kind_that_is_not_clearly_worse_is_chosen(truth, kind):
     model = performance.choose(*mixtures_of(truth), budget_column=2, kinds=QUICK)
     assert model.kind_ == kind
