@@ -279,7 +279,7 @@ def _staged(
 
 
 @contextlib.contextmanager
-def _words(errors: Errors) -> Iterator[None]:
+def _words(errors: Errors, *, is_file: bool = True) -> Iterator[None]:
     """What cannot be read and what the database refuses, as StepRefused; Disturbed where it may not the next time."""
     try:
         yield
@@ -292,7 +292,13 @@ def _words(errors: Errors) -> Iterator[None]:
                 "Nothing was imported: something else was stored in or removed from this project at the same time"
                 " (%(reason)s). Import the file again."
             )
-            raise Disturbed(words % {"reason": _said(error)}, retry_after=ingest_tables.RETRY_AFTER) from error
+            words_made = _(
+                "No comparison was made: something else was stored in or removed from this project at the same time"
+                " (%(reason)s). Ask for them again."
+            )
+            raise Disturbed(
+                (words if is_file else words_made) % {"reason": _said(error)}, retry_after=ingest_tables.RETRY_AFTER
+            ) from error
         if isinstance(error, OperationalError):
             raise
         words = _("Nothing was imported: the database refused a value: %(reason)s")
@@ -309,10 +315,17 @@ def ingest_entries(
 ) -> IngestReport:
     """Store what this site made itself (comparisons of responses it has) as if a file brought it: all or nothing.
 
-    `made` is given what to beat with: the rows are stored while they are made, in one transaction.
+    `made` is given what to beat with: the rows are stored while they are made, in one transaction. Disturbed by what
+    is stored at the same time, it asks `made` anew, and raises that after the last of its `ATTEMPTS`.
     """
+    return _attempted(lambda heart: _ingest_made(project, made, heart), job, ATTEMPTS)
+
+
+def _ingest_made(
+    project: Project, made: Callable[[ingest_tables.Beat], Iterable[Entry]], heart: ingest_tables.Heart
+) -> IngestReport:
     errors = Errors()
-    with _words(errors), transaction.atomic(), ingest_tables.Heart(job) as heart:
+    with _words(errors, is_file=False), transaction.atomic(), heart:
         # What makes them reads the database, by the one connection there is.
         staging = ingest_tables.Staging(project, "", errors, apart=False)
         with contextlib.closing(staging):

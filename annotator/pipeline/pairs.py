@@ -109,8 +109,7 @@ def pairs_job(job: Job) -> work.Done:
         raise work.StepRefused(_("The labeler was removed or switched off before its run began."))
     version, tally = versions.current_version(labeler), Tally()
     made = list(_made(job, version, tally))
-    entries = _entries(made, job.parameters["seed"])
-    report = ingest.ingest_entries(job.project, lambda _beat: entries, job=job)
+    report = ingest.ingest_entries(job.project, lambda _beat: _entries(made, job.parameters["seed"]), job=job)
     return work.Done(f"{report}; {tally.words()}", {"comparisons": report.comparisons})
 
 

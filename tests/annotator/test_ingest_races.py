@@ -6,8 +6,8 @@ import pytest
 from django.db import connection, connections, transaction
 
 from annotator.formats import rows as checked_rows
-from annotator.models import Comparison, Job, Response
-from annotator.pipeline import ingest, ingest_batch, ingest_known, ingest_tables
+from annotator.models import Comparison, Job, Labeler, Prompt, Response
+from annotator.pipeline import compare, ingest, ingest_batch, ingest_known, ingest_tables, pairs
 from tests.annotator.test_ingest import write
 from tests.annotator.test_ingest_storing import row, rows
 from tests.builders import make_project
@@ -100,3 +100,43 @@ def test_an_import_that_waits_for_who_waits_for_it_starts_over(tmp_path, monkeyp
     report = ingest.ingest_file(project, write(tmp_path, again))
     other.join()
     assert stored and (report.comparisons, report.responses) == (4, 2)
+
+
+def two_compared(project):
+    """A project's prompt with two responses, and the entries that compare them, made anew each time it is asked."""
+    prompt = Prompt.objects.create(project=project, external_id="p", turns=[], text_hash="p")
+    for name in ("a", "b"):
+        Response.objects.create(prompt=prompt, external_id=name, text=name, text_hash=name)
+    asked = []
+
+    def made(_beat):
+        asked.append(1)
+        responses = prompt.responses.order_by("pk")
+        yield compare.entry(prompt, [tuple(responses)], {"pair_rule": "first"})
+
+    return made, asked
+
+
+def test_comparisons_that_the_site_makes_start_over_too(monkeypatch):
+    project = make_project()
+    made, asked = two_compared(project)
+    blind(monkeypatch, times=2)
+    report = ingest.ingest_entries(project, made)
+    assert (len(asked), report.comparisons, report.prompts) == (3, 1, 0)
+    blind(monkeypatch, times=9)
+    with pytest.raises(ingest.Disturbed, match="No comparison was made: .* Ask for them again"):
+        ingest.ingest_entries(project, made)
+    assert (len(asked), Comparison.objects.count()) == (6, 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_pairs_that_were_scored_are_not_lost_when_storing_them_starts_over(monkeypatch):
+    project = make_project()
+    two_compared(project)
+    Response.objects.filter(external_id="a").update(text="longer", text_hash="longer")
+    labeler = Labeler.objects.create(project=project, name="longest", kind="null_longest")
+    job = pairs.request(labeler, "best_worst", 0, by=None)
+    begun = blind(monkeypatch, times=1)
+    assert pairs.run_pairs() == 1
+    job.refresh_from_db()
+    assert (len(begun), job.state, job.result) == (2, Job.State.DONE, {"comparisons": 1})
