@@ -13,10 +13,17 @@ from typing import Any
 from django.db import connections, models
 
 from annotator.formats import recorded
-from annotator.formats.rows import Vote, as_json
+from annotator.formats.rows import PromptRow, ResponseRow, Vote, as_json
 from annotator.protocols import Answer
 
 NULL = "\\N"
+# A line from its second field on: what stands before the texts, the texts, what stands after them.
+Written = tuple[str, str, str]
+# What of prompts and responses their rows say, in the order of `prompt` and `response`.
+PROMPT = ("external_id", "turns", "context", "metadata", "text_hash")
+RESPONSE = ("external_id", "text", "model", "metadata", "text_hash")
+# The texts of a prompt that has none.
+NO_TEXTS = "[]\t[]"
 # Fields of an answer that are objects or lists of them.
 OBJECTS = ("feedback", "edit", "spans", "ranking")
 # What of a judgment is said by vote and answer, in the order of `said`.
@@ -45,6 +52,11 @@ def array(texts: Iterable[str]) -> str:
     """A field that holds an array of texts."""
     quoted = ['"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts]
     return escaped("{" + ",".join(quoted) + "}")
+
+
+def numbers(given: Iterable[int]) -> str:
+    """An array of whole numbers as a parameter that is cast: psycopg takes ten times as long for a list."""
+    return "{" + ",".join(map(str, given)) + "}"
 
 
 def plain(value: Any) -> str:
@@ -85,6 +97,18 @@ def _field(field: models.Field[Any, Any], value: Any) -> str:
     if isinstance(value, list):
         return array(value)
     return escaped(value) if isinstance(value, str) else plain(value)
+
+
+def prompt(row: PromptRow) -> Written:
+    """The fields PROMPT, its texts apart."""
+    texts = f"{escaped(row.turns)}\t{escaped(row.context)}"
+    return f"{escaped(row.external_id)}\t", texts, f"\t{escaped(row.metadata)}\t{row.text_hash}"
+
+
+def response(row: ResponseRow) -> Written:
+    """The fields RESPONSE, its text apart."""
+    rest = f"\t{escaped(row.model)}\t{escaped(row.metadata)}\t{row.text_hash}"
+    return f"{escaped(row.external_id)}\t", escaped(row.text), rest
 
 
 def said(vote: Vote, answer: Answer, given_time: str) -> str:

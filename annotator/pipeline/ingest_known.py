@@ -7,17 +7,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from annotator.formats.rows import ComparisonRow, PromptRow, ResponseRow
+from annotator.pipeline.ingest_copy import Written
 
 
 @dataclass(slots=True)
 class Row:
-    """One checked row: what it brings, and its judgments as `Judged`."""
+    """One checked row: what it brings, its judgments as `Judged`, and its prompt and responses as COPY's text."""
 
     line: int
     prompt: PromptRow
     responses: list[ResponseRow]
     comparisons: list[ComparisonRow]
     judged: list[Judged]
+    # Without their ids, which are drawn later.
+    written: list[Written]
 
 
 @dataclass(slots=True)
