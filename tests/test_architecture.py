@@ -1,6 +1,7 @@
 """The arrows of the architecture: who may import whom. Read from the source, nothing is imported."""
 
 import ast
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -138,6 +139,13 @@ def test_heavy_packages_are_imported_where_they_are_used():
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             found += [f"{path.relative_to(ROOT)} imports {name}" for name in names if name.split(".")[0] in heavy]
     assert found == []
+
+
+@pytest.mark.parametrize("folder", ["annotator", "tests"])
+def test_advisory_locks_are_of_a_transaction(folder):
+    """A session's lock stays with its connection in the pool, and speaks for whoever gets that next."""
+    taken = re.compile(r"pg_(try_)?advisory_lock(_shared)?\(")
+    assert [path.name for path in sources(folder) if taken.search(path.read_text())] == []
 
 
 def test_this_test_sees_a_forbidden_arrow(tmp_path, monkeypatch):

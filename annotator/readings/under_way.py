@@ -20,6 +20,8 @@ MOST_SECONDS = 1800.0
 SHORT, LONG = 0.02, 0.5
 
 # Imports say which project they write (`ingest_tables`); those of other projects are not waited for, nor are dry runs.
+# They say it with a lock of their transaction: a session's would stay with its connection in the pool, and say it of
+# every later transaction there.
 _WRITING = """
 WITH held AS MATERIALIZED (SELECT * FROM pg_locks WHERE granted AND pid IS DISTINCT FROM pg_backend_pid())
 SELECT DISTINCT virtualtransaction FROM held AS writes

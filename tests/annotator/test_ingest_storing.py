@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import OperationalError, connection, connections
+from django.db import OperationalError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from annotator.formats import rows as checked_rows
@@ -207,8 +207,8 @@ def test_a_cancelled_import_does_not_wait_for_another_one(tmp_path):
     held, over = threading.Event(), threading.Event()
 
     def hold():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(hashtext('switchyard ingest'), %s)", [project.pk])
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('switchyard ingest'), %s)", [project.pk])
             held.set()
             over.wait(60)
         connections.close_all()
