@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import expect
+from pygments.token import STANDARD_TYPES
 
 from tests.annotator.hostile import CASES
 from tests.browser import hostile_project
@@ -174,6 +175,24 @@ def test_the_raw_text_is_what_is_stored_with_invisible_characters_written_out(se
     ]  # fmt: skip
     seat.keyboard.press("v")
     expect(seat.locator(".raw")).to_have_count(0)
+
+
+def test_no_part_of_highlighted_code_is_hidden_by_the_name_of_its_kind(seat):
+    """Kinds are classes of one to three letters, which rules of the page might mean for something else."""
+    code = seat.locator(".text .code code").first
+    hidden = code.evaluate(
+        """(code, names) => names.filter((name) => {
+            const part = code.appendChild(document.createElement("span"));
+            part.className = name;
+            part.textContent = "/ab+c/";
+            const { clipPath, visibility, opacity } = getComputedStyle(part);
+            const seen = part.offsetWidth > 20 && clipPath === "none" && visibility === "visible" && opacity === "1";
+            part.remove();
+            return !seen;
+        })""",
+        sorted({name for name in STANDARD_TYPES.values() if name}),
+    )
+    assert not hidden
 
 
 @pytest.mark.slow
