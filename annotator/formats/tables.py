@@ -1,14 +1,19 @@
-"""Writing rows to Parquet or JSON Lines through Arrow, a batch at a time: memory does not grow with the data."""
+"""Writing rows to Parquet or JSON Lines through Arrow, a batch at a time: memory does not grow with the data.
+
+Batches are packed and written by a thread, in the order of their rows, while the next are being read.
+"""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
 import json
+from collections import deque
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +23,8 @@ from annotator.formats.source import Config, Row
 CONTAINERS = {"parquet": ".parquet", "jsonl": ".jsonl", "jsonl.gz": ".jsonl.gz"}
 BATCH_ROWS = 2000
 BATCH_CHARACTERS = 16 * 2**20
+# Batches that are being written or wait for it.
+AHEAD = 2
 # Text packs nearly as well as at 6, in a third of the time.
 GZIP_LEVEL = 1
 CHUNK = 2**20
@@ -99,13 +106,42 @@ def _member(file: _Growing) -> gzip.GzipFile:
     return gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=GZIP_LEVEL, mtime=0)  # type: ignore[call-overload,no-any-return]
 
 
+class _Writing:
+    """A thread that does what it is given one after the other, no more than AHEAD ahead.
+
+    Arrow, zlib and hashes compute outside of the interpreter's lock, and the rest while the database is waited for.
+    """
+
+    def __enter__(self) -> Self:
+        self._thread = ThreadPoolExecutor(1, "writing")
+        self._begun: deque[Future[None]] = deque()
+        return self
+
+    def begin(self, write: Callable[..., None], *given: object) -> None:
+        """Raises what an earlier one raised."""
+        self._wait(AHEAD - 1)
+        self._begun.append(self._thread.submit(write, *given))
+
+    def finish(self) -> None:
+        """Until everything is done. Raises what one of them raised."""
+        self._wait(0)
+
+    def _wait(self, left: int) -> None:
+        while len(self._begun) > left:
+            self._begun.popleft().result()
+
+    def __exit__(self, *_error: object) -> None:
+        """After an error what waits is dropped, and what is under way is over: files can be closed."""
+        self._thread.shutdown(cancel_futures=True)
+
+
 class _Table:
     """One open file and the rows waiting for it."""
 
-    def __init__(self, file: _ParquetFile | _JsonLinesFile, schema: pa.Schema) -> None:
+    def __init__(self, file: _ParquetFile | _JsonLinesFile, schema: pa.Schema, writing: _Writing) -> None:
         self.file = file
         self.rows = 0
-        self._schema = schema
+        self._schema, self._writing = schema, writing
         self._waiting: list[dict[str, Any]] = []
         self._characters = 0
 
@@ -117,9 +153,12 @@ class _Table:
 
     def flush(self) -> None:
         if self._waiting:
-            self.file.write(pa.Table.from_pylist(self._waiting, schema=self._schema))
+            self._writing.begin(self._write, self._waiting)
             self.rows += len(self._waiting)
             self._waiting, self._characters = [], 0
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        self.file.write(pa.Table.from_pylist(rows, schema=self._schema))
 
 
 class Tables:
@@ -160,13 +199,15 @@ class Tables:
         """Write the rows of part `number` (from 0) and give how many; until it returns `written` knows none of them."""
         tables: dict[tuple[str, str], _Table] = {}
         try:
-            for row in rows:
-                key = (row.config, row.split)
-                if key not in tables:
-                    tables[key] = _Table(self._opened(key, number), self._schemas[row.config])
-                tables[key].add(row.values)
-            for table in tables.values():
-                table.flush()
+            with _Writing() as writing:
+                for row in rows:
+                    key = (row.config, row.split)
+                    if key not in tables:
+                        tables[key] = _Table(self._opened(key, number), self._schemas[row.config], writing)
+                    tables[key].add(row.values)
+                for table in tables.values():
+                    table.flush()
+                writing.finish()
         finally:
             closed = {key: table.file.close() for key, table in tables.items()}
         for key, (size, hash) in sorted(closed.items()):
