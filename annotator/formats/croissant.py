@@ -229,18 +229,29 @@ def _type(kind: pa.DataType, name: str) -> str:
 
 def _rai(facts: Mapping[str, Any], writer: Writer) -> dict[str, Any]:
     """The fields on responsible use, with what is known and nothing that is not."""
-    counted = facts["counted"]
-    comparisons, judgments = (sum(counted[of].values()) for of in ("comparisons_by_source", "judgments_by_source"))
-    said = {
+    said = {**_collection(facts), **_annotation(facts), **_fitness(writer)}
+    return {f"rai:{name}": value for name, value in said.items() if value}
+
+
+def _collection(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """How the data came together, and what is not in it."""
+    counted, left_out = facts["counted"], facts["filters"]["left_out"]
+    return {
         "dataCollection": " ".join(["Raters compared two responses to a prompt.", *seen(counted)]),
         "dataCollectionType": _ways(counted),
         "dataCollectionTimeFrame": facts["snapshot"]["seen"],
         # One text, as the vocabulary has it; most others may be several.
-        "dataCollectionMissingData": "; ".join(
-            f"{number} × {why}" for why, number in facts["filters"]["left_out"].items()
-        ),
+        "dataCollectionMissingData": "; ".join(f"{number} × {why}" for why, number in left_out.items()),
         "dataCollectionRawData": [f"{named(each)}, sha256 {each['sha256']}" for each in facts["inputs"]],
         "dataPreprocessingProtocol": [f"only: {name} {value}" for name, value in filters(facts)],
+    }
+
+
+def _annotation(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """By what rules and with what tools it was judged, how often and how unanimously."""
+    counted = facts["counted"]
+    comparisons, judgments = (sum(counted[of].values()) for of in ("comparisons_by_source", "judgments_by_source"))
+    return {
         "dataAnnotationProtocol": [
             f"Protocol {each['preset']} version {each['version']}, sha256 {each.get('sha256', '')}; its definition is "
             "in manifest.json."
@@ -250,6 +261,12 @@ def _rai(facts: Mapping[str, Any], writer: Writer) -> dict[str, Any]:
         "dataAnnotationAnalysis": [agreement(counted)] if counted["people"] else [],
         "annotationsPerItem": f"{judgments / comparisons:.2f} on average" if comparisons else "",
         "machineAnnotationTools": [text.removeprefix("- ").replace("\\", "") for text in machines(facts)],
+    }
+
+
+def _fitness(writer: Writer) -> dict[str, Any]:
+    """What it can be used for, and what a user must know before."""
+    return {
         "personalSensitiveInformation": [
             "People appear under pseudonyms; names, accounts, e-mail addresses and worker ids are left out. Prompts "
             "and responses are as they were imported and were not searched for personal data."
@@ -261,7 +278,6 @@ def _rai(facts: Mapping[str, Any], writer: Writer) -> dict[str, Any]:
         "dataLimitations": list(writer.notes),
         "dataUseCases": ["Training and evaluating reward models and preference optimisation."],
     }
-    return {f"rai:{name}": value for name, value in said.items() if value}
 
 
 def _ways(counted: Mapping[str, Any]) -> list[str]:

@@ -92,32 +92,42 @@ def leave(definition: Definition, vote: Vote, preset: str = "") -> list[str]:
     """
     if vote.is_ai or vote.answer.keys() <= OVERALL:
         return []  # what an AI said is kept as it said it
-    left: list[str] = []
-    given = vote.answer
-    for name, known in (
-        ("attributes", {one.key for one in definition.attributes}),
-        ("aspects", {one.key for one in definition.aspects}),
-    ):
-        if isinstance(given.get(name), Mapping):
-            unasked = [str(key) for key in given[name] if key not in known]
-            given[name] = {key: value for key, value in given[name].items() if key in known}
-            left += [f"{WORDS[name]} ({', '.join(unasked)})"] if unasked else []
+    left = [
+        *_leave_keys(vote.answer, "attributes", {one.key for one in definition.attributes}),
+        *_leave_keys(vote.answer, "aspects", {one.key for one in definition.aspects}),
+    ]
     for aspect in definition.aspects:
-        left += _leave_of_aspect(aspect, given.get("aspects") or {})
+        left += _leave_of_aspect(aspect, vote.answer.get("aspects") or {})
     for name, offered in (("reasons", definition.reasons), ("flags", definition.flags)):
-        left += _leave_choices(given, name, {one.key for one in offered}, WORDS[name])
-    for name, asked in (
-        ("feedback", definition.feedback != "none"),
-        ("edit", definition.edit != "none"),
-        ("spans", definition.spans is not None),
-        ("ranking", definition.ranks),
-        ("confidence", definition.confidence),
-    ):
-        if given.get(name) and not asked:
-            del given[name]
-            left.append(WORDS[name])
+        left += _leave_choices(vote.answer, name, {one.key for one in offered}, WORDS[name])
+    left += _leave_whole(definition, vote.answer)
     hint = f"; the preset {preset} does" if preset else ""
     return [f"{what}: this project's protocol does not ask for it{hint}" for what in left]
+
+
+def _leave_keys(given: dict[str, Any], name: str, known: set[str]) -> list[str]:
+    """Of ratings or answers by key those that nobody asks for."""
+    said = given.get(name)
+    if not isinstance(said, Mapping):
+        return []
+    given[name] = {key: value for key, value in said.items() if key in known}
+    unasked = [str(key) for key in said if key not in known]
+    return [f"{WORDS[name]} ({', '.join(unasked)})"] if unasked else []
+
+
+def _leave_whole(definition: Definition, given: dict[str, Any]) -> list[str]:
+    """Parts that are asked for as a whole or not at all."""
+    asked = {
+        "feedback": definition.feedback != "none",
+        "edit": definition.edit != "none",
+        "spans": definition.spans is not None,
+        "ranking": definition.ranks,
+        "confidence": definition.confidence,
+    }
+    unasked = [name for name, is_asked in asked.items() if given.get(name) and not is_asked]
+    for name in unasked:
+        del given[name]
+    return [WORDS[name] for name in unasked]
 
 
 def _leave_of_aspect(aspect: Aspect, aspects: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ from django.db.models import Count, Min, Q, Sum
 
 from annotator.formats.source import Options, Writer
 from annotator.formats.tables import Written
-from annotator.models import Export, Import, LabelerVersion, Plan, Protocol, Rater
+from annotator.models import Export, Import, LabelerVersion, PerformanceModel, Plan, Protocol, Rater
 from annotator.readings.raters import pseudonym, public
 from annotator.readings.snapshot import Snapshot
 
@@ -39,17 +39,33 @@ def manifest(
     export: Export, snapshot: Snapshot, writer: Writer, options: Options, files: list[Written]
 ) -> dict[str, Any]:
     """Everything in JSON types. Of unchanged data only `snapshot`, `export` and `dataset` differ in two exports."""
+    return {
+        **_identity(export),
+        **_choices(export, snapshot, writer, options),
+        **_inputs(snapshot),
+        **_origins(snapshot),
+        "counted": _counted(snapshot),
+        "configs": [config.name for config in writer.configs],
+        "files": [vars(file) for file in files],
+        "data_sha256": digest(files),
+    }
+
+
+def _identity(export: Export) -> dict[str, Any]:
+    """Which export of which project this is, and what wrote it."""
     project = export.project
     return {
         "manifest_version": MANIFEST_VERSION,
         "software": {"name": "Switchyard", "version": software_version(), "pyarrow": pa.__version__},
-        "project": {
-            "name": project.name,
-            "provenance": project.provenance,
-            "currency": project.currency,
-        },
+        "project": {"name": project.name, "provenance": project.provenance, "currency": project.currency},
         "export": export.number,
         "dataset": export.dataset and {"name": export.dataset.name, "version": export.version},
+    }
+
+
+def _choices(export: Export, snapshot: Snapshot, writer: Writer, options: Options) -> dict[str, Any]:
+    """What was asked for, and what that left out."""
+    return {
         "format": export.format,
         "container": export.container,
         "options": {name: value for name, value in options.as_dict().items() if name in writer.heeds},
@@ -61,17 +77,6 @@ def manifest(
             **_wanted(snapshot),
             "left_out": _sorted(writer.left_out),
         },
-        **_inputs(snapshot),
-        "snapshot": {"seen": snapshot.seen.isoformat(), "last_ids": snapshot.last},
-        "protocols": _protocols(snapshot),
-        "guidelines": _guidelines(snapshot),
-        "labelers": _labelers(snapshot),
-        "plan": _plan(snapshot.plan_id),
-        "prices": {"person_judgment": format(project.price_per_judgment, "f"), "currency": project.currency},
-        "counted": _counted(snapshot),
-        "configs": [config.name for config in writer.configs],
-        "files": [vars(file) for file in files],
-        "data_sha256": digest(files),
     }
 
 
@@ -106,6 +111,19 @@ def _inputs(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "inputs": list(files.values(*columns)),
         "further_inputs": {**counted, "sha256_of_sha256": hashes.hexdigest()} if counted["number"] else None,
+    }
+
+
+def _origins(snapshot: Snapshot) -> dict[str, Any]:
+    """The moment, and the versions under which counted judgments came about at that moment, with their prices."""
+    project = snapshot.project
+    return {
+        "snapshot": {"seen": snapshot.seen.isoformat(), "last_ids": snapshot.last},
+        "protocols": _protocols(snapshot),
+        "guidelines": _guidelines(snapshot),
+        "labelers": _labelers(snapshot),
+        "plan": _plan(snapshot.plan_id),
+        "prices": {"person_judgment": format(project.price_per_judgment, "f"), "currency": project.currency},
     }
 
 
@@ -167,7 +185,6 @@ def _plan(plan_id: int | None) -> dict[str, Any] | None:
     plan = Plan.objects.filter(pk=plan_id or 0).select_related("performance_model__feature_set").first()
     if plan is None:
         return None
-    model = plan.performance_model
     return {
         "number": plan.number,
         "strategy": plan.strategy,
@@ -178,14 +195,17 @@ def _plan(plan_id: int | None) -> dict[str, Any] | None:
         "routes": plan.routes.aggregate(
             all=Count("pk"), control=Count("pk", filter=Q(is_control=True)), least_propensity=Min("propensity")
         ),
-        "performance_model": model
-        and {
-            "version": model.version,
-            "kind": model.kind,
-            "sha256": model.artifact_sha256,
-            "seed": model.seed,
-            "feature_set": {"version": model.feature_set.version, "digest": model.feature_set.digest},
-        },
+        "performance_model": plan.performance_model and _performance_model(plan.performance_model),
+    }
+
+
+def _performance_model(model: PerformanceModel) -> dict[str, Any]:
+    return {
+        "version": model.version,
+        "kind": model.kind,
+        "sha256": model.artifact_sha256,
+        "seed": model.seed,
+        "feature_set": {"version": model.feature_set.version, "digest": model.feature_set.digest},
     }
 
 
