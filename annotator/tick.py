@@ -12,7 +12,6 @@ from django.db.models import Min
 
 from annotator.models import Delivery, Job, Judgment, LabelerVersion
 from annotator.pipeline import (
-    assign,
     backtest,
     batch_results,
     batches,
@@ -20,6 +19,7 @@ from annotator.pipeline import (
     ledger,
     loop,
     lost,
+    places,
     storing,
     tokens,
     webhooks,
@@ -91,7 +91,7 @@ def round_of(nudges: Nudges, seldom: bool = True, rarely: bool = True) -> None:
     duties = [
         Job.objects.stop_abandoned,
         lambda: nudges.heads(due()),
-        assign.expire_leases,
+        places.expire_leases,
         lost.return_money,
         ledger.settle,
     ]

@@ -73,15 +73,16 @@ def candidates() -> dict[str, Callable[..., Any]]:
     from django.db import transaction
 
     from annotator.models import Project
-    from annotator.pipeline import assign
+    from annotator.pipeline import assign, places
+    from annotator.pipeline.extra import Offer, one_row
 
     search = assign._OPEN_FOR_ME + assign._BEHIND_MY_LAST + assign._FIRST
     anywhere = assign._OPEN_FOR_ME + assign._FIRST
 
     def leased(project, rater, *queries):
         for query in queries:
-            if found := assign._one(query, {"project": project.pk, "rater": rater.pk}):
-                return assign._lease(project, rater, found[0], ahead=False)
+            if found := one_row(query, {"project": project.pk, "rater": rater.pk, "opted_out": []}):
+                return places.lease(project, rater, Offer(found[0]), ahead=False)
         return None
 
     @transaction.atomic
@@ -140,13 +141,13 @@ def filled(comparisons: int, annotators: int, overlap: int, seed: int) -> tuple[
 def show_only(project: Any, number: int) -> None:
     """Two comparisons with four places each are open: as many places as there are annotators, and none is lost."""
     from annotator.models import Assignment
-    from annotator.pipeline import assign
+    from annotator.pipeline import places
 
     Assignment.objects.filter(project=project, state="leased").update(state="judged")
     pair = list(project.comparisons.order_by("queue_order").values_list("pk", flat=True)[2 * number : 2 * number + 2])
     project.comparisons.exclude(pk__in=pair).update(votes_wanted=0, places_open=0)
     project.comparisons.filter(pk__in=pair).update(votes_wanted=4)
-    assign.open_places(project.pk, pair)
+    places.open_places(project.pk, pair)
 
 
 def judge_until(claim: Callable[..., Any], project: Any, rater: Any, until: float, latencies: list[float]) -> None:

@@ -19,7 +19,7 @@ KNOWS = {
     "retrain": set(),
     "route": {"label", "aggregate", "retrain"},  # retrain: to load the performance model it stored
     "assign": set(),
-    "judge": {"assign"},  # to recount the places of the comparison just judged
+    "judge": set(),
     "aggregate": set(),
     "export": {"parts"},
     # No steps, but they work for one.
@@ -27,12 +27,10 @@ KNOWS = {
     "preview": {"ingest"},  # looks at a file as it will be read
     "start": {"aggregate"},
     "onboarding": {"judge"},  # to check an answer as the seat does
-    "revise": {"judge", "assign", "review"},  # an answer given again; it answers what was sent back
+    "revise": {"judge", "review"},  # an answer given again; it answers what was sent back
     # A settlement is an answer, checked as any; a known answer that was wrong counts against nobody.
-    "review": {"judge", "assign", "quality"},
-    "standing": {"assign"},  # a comparison that comes to teach gives its places back
+    "review": {"judge", "quality"},
     "compare": {"ingest"},  # comparisons of responses written here come in as a file's do
-    "handout": {"assign"},  # works for route: places for people
     "basis": {"retrain"},  # works for route: what a plan is made from, the performance model among it
     "seed_set": {"label", "route"},  # a plan of its own; labelers are asked about the same slice
     "loop": {"route"},  # what closes the circle: it asks for a new plan when something was learnt

@@ -1,13 +1,9 @@
-"""Who judges what next: places of comparisons are leased to annotators.
+"""Who judges what next: annotators lease places of comparisons (`places`), keep them, or give them back.
 
-A comparison that wants three people's judgments has three places. A place is held by a lease or by a judgment;
-`Comparison.places_open` counts the others and is recounted from these causes in the transaction that changes one.
-
-Locking (measured in docs/decisions/0002-assignment-locking.md): whoever takes or gives back a place locks the row of
-the comparison first and counts after it. Looking for the next comparison passes over rows that somebody else has
-locked at this moment, so annotators do not wait for each other; before anybody is told that nothing is left, the rows
-are looked at once more without locking, and a locked one is waited for. An annotator's request never waits while it
-holds a lock, so no two of them can wait for each other.
+Locking (measured in docs/decisions/0002-assignment-locking.md): looking for the next comparison passes over rows that
+somebody else has locked at this moment, so annotators do not wait for each other; before anybody is told that nothing
+is left, the rows are looked at once more without locking, and a locked one is waited for. An annotator's request never
+waits while it holds a lock, so no two of them can wait for each other.
 
 What an annotator's request costs does not grow with the project: the queue is a partial index over open places, and
 the search starts behind the annotator's own last comparison, because what they passed before they mostly have had.
@@ -15,24 +11,21 @@ the search starts behind the annotator's own last comparison, because what they 
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from celery import shared_task
 from django.db import connection, transaction
-from django.db.models import F, QuerySet
+from django.db.models import F
 from django.db.models.functions import Greatest
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
-from annotator.models import Assignment, Comparison, Flag, Plan, Project, Purpose, Rater, Review, Standing
-from annotator.pipeline import admission, extra
+from annotator.models import Assignment, Flag, Plan, Project, Purpose, Rater, Review, Standing
+from annotator.pipeline import admission, extra, places
 from annotator.pipeline.admission import Admission
 from annotator.pipeline.extra import Offer, one_row
 
-EXPIRE_BATCH = 500
 # One open and a few fetched ahead are the rule; an undo or a second window can add to them. Whoever holds as many
 # fetches nothing ahead: they would keep the places from others by opening one after the other.
 HELD_AT_MOST = 8
@@ -96,51 +89,6 @@ _TO_TAKE_OVER = f"""
                         AND mine.state <> 'expired')
       {_UNKNOWN_TO_ME}
     ORDER BY theirs.id LIMIT 1
-"""
-
-# Who holds places of `c`: people's judgments that count, and leases.
-TAKEN = """
-    (SELECT count(*) FROM annotator_judgment j JOIN annotator_rater r ON r.id = j.rater_id
-     WHERE j.comparison_id = c.id AND j.is_current AND NOT j.is_surplus AND r.kind = 'person' AND j.purpose = 'judge')
-  + (SELECT count(*) FROM annotator_assignment a
-     WHERE a.comparison_id = c.id AND a.state = 'leased' AND a.purpose = 'judge')
-"""
-_RECOUNT = f"""
-    UPDATE annotator_comparison
-    SET places_open = counted.places,
-        reopened_at = CASE WHEN counted.places > places_open THEN clock_timestamp() ELSE reopened_at END
-    FROM (SELECT c.id, greatest(0, c.votes_wanted - ({TAKEN})) AS places
-          FROM annotator_comparison c WHERE c.id = ANY(%s)) AS counted
-    WHERE annotator_comparison.id = counted.id AND annotator_comparison.places_open <> counted.places
-"""
-
-# An assignment that ran out is leased again as it was: same order on screen, draft kept. All parts see what was
-# before, so the recount adds the lease that the second part makes. What takes no place needs no lock.
-_LEASE = f"""
-    WITH drawn AS (
-        SELECT coalesce(%(shown)s::smallint[], CASE WHEN c.candidates_count > 0 THEN (
-                   SELECT array_agg(place ORDER BY random())
-                   FROM generate_series(0, c.candidates_count + 1) AS place)::smallint[] END) AS shown
-        FROM annotator_comparison c WHERE c.id = %(comparison)s
-    ), leased AS (
-        INSERT INTO annotator_assignment
-            (project_id, comparison_id, rater_id, round, purpose, state, leased_until, opened_at, a_first, shown_order,
-             draft, active_ms, skip_reason, created_at)
-        SELECT %(project)s, %(comparison)s, %(rater)s, %(round)s, %(purpose)s, 'leased', %(until)s, %(opened)s,
-               coalesce(array_position(shown, 0::smallint) < array_position(shown, 1::smallint), %(a_first)s), shown,
-               '{{}}', 0, '', clock_timestamp()
-        FROM drawn
-        ON CONFLICT (comparison_id, rater_id, round) DO UPDATE
-            SET state = 'leased', leased_until = excluded.leased_until, opened_at = excluded.opened_at,
-                purpose = excluded.purpose
-            WHERE annotator_assignment.state = 'expired'
-        RETURNING *
-    ), recounted AS (
-        UPDATE annotator_comparison c
-        SET places_open = greatest(0, c.votes_wanted - ({TAKEN}) - (SELECT count(*) FROM leased))
-        WHERE c.id = %(comparison)s AND %(purpose)s = 'judge'
-    )
-    SELECT * FROM leased
 """
 
 
@@ -208,12 +156,12 @@ def save_draft(assignment: Assignment, draft: dict[str, Any], active_ms: int) ->
 @transaction.atomic
 def skip(assignment: Assignment, reason: str = "") -> bool:
     """Give the place back; this person is not offered it again. False when it was judged already."""
-    lock([assignment.comparison_id])
+    places.lock([assignment.comparison_id])
     open_or_expired = Assignment.objects.filter(
         pk=assignment.pk, state__in=(Assignment.State.LEASED, Assignment.State.EXPIRED)
     )
     skipped = open_or_expired.update(state=Assignment.State.SKIPPED, skip_reason=reason)
-    recount([assignment.comparison_id])
+    places.recount([assignment.comparison_id])
     return bool(skipped)
 
 
@@ -251,22 +199,6 @@ def flag(assignment: Assignment, reason: str) -> Flag:
     return flagged
 
 
-@shared_task(name="annotator.pipeline.assign.expire_leases")
-def expire_leases(project_id: int | None = None) -> int:
-    """Reopen the places whose lease ran out, one short transaction each; gives how many. Drafts are kept."""
-    due = _overdue() if project_id is None else _overdue().filter(project=project_id)
-    batch = due.order_by("leased_until").values_list("pk", "comparison_id")[:EXPIRE_BATCH]
-    return sum(_expire(*lease) for lease in list(batch))
-
-
-@transaction.atomic
-def open_places(project_id: int, comparison_ids: Sequence[int]) -> None:
-    """Recount the open places of `comparison_ids`, after `votes_wanted` or judgments of theirs changed."""
-    ids = list(Comparison.objects.filter(project=project_id, pk__in=comparison_ids).values_list("pk", flat=True))
-    lock(ids)
-    recount(ids)
-
-
 def queue_state(project: Project, rater: Rater) -> str:
     """Why there is nothing for `rater` now, in words. Ask after `next_assignment` gave None.
 
@@ -288,18 +220,6 @@ def queue_state(project: Project, rater: Rater) -> str:
     return _("The lead has not approved a plan yet.")
 
 
-def lock(comparison_ids: Sequence[int]) -> None:
-    """Lock comparisons before their places change hands; several always in queue order."""
-    rows = Comparison.objects.filter(pk__in=comparison_ids).order_by("queue_order", "pk")
-    list(rows.select_for_update(no_key=True).values_list("pk"))
-
-
-def recount(comparison_ids: Sequence[int]) -> None:
-    """Bring `places_open` of locked comparisons up to date with the judgments and leases that hold their places."""
-    with connection.cursor() as cursor:
-        cursor.execute(_RECOUNT, [list(comparison_ids)])
-
-
 def _held(rater: Rater) -> list[Assignment]:
     """Leases of `rater`: the one opened last first, those fetched ahead after the opened ones."""
     return list(Assignment.objects.raw(_HELD, [rater.pk, HELD_AT_MOST]))
@@ -313,12 +233,12 @@ def _resumed(project: Project, rater: Rater) -> Assignment | None:
     if set(last.comparison.harms) & set(rater.opted_out):
         return None
     with transaction.atomic():
-        lock([last.comparison_id])
-        free = last.purpose != Purpose.JUDGE or _has_place(last.comparison_id)
+        places.lock([last.comparison_id])
+        free = last.purpose != Purpose.JUDGE or places.has_open(last.comparison_id)
         if Review.objects.filter(comparison=last.comparison_id, reviewer=rater).exists():
             return None
         offer = Offer(last.comparison_id, last.purpose, last.round)
-        return _lease(project, rater, offer, ahead=False) if free else None
+        return places.lease(project, rater, offer, ahead=False) if free else None
 
 
 def _new_lease(project: Project, rater: Rater, admitted: Admission, *, ahead: bool = False) -> Assignment | None:
@@ -345,7 +265,7 @@ def _new_lease(project: Project, rater: Rater, admitted: Admission, *, ahead: bo
                 return _found(assignment, admitted)
         if limited and not one_row(f"SELECT 1 WHERE {_HAS_ROOM}", asked):
             return None
-        if expire_leases(project.pk):
+        if places.expire_leases(project.pk):
             continue
         # Everything open, if anything, was locked a moment ago: wait for the first of these.
         looked_at = now()
@@ -390,7 +310,7 @@ def _extra(
     parts = (_REOPENED,) if asked["nothing_left_at"] else (_BEHIND_MY_LAST + _FIRST, _FIRST)
     if not any(one_row(_OPEN_FOR_ME + room + part, asked) for part in parts):
         return None
-    return _lease(project, rater, offer, ahead=ahead)
+    return places.lease(project, rater, offer, ahead=ahead)
 
 
 @transaction.atomic
@@ -400,59 +320,25 @@ def _claim(
     if limited:
         _lock_fetching(rater)
     found = one_row(search, asked)
-    return _lease(project, rater, Offer(found[0]), ahead=ahead) if found else None
+    return places.lease(project, rater, Offer(found[0]), ahead=ahead) if found else None
 
 
 @transaction.atomic
 def _claim_waiting(project: Project, rater: Rater, comparison_id: int) -> Assignment | None:
-    lock([comparison_id])
-    return _lease(project, rater, Offer(comparison_id), ahead=False) if _has_place(comparison_id) else None
+    places.lock([comparison_id])
+    return places.lease(project, rater, Offer(comparison_id), ahead=False) if places.has_open(comparison_id) else None
 
 
 @transaction.atomic
 def _take_over(project: Project, rater: Rater, assignment_id: int, comparison_id: int) -> Assignment | None:
-    lock([comparison_id])
+    places.lock([comparison_id])
     unopened = Assignment.objects.filter(pk=assignment_id, state=Assignment.State.LEASED, opened_at=None)
     if not unopened.update(state=Assignment.State.EXPIRED):
         return None
-    return _lease(project, rater, Offer(comparison_id), ahead=False)
-
-
-def _has_place(comparison_id: int) -> bool:
-    return Comparison.objects.filter(pk=comparison_id, places_open__gt=0).exists()
-
-
-def _lease(project: Project, rater: Rater, offer: Offer, *, ahead: bool) -> Assignment | None:
-    """Lease a place of a locked comparison, or what takes none. None when this person got it in another window."""
-    current = now()
-    values = {
-        "project": project.pk,
-        "rater": rater.pk,
-        "comparison": offer.comparison_id,
-        "round": offer.round,
-        "purpose": str(offer.purpose),
-        "until": current + timedelta(seconds=project.lease_seconds),
-        "opened": None if ahead else current,
-        "a_first": bool(secrets.randbits(1)) if offer.a_first is None else offer.a_first,
-        "shown": offer.shown_order,
-    }
-    return next(iter(Assignment.objects.raw(_LEASE, values)), None)
+    return places.lease(project, rater, Offer(comparison_id), ahead=False)
 
 
 def _lock_fetching(rater: Rater) -> None:
     """One fetch ahead of a person at a time, until the transaction ends."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_LOCK, rater.pk % 2**31])
-
-
-@transaction.atomic
-def _expire(assignment_id: int, comparison_id: int) -> int:
-    lock([comparison_id])
-    # Asked again under the lock: it may have been judged, or its reader have come back, while we waited.
-    expired = _overdue().filter(pk=assignment_id).update(state=Assignment.State.EXPIRED)
-    recount([comparison_id])
-    return expired
-
-
-def _overdue() -> QuerySet[Assignment]:
-    return Assignment.objects.filter(state=Assignment.State.LEASED, leased_until__lt=now())

@@ -15,7 +15,7 @@ from django.db.models.functions import Coalesce
 
 from annotator.models import Comparison, Job, Judgment, Labeler, Plan, Rater, Route
 from annotator.models.routes import vote_price
-from annotator.pipeline import assign, versions
+from annotator.pipeline import places, versions
 
 BATCH = 2000
 
@@ -116,7 +116,7 @@ def _want(plan: Plan, ids: list[int], votes: Subquery | int) -> int:
     approved = Plan.objects.filter(pk=plan.pk, status=Plan.Status.APPROVED).select_for_update(no_key=True)
     if not ids or approved.first() is None:
         return 0
-    assign.lock(ids)
+    places.lock(ids)
     Comparison.objects.filter(pk__in=ids).update(votes_wanted=votes)
-    assign.recount(ids)
+    places.recount(ids)
     return len(ids)

@@ -39,7 +39,7 @@ from annotator.models import (
     Route,
 )
 from annotator.models.routes import vote_price
-from annotator.pipeline import admission, assign, ledger
+from annotator.pipeline import admission, ledger, places
 
 UNDO = timedelta(seconds=10)
 
@@ -132,7 +132,7 @@ def undo(assignment: Assignment) -> Assignment:
     """
     # No plan is approved meanwhile: the approved one is told what the opened place costs.
     Project.objects.select_for_update(no_key=True).get(pk=assignment.project_id)
-    assign.lock([assignment.comparison_id])
+    places.lock([assignment.comparison_id])
     fresh = Judgment.objects.filter(assignment=assignment, is_current=True, effective_at__gt=now())
     judgment = fresh.select_for_update(no_key=True).first()
     if judgment is None or not _withdraw(assignment, judgment):
@@ -149,7 +149,7 @@ def undo(assignment: Assignment) -> Assignment:
     assignment.opened_at = assignment.draft_saved_at = now()
     assignment.leased_until = now() + timedelta(seconds=assignment.project.lease_seconds)
     assignment.save(update_fields=["draft", "state", "opened_at", "draft_saved_at", "leased_until"])
-    assign.recount([assignment.comparison_id])
+    places.recount([assignment.comparison_id])
     return assignment
 
 
@@ -235,7 +235,7 @@ def _store(assignment: Assignment, judgment: Judgment, *, usual: bool) -> Judgme
     whoever locks both takes the comparison first.
     """
     if not usual:
-        assign.lock([assignment.comparison_id])
+        places.lock([assignment.comparison_id])
     earlier = [] if usual else _revisions(assignment)
     if sent_before := _sent(earlier, judgment.client_id):
         return sent_before
@@ -266,7 +266,7 @@ def _store_late(assignment: Assignment, judgment: Judgment, earlier: list[Judgme
     judgment.is_surplus = judgment.purpose == Purpose.JUDGE and not free
     _close(assignment, judgment, Assignment.State.EXPIRED, Assignment.State.SKIPPED)
     _pay(assignment, judgment, locked=True)
-    assign.recount([assignment.comparison_id])
+    places.recount([assignment.comparison_id])
     return judgment
 
 
@@ -327,7 +327,7 @@ class _Kept(NamedTuple):
 
 # Written out, as are the queries of `assign`: building such a join anew for each judgment costs more than running it.
 _KEPT = f"""
-    SELECT reservation.*, route.price AS route_price, route.votes AS route_votes, ({assign.TAKEN}) AS others
+    SELECT reservation.*, route.price AS route_price, route.votes AS route_votes, ({places.TAKEN}) AS others
     FROM annotator_comparison c
     JOIN annotator_route route ON route.comparison_id = c.id AND route.source = 'people'
     JOIN annotator_plan plan ON plan.id = route.plan_id AND plan.status = 'approved'

@@ -35,7 +35,7 @@ from annotator.models import (
 )
 from annotator.models.reviews import IDLE
 from annotator.models.votes import as_text
-from annotator.pipeline import assign, judge, quality
+from annotator.pipeline import judge, places, quality
 
 # Settlements are numbered behind any showing in the seat.
 BEFORE_REVIEWS = 10_000
@@ -100,7 +100,7 @@ def settle(review: Review, given: Mapping[str, Any], *, note: str = "") -> Judgm
 
     Raises AnswerInvalid, ReviewRefused before the votes were revealed.
     """
-    assign.lock([review.comparison_id])
+    places.lock([review.comparison_id])
     review = Review.objects.select_for_update(of=("self",)).select_related("project", "comparison").get(pk=review.pk)
     if review.state == Review.State.SETTLED and review.judgment:
         return review.judgment
@@ -147,7 +147,7 @@ def _judgment(review: Review, protocol: Protocol, answer: protocols.Answer) -> J
 @transaction.atomic
 def reopen(review: Review) -> Review:
     """Take a settlement back: its judgment counts no more, the review is open again. Raises ReviewRefused."""
-    assign.lock([review.comparison_id])
+    places.lock([review.comparison_id])
     review = Review.objects.select_for_update(of=("self",)).get(pk=review.pk)
     if review.state == Review.State.OPEN:
         return review

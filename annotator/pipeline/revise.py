@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 
 from annotator import protocols
 from annotator.models import Judgment, Project, Protocol, Purpose
-from annotator.pipeline import assign, judge, review
+from annotator.pipeline import judge, places, review
 
 
 class NotRevisable(Exception):
@@ -51,7 +51,7 @@ def revise(
     The same client id again gives what it gave first. Raises NotRevisable, or protocols.AnswerInvalid, and then
     nothing has changed.
     """
-    assign.lock([judgment.comparison_id])
+    places.lock([judgment.comparison_id])
     if stored := _sent(judgment, client_id):
         return stored
     if words := refusal(judgment):

@@ -6,7 +6,7 @@ from django.db import transaction
 from django.utils.timezone import now
 
 from annotator.models import Attempt, Comparison, Concern, Gold, Plan, Project, Rater, Route, Standing, User
-from annotator.pipeline import assign, quality
+from annotator.pipeline import places, quality
 
 
 def of(rater: Rater) -> Standing:
@@ -91,6 +91,6 @@ def _follow_use(gold: Gold) -> None:
         if route is None:
             return
         votes = route.votes
-    assign.lock([gold.comparison_id])
+    places.lock([gold.comparison_id])
     Comparison.objects.filter(pk=gold.comparison_id).update(votes_wanted=votes)
-    assign.recount([gold.comparison_id])
+    places.recount([gold.comparison_id])

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils.timezone import now
 
 from annotator.models import Assignment, Comparison, Gold, Project, Rater, Review, Standing
-from annotator.pipeline import assign, judge
+from annotator.pipeline import assign, judge, places
 from tests.builders import make_comparison, make_judgment, make_labeler, make_person, make_plan, make_project, make_user
 
 pytestmark = pytest.mark.django_db
@@ -27,7 +27,7 @@ def person(project: Project) -> Rater:
     return make_person(project, make_user())
 
 
-def places(comparison: Comparison) -> int:
+def places_left(comparison: Comparison) -> int:
     return Comparison.objects.get(pk=comparison.pk).places_open
 
 
@@ -50,7 +50,7 @@ def test_a_lease_takes_a_place_and_asking_again_gives_the_same_comparison_in_the
     lease = assign.next_assignment(project, rater)
     again = assign.next_assignment(project, rater)
     assert lease.comparison == first and again == lease and again.a_first == lease.a_first
-    assert places(first) == 0 and places(second) == 1
+    assert places_left(first) == 0 and places_left(second) == 1
 
 
 @pytest.mark.slow
@@ -71,7 +71,7 @@ def test_three_votes_come_from_three_people_and_a_fourth_is_told_so():
     (comparison,) = wanted(project, 1, votes=3)
     for left in (2, 1, 0):
         assert answered(project, person(project)) == comparison
-        assert places(comparison) == left
+        assert places_left(comparison) == left
     fourth = person(project)
     assert assign.next_assignment(project, fourth) is None
     assert assign.queue_state(project, fourth) == "All comparisons of this plan are judged."
@@ -101,7 +101,7 @@ def test_a_skipped_comparison_goes_to_somebody_else_and_not_to_the_same_person()
     (comparison,) = wanted(project, 1)
     rater = person(project)
     assert assign.skip(assign.next_assignment(project, rater), "I know one of the authors")
-    assert places(comparison) == 1
+    assert places_left(comparison) == 1
     assert Assignment.objects.get().skip_reason == "I know one of the authors"
     assert assign.next_assignment(project, rater) is None
     assert answered(project, person(project)) == comparison
@@ -113,7 +113,7 @@ def test_a_judged_comparison_cannot_be_skipped():
     rater = person(project)
     assert answered(project, rater) == comparison
     assert not assign.skip(Assignment.objects.get())
-    assert places(comparison) == 0
+    assert places_left(comparison) == 0
 
 
 def test_a_flag_reaches_the_lead_and_a_second_one_replaces_it():
@@ -133,12 +133,12 @@ def test_a_lease_that_ran_out_gives_its_place_back_and_keeps_its_draft():
     lease = assign.next_assignment(project, rater)
     assert assign.save_draft(lease, {"level": -1}, 700)
     run_out(lease)
-    assert assign.expire_leases() == 1 and assign.expire_leases() == 0
-    assert places(comparison) == 1
+    assert places.expire_leases() == 1 and places.expire_leases() == 0
+    assert places_left(comparison) == 1
     assert assign.save_draft(lease, {"level": 1}, 900) is None
     back = assign.next_assignment(project, rater, resume=True)
     assert back == lease and back.draft == {"level": -1} and back.a_first == lease.a_first
-    assert places(comparison) == 0
+    assert places_left(comparison) == 0
 
 
 def test_a_draft_comes_back_before_anything_new():
@@ -148,7 +148,7 @@ def test_a_draft_comes_back_before_anything_new():
     lease = assign.next_assignment(project, rater)
     assign.save_draft(lease, {"level": -1}, 700)
     run_out(lease)
-    assign.expire_leases()
+    places.expire_leases()
     assert assign.next_assignment(project, rater, resume=True).comparison == first
 
 
@@ -171,7 +171,7 @@ def test_a_comparison_fetched_ahead_is_taken_over_when_nothing_else_is_left_and_
     assert not assign.open_now(ahead, project)
     assert assign.next_assignment(project, third) is None
     assert assign.queue_state(project, third).startswith("Everything left is being judged by others")
-    assert places(first) == places(second) == 0
+    assert places_left(first) == places_left(second) == 0
 
 
 def test_fetching_ahead_takes_nothing_over():
@@ -204,15 +204,15 @@ def test_places_follow_what_is_wanted_and_what_people_have_said_already():
     for _each in range(4):
         make_judgment(done, make_person(project), -1)
     Comparison.objects.update(votes_wanted=3)
-    assign.open_places(project.pk, [fresh.pk, judged.pk, done.pk])
-    assert [places(each) for each in (fresh, judged, done)] == [3, 2, 0]
+    places.open_places(project.pk, [fresh.pk, judged.pk, done.pk])
+    assert [places_left(each) for each in (fresh, judged, done)] == [3, 2, 0]
 
 
 def test_places_of_another_project_are_left_alone():
     (theirs,) = wanted(make_project(), 1)
     Comparison.objects.update(votes_wanted=3)
-    assign.open_places(make_project().pk, [theirs.pk])
-    assert places(theirs) == 1
+    places.open_places(make_project().pk, [theirs.pk])
+    assert places_left(theirs) == 1
 
 
 def test_an_empty_queue_says_why():
@@ -326,7 +326,7 @@ def test_what_opens_after_they_went_through_the_queue_is_found():
     assert Standing.objects.get(rater=rater).nothing_left_at is None
     third, fourth = (make_comparison(project, votes_wanted=1, queue_order=number) for number in (5, 6))
     assert assign.next_assignment(project, rater) is None
-    assign.open_places(project.pk, [third.pk, fourth.pk])
+    places.open_places(project.pk, [third.pk, fourth.pk])
     assert [answered(project, rater), answered(project, rater)] == [third, fourth]
 
 
@@ -361,7 +361,7 @@ def test_a_draft_of_what_somebody_opted_out_of_is_not_taken_up_again():
     assignment = assign.next_assignment(project, rater)
     assign.save_draft(assignment, {"level": 1}, 5)
     Assignment.objects.update(leased_until=now() - timedelta(minutes=1))
-    assign.expire_leases(project.pk)
+    places.expire_leases(project.pk)
     assign.set_opt_outs(rater, ["violence"])
     assert assign.next_assignment(project, rater, resume=True) is None
     assign.set_opt_outs(rater, [])

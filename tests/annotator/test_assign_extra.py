@@ -23,7 +23,7 @@ from annotator.models import (
     Standards,
     Standing,
 )
-from annotator.pipeline import assign, extra, judge
+from annotator.pipeline import assign, extra, judge, places
 from tests.annotator.test_assign_races import at_once
 from tests.builders import make_comparison, make_person, make_project, make_user
 
@@ -366,7 +366,7 @@ def test_a_draft_is_not_resumed_after_its_comparison_was_reviewed():
     rater = person(project)
     held = assign.next_assignment(project, rater)
     Assignment.objects.filter(pk=held.pk).update(draft={"level": 1}, leased_until=now() - timedelta(hours=1))
-    assign.expire_leases()
+    places.expire_leases()
     reviewed(held.comparison, rater)
     assert assign.next_assignment(project, rater, resume=True).comparison != held.comparison
 

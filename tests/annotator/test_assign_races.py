@@ -15,7 +15,7 @@ from django.db import connection, connections
 from django.utils.timezone import now
 
 from annotator.models import Assignment, Comparison, Gold, Judgment, LedgerEntry, Project, Standards
-from annotator.pipeline import assign, judge, ledger, revise
+from annotator.pipeline import assign, judge, ledger, places, revise
 from tests.builders import make_comparison, make_person, make_plan, make_project, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -110,7 +110,7 @@ def test_nobody_is_told_nothing_is_left_because_a_row_is_locked():
         from django.db import transaction
 
         with transaction.atomic():
-            assign.lock([project.comparisons.get().pk])
+            places.lock([project.comparisons.get().pk])
             locked.set()
             release.wait(10)
 
@@ -150,7 +150,7 @@ def test_a_submission_and_the_end_of_its_lease_at_once_leave_one_holder():
         other = make_person(project, make_user())
         at_once(
             lambda a=assignment: judge.submit_judgment(a, {"level": 1}, client_id=uuid4()),
-            assign.expire_leases,
+            places.expire_leases,
             lambda p=project, r=other: assign.next_assignment(p, r),
         )
         comparison = project.comparisons.get()

@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.utils.timezone import now
 
 from annotator.models import Candidate, Export, Job, JobCancelled, Judgment, Rater, Response
-from annotator.pipeline import aggregate, assign, export, judge, storing, work
+from annotator.pipeline import aggregate, assign, export, judge, places, storing, work
 from tests.builders import (
     make_comparison,
     make_judgment,
@@ -147,7 +147,7 @@ def test_a_superseded_revision_is_in_the_lossless_store_and_counts_nowhere(proje
 def test_an_undone_answer_is_in_no_export_even_after_its_window(project):
     member = make_member(project, "annotator")
     comparison = make_comparison(project, votes_wanted=1)
-    assign.open_places(project.pk, [comparison.pk])
+    places.open_places(project.pk, [comparison.pk])
     assignment = assign.next_assignment(project, make_person(project, member))
     judge.submit_judgment(assignment, {"level": 1}, client_id=uuid4(), active_ms=10)
     judge.undo(assignment)

@@ -10,7 +10,7 @@ from django.utils.timezone import now
 from annotator import protocols
 from annotator.models import Assignment, Comparison, Judgment, LedgerEntry, Plan, Project, Rater, Standing
 from annotator.models.judgments import UNDO_MARGIN
-from annotator.pipeline import assign, judge, ledger, route
+from annotator.pipeline import assign, judge, ledger, places, route
 from tests.builders import make_comparison, make_person, make_plan, make_project, make_user
 
 pytestmark = pytest.mark.django_db
@@ -31,10 +31,10 @@ def submit(assignment: Assignment, level: int = 1, client_id: UUID | None = None
 
 def expire(assignment: Assignment) -> None:
     Assignment.objects.filter(pk=assignment.pk).update(leased_until=now() - timedelta(seconds=1))
-    assign.expire_leases()
+    places.expire_leases()
 
 
-def places(comparison: Comparison) -> int:
+def places_left(comparison: Comparison) -> int:
     return Comparison.objects.get(pk=comparison.pk).places_open
 
 
@@ -58,7 +58,7 @@ def test_a_judgment_says_everything_that_decided_it():
     assert stored.effective_at - stored.created_at == timedelta(seconds=10)
     assert not Judgment.objects.effective().exists()
     assignment.refresh_from_db()
-    assert assignment.state == "judged" and places(comparison) == 0
+    assert assignment.state == "judged" and places_left(comparison) == 0
 
 
 @pytest.mark.parametrize("outcome", ["neither_valid", "cannot_judge"])
@@ -94,7 +94,7 @@ def test_a_late_answer_takes_its_place_when_that_is_still_free():
     assignment = leased(project)
     expire(assignment)
     assert not submit(assignment).is_surplus
-    assert places(assignment.comparison) == 0 and Assignment.objects.get().state == "judged"
+    assert places_left(assignment.comparison) == 0 and Assignment.objects.get().state == "judged"
 
 
 @pytest.mark.parametrize("judged", [True, False])
@@ -107,14 +107,14 @@ def test_a_late_answer_whose_place_was_taken_is_kept_as_surplus(judged):
         submit(other)
     assert submit(late).is_surplus
     assert not submit(other).is_surplus
-    assert Judgment.objects.filter(is_surplus=False, is_current=True).count() == 1 and places(late.comparison) == 0
+    assert Judgment.objects.filter(is_surplus=False, is_current=True).count() == 1 and places_left(late.comparison) == 0
 
 
 def test_an_answer_to_a_comparison_that_was_skipped_in_another_window_is_kept():
     assignment = leased(make_project())
     assign.skip(assignment, "too long")
     assert not submit(assignment).is_surplus
-    assert places(assignment.comparison) == 0
+    assert places_left(assignment.comparison) == 0
 
 
 def test_undo_opens_the_comparison_again_and_keeps_the_revision():
@@ -126,7 +126,7 @@ def test_undo_opens_the_comparison_again_and_keeps_the_revision():
     reopened = judge.undo(Assignment.objects.get())
     assert reopened.state == "leased" and reopened.draft["level"] == -1 and reopened.draft["confidence"] == 2
     assert reopened.draft["aspects"] == answer["aspects"]
-    assert places(assignment.comparison) == 0
+    assert places_left(assignment.comparison) == 0
     # The first one arriving once more, from a bad network, is not a new answer.
     assert not submit(assignment, -1, sent, **answer).is_current
     again = submit(assignment, 2, **answer)
@@ -283,7 +283,7 @@ def test_skipping_is_no_way_around_a_pause():
     Standing.objects.create(rater=assignment.rater, paused_at=now())
     kept = submit(assignment)
     assert not kept.is_current and kept.cost == 0 and kept.provenance["after_skip"]
-    assert places(assignment.comparison) == 1
+    assert places_left(assignment.comparison) == 1
 
 
 def test_what_checks_people_pays_what_the_plan_pays_for_the_others():

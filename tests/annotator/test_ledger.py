@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from annotator.models import Account, Judgment, LabelerCall, LedgerEntry, Plan, Project, Reservation
-from annotator.pipeline import assign, judge, ledger, route
+from annotator.pipeline import assign, judge, ledger, places, route
 from tests.builders import (
     make_comparison,
     make_judgment,
@@ -293,7 +293,7 @@ class Work:
 
     def expire(self, _number):
         self.project.assignments.filter(state="leased").update(leased_until=now() - timedelta(seconds=1))
-        assign.expire_leases()
+        places.expire_leases()
 
     def cap(self, number):
         with contextlib.suppress(ledger.OverBudget):

@@ -6,7 +6,7 @@ from django.utils.timezone import now
 
 from annotator import tick
 from annotator.models import Job, Judgment
-from annotator.pipeline import assign, ledger, work
+from annotator.pipeline import ledger, places, work
 from tests import builders
 
 FEATURISE = work.TASKS[Job.Kind.FEATURISE]
@@ -106,7 +106,7 @@ def test_a_broken_duty_does_not_stop_the_others(no_connection, monkeypatch, nudg
         raise ValueError("broken")
 
     monkeypatch.setattr(tick, "due", dict)
-    monkeypatch.setattr(assign, "expire_leases", broken)
+    monkeypatch.setattr(places, "expire_leases", broken)
     monkeypatch.setattr(ledger, "settle", lambda: settled.append(True))
     tick.round_of(nudges)
     assert settled
