@@ -1,4 +1,4 @@
-// Uploads with progress: how far it is, cancel, and words when the connection breaks. Without this script the browser
+// Uploads with progress: how far it is, cancel, and words when the connection breaks or stands still. Without this script the browser
 // sends the same form by itself. The page's words stand in its data attributes.
 "use strict";
 
@@ -15,16 +15,21 @@
   const cancel = part.querySelector("[data-cancel]");
   const fields = form.querySelectorAll("input:not([type=hidden])");
   const locale = document.documentElement.lang;
+  // Milliseconds without a packet after which the page says so: a lost network breaks a connection only after minutes.
+  const PATIENCE = 15000;
   let request = null;
+  let stalled = 0;
 
   const megabytes = (bytes) =>
     new Intl.NumberFormat(locale, { style: "unit", unit: "megabyte", maximumFractionDigits: bytes < 1e7 ? 1 : 0 }).format(bytes / 1e6);
   const percent = (share) => new Intl.NumberFormat(locale, { style: "percent" }).format(share);
   const filled = (text, values) => text.replace(/%\((\w+)\)s/g, (_all, name) => values[name]);
 
-  const say = (text) => {
+  const say = (text, isBad = true) => {
     problem.textContent = text;
     problem.hidden = !text;
+    problem.classList.toggle("bad", isBad);
+    problem.classList.toggle("plain", !isBad);
   };
 
   const busy = (is) => {
@@ -33,15 +38,27 @@
     for (const field of fields) field.disabled = is;
   };
 
-  const failed = (text) => {
+  const over = () => {
+    clearTimeout(stalled);
     request = null;
+  };
+
+  const failed = (text, isBad) => {
+    over();
     busy(false);
-    say(text);
+    say(text, isBad);
     send.focus();
+  };
+
+  const watch = () => {
+    clearTimeout(stalled);
+    stalled = setTimeout(() => { shown.textContent = spoken.textContent = words.stalled; }, PATIENCE);
   };
 
   const progressed = (event) => {
     if (!event.lengthComputable) return;
+    watch();
+    if (event.loaded === event.total) clearTimeout(stalled);
     const share = event.loaded / event.total;
     bar.value = share;
     const values = { done: megabytes(event.loaded), total: megabytes(event.total), share: percent(share) };
@@ -59,8 +76,10 @@
       failed(words.refused);
       return;
     }
-    if (answer.next) location.assign(answer.next);
-    else failed((answer.errors || [words.refused]).join(" "));
+    if (answer.next) {
+      over();
+      location.assign(answer.next);
+    } else failed((answer.errors || [words.refused]).join(" "));
   };
 
   form.addEventListener("submit", (event) => {
@@ -79,15 +98,18 @@
     request.upload.addEventListener("progress", progressed);
     request.addEventListener("load", answered);
     request.addEventListener("error", () => failed(filled(words.broken, { share: percent(bar.value) })));
-    request.addEventListener("abort", () => failed(words.cancelled));
+    request.addEventListener("abort", () => failed(words.cancelled, false));
     bar.value = 0;
     shown.textContent = spoken.textContent = "";
     busy(true);
     cancel.focus();
+    watch();
     request.send(data);
   });
 
   cancel.addEventListener("click", () => request && request.abort());
+  // To leave the page is to break the upload off: the browser asks first.
+  window.addEventListener("beforeunload", (event) => request && event.preventDefault());
   // Back from the preview the browser may show this page as it was left.
   window.addEventListener("pageshow", () => busy(false));
 })();

@@ -19,6 +19,8 @@ from annotator.pipeline import fetch
 from annotator.pipeline.work import StepRefused
 
 PARTS = ("name", "config", "split")
+# What an address may fill in.
+ASKED = (*PARTS, "revision", "limit")
 
 
 @login_required
@@ -26,7 +28,7 @@ PARTS = ("name", "config", "split")
 def import_fetch(request: HttpRequest, project_id: int) -> HttpResponse:
     project = access.project_or_404(request, project_id, access.LEADS)
     is_possible = fetch.is_possible()
-    form = FetchForm(request.POST or None, initial={part: request.GET.get(part, "") for part in PARTS})
+    form = FetchForm(request.POST or None, initial={part: request.GET.get(part, "") for part in ASKED})
     if request.method == "POST" and is_possible and form.is_valid():
         try:
             job = fetch.request_fetch(project, form.asked(), request.user)  # type: ignore[arg-type]

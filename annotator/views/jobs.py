@@ -18,6 +18,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from annotator import access, readings
 from annotator.models import Export, Job, Project
 from annotator.pipeline import probes, work
+from annotator.views import fetch
 
 # Where the result of a job is to be seen.
 RESULTS = {
@@ -36,6 +37,11 @@ RESULTS = {
     Job.Kind.FETCH: "comparisons",
     Job.Kind.PUSH: "exports",
 }
+
+# Jobs that bring data in, whole or not at all.
+BRING_IN = (Job.Kind.INGEST, Job.Kind.FETCH)
+# What a report of theirs counts as new.
+NEW = ("prompts", "responses", "comparisons", "candidates", "golds", "judgments", "supplemented")
 
 
 def ask_for(project: Project, kind: str, by: Any, *, key: str = "", **parameters: Any) -> Job:
@@ -107,7 +113,29 @@ def job(request: HttpRequest, project_id: int, job_id: int) -> HttpResponse:
         return redirect("run", project.pk, found.pk)
     context = {"project": project, "tab": "board", "job": found, "result_url": result_url(found)}
     context["failures"] = readings.runs.failed(found)
+    if found.kind in BRING_IN:
+        context |= _brought_in(found)
     return render(request, "jobs/job.html", context)
+
+
+def _brought_in(job: Job) -> dict[str, Any]:
+    """What the page of a job that brings data in says beside the others: of what, and how to go on."""
+    said = job.parameters
+    is_checked = bool(said.get("dry_run"))
+    return {
+        "brings_in": True,
+        "of_what": said.get("filename") or said.get("name", ""),
+        "fetch_again": urlencode({name: said[name] for name in fetch.ASKED if said.get(name)}),
+        "nothing_new": is_nothing_new(job),
+        "may_go_on_with_another": is_over(job) and (job.state != Job.State.DONE or is_checked or is_nothing_new(job)),
+    }
+
+
+def is_nothing_new(job: Job) -> bool:
+    """Whether all of what a finished import brought, or a check of it would bring, was there already."""
+    if job.kind not in BRING_IN or job.state != Job.State.DONE or job.result.get("comparisons") is None:
+        return False
+    return not job.result.get("words") and not any(job.result.get(name) for name in NEW)
 
 
 @login_required
@@ -119,9 +147,11 @@ def job_progress(request: HttpRequest, project_id: int, job_id: int) -> HttpResp
     follow = request.GET.get("follow") == "1"
     address = result_url(found)
     if follow and is_over(found):
-        # What was left out of an import, found by a dry run, or not written because nothing had changed, is on the
-        # job's own page.
-        to_read = found.result.get("left") or found.parameters.get("dry_run") or "unchanged_since" in found.result
+        # What was left out of an import, found by a dry run, or not stored or written because nothing had changed, is
+        # on the job's own page.
+        said = found.result
+        is_checked = found.parameters.get("dry_run")
+        to_read = said.get("left") or is_checked or "unchanged_since" in said or is_nothing_new(found)
         here = reverse("job", args=[project.pk, found.pk])
         return HttpResponseClientRedirect(here if to_read else address or here)
     context = {"project": project, "job": found, "result_url": address, "follow": follow}
@@ -137,5 +167,15 @@ def job_cancel(request: HttpRequest, project_id: int, job_id: int) -> HttpRespon
         messages.info(request, _("It had already ended, so there was nothing to cancel."))
     else:
         found.cancel()
-        messages.success(request, _("Cancelled. What it had stored stays; asking again goes on from there."))
+        messages.success(request, _cancelled(found))
     return redirect("job", project.pk, found.pk)
+
+
+def _cancelled(job: Job) -> str:
+    if job.kind in BRING_IN and job.parameters.get("dry_run"):
+        return _("Cancelled. The file is still here: the preview can check it again.")
+    if job.kind == Job.Kind.INGEST:
+        return _("Cancelled. Nothing of the file is imported; to import it, upload it again.")
+    if job.kind == Job.Kind.FETCH:
+        return _("Cancelled. Nothing of the set is imported; asking again fetches it anew.")
+    return _("Cancelled. What it had stored stays; asking again goes on from there.")

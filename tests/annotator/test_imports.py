@@ -225,7 +225,8 @@ def test_a_check_of_all_rows_stores_nothing_and_leads_back(client, lead):
     job = Job.objects.get(kind=Job.Kind.INGEST)
     assert job.state == Job.State.DONE and "says 'hm'" in job.result["errors"][0]["reason"]
     assert not project.comparisons.exists() and not project.imports.exists()
-    assert "What has to be mended" in client.get(address).content.decode()
+    found = client.get(address).content.decode()
+    assert "What has to be mended" in found and "This file cannot be imported as it is." in found
     said = {**SAID, "value": ["left", "hm"], "means": ["a", "tie"]}
     client.post(preview, {**said, "act": "check"})
     ingest.run_ingests()
@@ -236,6 +237,32 @@ def test_a_check_of_all_rows_stores_nothing_and_leads_back(client, lead):
     assert back.context["seen"].winners == {"left": "a", "hm": "tie"}
     page = client.get(reverse("job", args=[project.pk, checked.pk])).content.decode()
     assert "What the import would do" in page and "Back to the preview" in page
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_import_that_would_change_or_changed_nothing_says_so_first(client, lead):
+    project = lead.projects.get()
+    for act in ("", "check", ""):
+        client.post(upload(client, project, ROW, name="again.jsonl").url, {"act": act})
+        assert ingest.run_ingests() == 1
+    first, check, second = Job.objects.filter(kind=Job.Kind.INGEST).order_by("pk")
+    told = {
+        job: client.get(reverse("job", args=[project.pk, job.pk])).content.decode() for job in (first, check, second)
+    }
+    assert "nothing" not in told[first] and "again.jsonl" in told[first]
+    assert "The import would change nothing." in told[check] and "The import changed nothing." in told[second]
+    # Who follows it is not led on to comparisons that are the old ones.
+    progress = reverse("job_progress", args=[project.pk, second.pk])
+    assert client.get(progress, {"follow": 1})["HX-Redirect"] == reverse("job", args=[project.pk, second.pk])
+
+
+def test_a_cancelled_import_is_said_to_leave_nothing(client, lead):
+    project = lead.projects.get()
+    client.post(upload(client, project, ROW).url)
+    job = Job.objects.get(kind=Job.Kind.INGEST)
+    page = client.post(reverse("job_cancel", args=[project.pk, job.pk]), follow=True).content.decode()
+    assert "Nothing of the file is imported" in page and "What it had stored stays" not in page
+    assert reverse("import_upload", args=[project.pk]) in page.partition("<h1")[2]
 
 
 def test_an_upload_goes_to_disk_as_it_arrives_and_is_moved_never_held_in_memory(client, lead, monkeypatch):
@@ -306,7 +333,7 @@ def test_a_preview_is_in_words_not_in_code(client, lead):
     examples = {name: column.example for name, column in page.context["seen"].columns.items()}
     assert examples["talk"] == "2 turns: Is it’s wet?" and examples["more"] == '{"a": null}'
     assert "rows.jsonl</bdi> · JSON Lines" in shown and "json lines" not in shown
-    assert '<h2 id="c1">Why does rain fall in drops?</h2>' in shown
+    assert '<h2 id="c1"><bdi>Why does rain fall in drops?</bdi></h2>' in shown
     assert '<h2 id="c1">q1</h2>' in client.get(upload(client, project, ROW).url).content.decode()
 
 

@@ -38,6 +38,25 @@ def preview(page, stack, inside):
     return page
 
 
+def test_an_upload_that_stands_still_says_so_and_a_cancelled_one_is_no_error(page, stack, inside):
+    made = inside(export_project.build)
+    page.context.add_cookies([{"name": "sessionid", "value": made["session"], "url": stack.url}])
+    page.clock.install()
+    page.goto(made["imports"])
+    page.route(f"**{made['imports']}", lambda route: None)  # neither sent nor refused
+    page.get_by_label("File").set_input_files({"name": "own.csv", "mimeType": "text/csv", "buffer": FILE.encode()})
+    page.get_by_role("button", name="Upload and preview").click()
+    spoken = page.locator("form [role=status]")
+    page.clock.fast_forward(10_000)
+    expect(spoken).not_to_contain_text("Nothing has been sent")
+    page.clock.fast_forward(10_000)
+    expect(spoken).to_contain_text("Nothing has been sent for a while")
+    page.get_by_role("button", name="Cancel the upload").click()
+    expect(page.get_by_role("alert")).to_have_text("Cancelled. Nothing was imported.")
+    expect(page.get_by_role("alert")).to_have_class("notice plain")
+    expect(page.get_by_role("button", name="Upload and preview")).to_be_focused()
+
+
 def choose(page, label, value):
     """As the keyboard does: the focus is on the control, and is there again when the part has been swapped."""
     control = page.get_by_label(label, exact=True)
