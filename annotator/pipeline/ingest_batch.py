@@ -18,6 +18,7 @@ from annotator.pipeline.ingest_copy import NO_TEXTS, PROMPT, RESPONSE, SAID, Tab
 from annotator.pipeline.ingest_known import Held, HeldComparison, Known, Row, look_up
 from annotator.pipeline.ingest_raters import Met, RaterKey, Raters
 from annotator.pipeline.ingest_report import ERRORS_SHOWN
+from annotator.pipeline.ingest_unstored import Unstored
 
 Problem = tuple[int, str, str]  # line, field, reason
 
@@ -94,6 +95,7 @@ class Storing:
         self.problems: list[Problem] = []
         self.problems_before = 0
         self.raters = Raters(project, protocol_id)
+        self.unstored = Unstored(cursor)
         moment, mine = now(), {"project": project.pk}
         self.prompts = Table(Prompt, ("id", *PROMPT), **mine)
         self.responses = Table(Response, ("id", "prompt", *RESPONSE))
@@ -121,16 +123,19 @@ class Storing:
         self.cursor.execute(SETTINGS)
         self.raters.add(batch.raters, batch.experts, self._wrong)
         known = look_up(self.cursor, self.project.pk, batch.rows, self.first)
+        self.unstored.look_up(batch.rows)
         new = New()
         met: list[HeldComparison] = []
         brought = [(row, self._compare(row, known, new, met)) for row in batch.rows]
         self._remember(met)
+        self.unstored.store()
         self._number(new)
         self._write(new, brought)
         self.cursor.execute(UNSET)
         return self.problems
 
     def end(self) -> dict[str, int]:
+        self.unstored.drop()
         for table in TABLES:
             self.cursor.execute(f"DROP TABLE pg_temp.{table}")
         new = ("prompts", "responses", "comparisons", "candidates", "golds", "judgments", "supplemented")
@@ -156,6 +161,8 @@ class Storing:
         key, same = row.prompt.external_id, (row.prompt.text_hash,)
         held = known.prompts.get(key)
         if held is None:
+            if line := self._otherwise((key, ""), same, row, is_new):
+                self._wrong(row.line, "prompt", f"the prompt id {key} has another text on line {line}")
             if is_new:
                 held = known.prompts[key] = Held(0, same, row.line)
                 new.prompts.append((held, row.written[0]))
@@ -170,6 +177,8 @@ class Storing:
         key, same = (row.prompt.external_id, given.external_id), (given.text_hash, given.model)
         held = known.responses.get(key)
         if held is None:
+            if line := self._otherwise(key, same, row, is_new):
+                self._wrong(row.line, given.field, f"the response id {key[1]} has another text or model on line {line}")
             if is_new and prompt:
                 held = known.responses[key] = Held(0, same, row.line)
                 new.responses.append((held, prompt, row.written[1 + at]))
@@ -179,6 +188,12 @@ class Storing:
             known_words = f"the project has response {key[1]} with another text or model"
             self._wrong(row.line, given.field, words if line else known_words)
         return held
+
+    def _otherwise(self, key: tuple[str, str], same: tuple[str, ...], row: Row, is_new: bool) -> int:
+        """The line that said otherwise under an id that the project has not; 0, at no cost, where none notes any."""
+        if is_new and not self.unstored.said:
+            return 0
+        return self.unstored.otherwise(key, same, row.line, note=not is_new)
 
     def _line(self, model: type[Prompt | Response], held: Held) -> int:
         """The line of the file that brought it; 0 for what was stored before, or where nobody will read it."""

@@ -88,6 +88,49 @@ def test_an_id_with_another_text_in_a_later_batch_is_refused_with_both_lines(tmp
     assert not Prompt.objects.exists()
 
 
+def says(name, prompt, x):
+    responses = [{"id": "x", "text": x}, {"id": "y", "text": "2"}]
+    return {"id": name, "prompt_id": "new", "prompt": prompt, "responses": responses}
+
+
+SAYS = says("c1", "One?", "1")
+
+
+@pytest.mark.parametrize("between", [0, 5])
+@pytest.mark.parametrize("stored", [["c1"], ["c1", "c2"]])
+@pytest.mark.parametrize(
+    ("change", "field", "reason"),
+    [
+        (("Else?", "1"), "prompt", "the prompt id new has another text on line 1"),
+        (("One?", "Uno"), "responses[0].text", "the response id x has another text or model on line 1"),
+    ],
+)
+def test_an_id_with_two_texts_is_refused_where_its_first_comparison_is_there_under_other_ids(
+    tmp_path, stored, between, change, field, reason
+):
+    project = make_project()
+    second = says("c2", *change)
+    there = [{**given, "prompt_id": f"old {given['id']}"} for given in (SAYS, second) if given["id"] in stored]
+    ingest.ingest_file(project, write(tmp_path, there))
+    # The same ids with the same texts are no contradiction, and bring nothing.
+    assert ingest.ingest_file(project, write(tmp_path, [SAYS])).prompts == 0
+    refused = refusal(project, write(tmp_path, [SAYS, *rows(between), second]))
+    assert {(2 + between, field, reason)} <= {
+        (each["line"], each["field"], each["reason"]) for each in refused["errors"]
+    }
+    assert project.prompts.count() == len(stored)
+
+
+def test_ids_that_nothing_gets_are_noted_for_files_alone_that_have_such(tmp_path):
+    project = make_project()
+    noted = statements(lambda: ingest.ingest_file(project, write(tmp_path, [SAYS, *rows(5)])), "ingest_unstored")
+    assert noted == []
+    others = [{**SAYS, "prompt_id": "other"}, {**SAYS, "id": "c3", "prompt_id": "other"}]
+    noted = statements(lambda: ingest.ingest_file(project, write(tmp_path, [*others, *rows(5)])), "ingest_unstored")
+    assert len(noted) > 2
+    assert project.prompts.filter(external_id="other").count() == 1
+
+
 def test_of_what_the_project_has_half_only_the_other_half_is_new(tmp_path):
     project = make_project()
     ingest.ingest_file(project, write(tmp_path, [{**each, "judgments": VOTES[:1]} for each in rows(4)]))
