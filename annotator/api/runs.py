@@ -162,7 +162,7 @@ class RunIn(Strict):
 
 @router.post("/projects/{project_id}/labelers/{labeler_id}/runs", auth=LABEL, response={202: RunOut})
 def create_run(request: HttpRequest, project_id: Number, labeler_id: Number, asked: RunIn) -> Status[RunOut]:
-    """Ask for a run on what the labeler has not judged yet. The same, asked for before it has ended, is one.
+    """Ask for a run on what the labeler has not judged yet. The same, asked for before it has ended, gives that run.
 
     As much as it can cost at most, which is less than `most` as a rule, is set aside when it begins.
     """
@@ -170,12 +170,18 @@ def create_run(request: HttpRequest, project_id: Number, labeler_id: Number, ask
     labeler = get_object_or_404(project.labelers.judging().select_related("project"), pk=labeler_id)
     _refuse_unless_it_runs(labeler)
     chosen = asked.chosen(project)
+    # It holds the money that would be missing for a second one.
+    job = label.under_way(labeler, asked.on, chosen) or _begun(request, labeler, asked, chosen)
+    return Status(202, shown(project, [job])[0])
+
+
+def _begun(request: HttpRequest, labeler: Labeler, asked: RunIn, chosen: dict[str, Any]) -> Job:
     ids, comparisons = scope.asked(labeler, asked.on, chosen)
     expected = scope.estimate(labeler, comparisons, look_up=False)
     if not expected.number:
         raise Refused(409, _("There is nothing of this that it has not judged yet."))
-    _refuse_cost(project, labeler, asked, expected.most)
-    job = label.request_run(
+    _refuse_cost(labeler.project, labeler, asked, expected.most)
+    return label.request_run(
         labeler,
         scope=asked.on,
         comparisons=ids,
@@ -183,7 +189,6 @@ def create_run(request: HttpRequest, project_id: Number, labeler_id: Number, ask
         reserve=None if labeler.is_free else expected.most,
         by=request.user,  # type: ignore[arg-type]
     )
-    return Status(202, shown(project, [job])[0])
 
 
 def _refuse_unless_it_runs(labeler: Labeler) -> None:
@@ -208,8 +213,13 @@ def _refuse_cost(project: Project, labeler: Labeler, asked: RunIn, most: Decimal
         reason = _("It can cost %(most)s %(currency)s at most, and `most` allows less.")
         words = reason % {"most": most, "currency": project.currency}
         raise Refused(409, words, [{"field": "most", "reason": words}])
-    if most > ledger.available(project):
-        raise Refused(409, _("The budget does not cover it. Raise it in the settings, or order less."))
+    free = ledger.available(project)
+    if most > free:
+        words = _(
+            "The budget does not cover it: it can cost %(most)s %(currency)s at most, and %(free)s are neither spent"
+            " nor set aside. Raise the budget in the settings, wait until what runs has ended, or order less."
+        )
+        raise Refused(409, words % {"most": most, "currency": project.currency, "free": f"{free.normalize():f}"})
 
 
 @router.post("/projects/{project_id}/runs/{run_id}/cancel", auth=STOP, response=RunOut)

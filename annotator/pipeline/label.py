@@ -114,6 +114,13 @@ def request_run(
     return job
 
 
+def under_way(labeler: Labeler, scope: str, filter: Mapping[str, Any]) -> Job | None:
+    """The run that a person who asks for one of this scope and filter gets, if it has not ended."""
+    key = _key(labeler, scope, filter, failed=False, version=None)
+    same = Job.objects.unfinished().filter(project=labeler.project_id, kind=Job.Kind.LABEL, key=key)
+    return same.filter(cancel_requested=False).order_by("id").first()
+
+
 def _key(
     labeler: Labeler, what: object, asked: Mapping[str, Any] | None, failed: bool, version: LabelerVersion | None
 ) -> str:

@@ -79,6 +79,24 @@ def test_a_run_is_asked_for_once_and_holds_what_it_can_cost(project, judge, prog
     assert found["set_aside"] is None, "nothing is set aside before it begins"
 
 
+def test_asked_again_when_it_holds_all_the_money_a_run_is_the_answer_until_it_has_ended(project, judge, program):
+    asked = {"on": "people", "most": "5"}
+    made = program.post(runs_of(judge), asked).json()
+    job = Job.objects.claim(Job.Kind.LABEL)
+    held = Decimal(job.parameters["reserve"])
+    ledger.set_cap(project, held)
+    reservation = ledger.reserve(project, f"job:{job.pk}", held, source="judge")
+    again = program.post(runs_of(judge), {**asked, "most": "0.01"})
+    assert (again.status_code, again.json()["id"], again.json()["state"]) == (202, made["id"], "running")
+    # Another is another.
+    problem = assert_problem(program.post(runs_of(judge), {"on": "everything", "most": "5"}), 409)
+    assert "0 are neither spent nor set aside" in problem["detail"]
+    ledger.close(reservation)
+    job.finish(Job.State.DONE)
+    new = program.post(runs_of(judge), asked)
+    assert (new.status_code, new.json()["id"] == made["id"]) == (202, False)
+
+
 def test_a_run_is_on_what_the_filter_says(project, judge, program):
     asked = {"on": "filter", "filter": {"people": "yes", "domain": "reasoning"}, "most": "5"}
     assert program.post(runs_of(judge), asked).status_code == 202
