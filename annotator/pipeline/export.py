@@ -23,7 +23,7 @@ from annotator.formats.card import card
 from annotator.formats.croissant import croissant
 from annotator.formats.source import Filters, FormatUnfit, Options, Writer, read_filters, read_options
 from annotator.formats.tables import CONTAINERS, Written, sha256_of
-from annotator.models import Dataset, Export, Job, Profile, Project, Recipe, User, Webhook
+from annotator.models import Dataset, Export, Import, Job, Profile, Project, Recipe, User, Webhook
 from annotator.pipeline import parts, storing, webhooks, work
 from annotator.readings.manifest import digest, manifest
 from annotator.readings.snapshot import Snapshot
@@ -71,23 +71,8 @@ def request_export(
 
     Raises StepRefused, and stores nothing, when the format does not fit the project's protocol or an option is wrong.
     """
-    try:
-        checked, chosen = read_options(options), read_filters(filters or {})
-    except ValueError as error:
-        raise work.StepRefused(str(error)) from None
-    if container not in CONTAINERS:
-        raise work.StepRefused(f"file type: {container!r} is none of {', '.join(CONTAINERS)}")
-    if recipe.project_id != project.pk:
-        raise work.StepRefused("recipe: it belongs to another project")
-    writer = writer_for(project, format, checked)
-    if container not in writer.containers:
-        readable = " or ".join(writer.containers)
-        raise work.StepRefused(f"file type: {writer.title} is read as {readable}, not as {container}")
-    _check_filters(project, writer, chosen)
-    asked = {
-        **{"format": format, "container": container, "recipe": recipe.pk, "dataset": dataset and dataset.pk},
-        **{"options": checked.as_dict(), "filters": chosen.as_dict()},
-    }
+    chosen = _checked(project, format, container, recipe, options, filters or {})
+    asked = {**chosen, "recipe": recipe.pk, "dataset": dataset and dataset.pk}
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
     with transaction.atomic():
         # Numbers follow each other: one request at a time in a project.
@@ -95,21 +80,43 @@ def request_export(
         same = Job.objects.unfinished().filter(project=project, kind=Job.Kind.EXPORT, key=key, cancel_requested=False)
         if job := same.first():
             return Export.objects.get(pk=job.parameters["export"]), job
-        latest = project.exports.order_by("-number").values_list("number", flat=True).first()
-        export = Export.objects.create(
-            project=project,
-            number=(latest or 0) + 1,
-            format=format,
-            container=container,
-            recipe=recipe,
-            options=checked.as_dict(),
-            filters=chosen.as_dict(),
-            dataset=dataset,
-            created_by=by,
-        )
+        number = (project.exports.aggregate(last=Max("number"))["last"] or 0) + 1
+        export = project.exports.create(number=number, recipe=recipe, dataset=dataset, created_by=by, **chosen)
         job = Job.objects.request(project, Job.Kind.EXPORT, key=key, by=by, export=export.pk)
         transaction.on_commit(lambda: work.nudge(work.TASKS[Job.Kind.EXPORT]))
     return export, job
+
+
+def _checked(
+    project: Project,
+    format: str,
+    container: str,
+    recipe: Recipe,
+    options: Mapping[str, Any],
+    filters: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What an export's row says of how it is written, with every option and filter. Raises StepRefused."""
+    try:
+        checked, chosen = read_options(options), read_filters(filters)
+    except ValueError as error:
+        raise work.StepRefused(str(error)) from None
+    if recipe.project_id != project.pk:
+        raise work.StepRefused("recipe: it belongs to another project")
+    writer = writer_for(project, format, checked)
+    _check_container(writer, container)
+    _check_filters(project, writer, chosen)
+    return {
+        **{"format": format, "container": container},
+        **{"options": checked.as_dict(), "filters": chosen.as_dict()},
+    }
+
+
+def _check_container(writer: Writer, container: str) -> None:
+    if container not in CONTAINERS:
+        raise work.StepRefused(f"file type: {container!r} is none of {', '.join(CONTAINERS)}")
+    if container not in writer.containers:
+        readable = " or ".join(writer.containers)
+        raise work.StepRefused(f"file type: {writer.title} is read as {readable}, not as {container}")
 
 
 def _check_filters(project: Project, writer: Writer, filters: Filters) -> None:
@@ -228,6 +235,7 @@ def _publish(
         ]
         with transaction.atomic():
             _still_wanted(snapshot)
+            _still_said(snapshot)
             _still_agreed(snapshot)
             _still_next(export)
             Export.objects.filter(pk=export.pk, completed_at=None).update(
@@ -278,6 +286,13 @@ def _still_wanted(snapshot: Snapshot) -> None:
     """Raises Outdated when other votes are wanted now than when it began: its parts may have read either."""
     if snapshot.wanted and snapshot.wanted != votes_wanted(snapshot.project.pk, snapshot.last["comparisons"]):
         raise Outdated("other votes are wanted")
+
+
+def _still_said(snapshot: Snapshot) -> None:
+    """Raises Outdated when an import has told more of comparisons that were there, which filters may ask about."""
+    later = Import.objects.filter(project=snapshot.project, created_at__gt=snapshot.seen, report__supplemented__gt=0)
+    if snapshot.filters.metadata and later.exists():
+        raise Outdated("metadata were added")
 
 
 def _still_next(export: Export) -> None:

@@ -17,10 +17,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from annotator import rendering
-from annotator.models import Comparison, Features, FeatureSet, Job, Project, Prompt, PromptTags, User
-from annotator.pipeline import feature_sets, label, work
+from annotator.models import Comparison, Features, FeatureSet, Job, Project, PromptTags, User
+from annotator.pipeline import domains, feature_sets, label, work
 from annotator.pipeline.feature_sets import BATCH, prompt_text
-from labelers.domains import Keywords
 from routing import features
 from routing.sentences import SentenceEmbedding, UnfitSentenceModel
 
@@ -75,7 +74,7 @@ def featurise(project: Project, *, job: Job | None = None) -> int:
     total = project.comparisons.count()
     if not total:
         raise work.StepRefused(_("There is nothing to featurise yet: import comparisons first."))
-    find_domains(project)
+    domains.find(project)
     try:
         feature_set, embedding = feature_sets.current(project)
         made = _make(feature_set, embedding, total, job)
@@ -127,16 +126,6 @@ def _put_late_tags(feature_set: FeatureSet, after: int) -> None:
     while rows := list(late.filter(id__gt=after)[:BATCH]):
         feature_sets.put_tags(feature_set, [row.prompt for row in rows])
         after = rows[-1].pk
-
-
-def find_domains(project: Project) -> None:
-    """Say what each prompt is about that nobody has looked at, so that runs can be about a domain."""
-    domain_of = Keywords()
-    unseen = Prompt.objects.filter(project=project, domain="").only("turns").order_by("pk")
-    while prompts := list(unseen[: 4 * BATCH]):
-        for prompt in prompts:
-            prompt.domain = domain_of(prompt.turns)
-        Prompt.objects.bulk_update(prompts, ["domain"], batch_size=BATCH)
 
 
 def _missing(feature_set: FeatureSet, after: int) -> list[Comparison]:

@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,7 +30,7 @@ from django.db import InterfaceError, OperationalError, connection
 from annotator.formats.source import Row, Writer, read_filters
 from annotator.formats.tables import Damaged, Tables, Written
 from annotator.models import Export, Job, JobCancelled
-from annotator.pipeline import heap, work
+from annotator.pipeline import domains, heap, work
 from annotator.readings.lossless import WholeSnapshot
 from annotator.readings.manifest import software_version
 from annotator.readings.under_way import StillWriting
@@ -244,19 +245,25 @@ class Parts:
 def _taken(export: Export, job: Job | None) -> WholeSnapshot:
     """The data as it is now."""
 
-    def waiting() -> None:
+    def beat(words: str) -> None:
         if job:
-            job.beat(0, 0, "waiting for an import that is being stored")
+            job.beat(0, 0, words)
 
     assert export.recipe is not None
+    filters = read_filters(export.filters)
+    waiting = partial(beat, "waiting for an import that is being stored")
     try:
-        return WholeSnapshot.take(export.project, export.recipe, read_filters(export.filters), waiting)
+        snapshot = WholeSnapshot.take(export.project, export.recipe, filters, waiting)
     except StillWriting:
         raise work.StepRefused(
             "Something has been written into this project for a long time and is not finished, so the data has no "
             "state to export. Wait for imports that are running, then ask again; an administrator can end a "
             "transaction of the database that hangs."
         ) from None
+    if "domain" in filters.metadata:
+        # Of every prompt in it: one whose domain was found between two parts would be in the later alone.
+        domains.find(export.project, partial(beat, "finding what prompts are about"))
+    return snapshot
 
 
 def _made_by(export: Export) -> dict[str, Any]:

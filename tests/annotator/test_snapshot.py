@@ -12,10 +12,11 @@ from django.utils.timezone import now
 from annotator.formats.source import Filters
 from annotator.models import Job, Judgment, Membership, Purpose
 from annotator.models.votes import as_text
-from annotator.pipeline import aggregate, export, parts, work
+from annotator.pipeline import aggregate, domains, export, parts, work
 from annotator.readings import under_way
 from annotator.readings.lossless import WholeSnapshot
 from annotator.readings.snapshot import Snapshot
+from labelers.domains import Keywords
 from tests.builders import make_comparison, make_judgment, make_member, make_person, make_plan, make_project
 
 
@@ -92,6 +93,31 @@ def test_an_export_during_which_other_votes_are_wanted_is_written_anew(judged, m
     manifest = project.exports.latest("pk").manifest
     assert manifest["filters"]["votes_wanted"] == {"1": 4, "2": 4}
     assert write(project, filters={"status": "settled"}) == meanwhile
+
+
+def test_a_domain_that_is_found_meanwhile_lets_no_row_in_late(judged, monkeypatch):
+    project, judgments = judged
+    project.prompts.update(domain="")
+    asked = {"metadata": {"domain": judgments[0].comparison.prompt.domain or Keywords()(project.prompts.first().turns)}}
+    rows = write(project, filters=asked, after_first_part=lambda: domains.find(project), monkeypatch=monkeypatch)
+    assert len(b"".join(rows.values()).splitlines()) == 8
+    assert write(project, filters=asked) == rows
+
+
+def test_metadata_that_are_added_meanwhile_let_rows_in_from_the_first_part_on(judged, monkeypatch):
+    project, _judgments = judged
+    last = project.comparisons.latest("pk")
+    last.metadata = {"language": "en"}
+    last.save()
+
+    def supplemented():
+        project.comparisons.update(metadata={"language": "en"})
+        project.imports.create(filename="again.jsonl", bytes=1, rows=8, report={"supplemented": 7})
+
+    (rows,) = write(
+        project, filters={"metadata": {"language": "en"}}, after_first_part=supplemented, monkeypatch=monkeypatch
+    ).values()
+    assert len(rows.splitlines()) == 8
 
 
 def test_a_settlement_withdrawn_meanwhile_counts_as_it_was_and_not_later(judged):
