@@ -43,13 +43,7 @@ def request_push(
     """
     _refuse_withdrawn(export)
     place = hub.check(address)
-    if not REPOSITORY.fullmatch(repository):
-        raise work.StepRefused(_("Repository: write owner/name, of letters, digits, dots, lines and underscores."))
-    if done := export.pushes.filter(hub=place, repository=repository, completed_at__isnull=False).first():
-        words = _("This export lies in %(repository)s already, as revision %(revision)s.")
-        raise work.StepRefused(words % {"repository": repository, "revision": done.revision[:12]})
-    if not key.typed and (key.stored is None or key.stored.place != endpoint.place(place)):
-        raise work.StepRefused(_("Enter a token of %(place)s.") % {"place": endpoint.place(place)})
+    _refuse_target(export, place, repository, key)
     with transaction.atomic():
         Export.objects.select_for_update(no_key=True).get(pk=export.pk)
         asked = hashlib.sha256(f"{export.pk} {place} {repository}".encode()).hexdigest()
@@ -67,6 +61,17 @@ def request_push(
         job = Job.objects.request(export.project, Job.Kind.PUSH, key=asked, by=by, push=push.pk)
         transaction.on_commit(lambda: work.nudge(work.TASKS[Job.Kind.PUSH]))
     return push, job
+
+
+@sensitive_variables("key")
+def _refuse_target(export: Export, place: str, repository: str, key: keys.Key) -> None:
+    if not REPOSITORY.fullmatch(repository):
+        raise work.StepRefused(_("Repository: write owner/name, of letters, digits, dots, lines and underscores."))
+    if done := export.pushes.filter(hub=place, repository=repository, completed_at__isnull=False).first():
+        words = _("This export lies in %(repository)s already, as revision %(revision)s.")
+        raise work.StepRefused(words % {"repository": repository, "revision": done.revision[:12]})
+    if not key.typed and (key.stored is None or key.stored.place != endpoint.place(place)):
+        raise work.StepRefused(_("Enter a token of %(place)s.") % {"place": endpoint.place(place)})
 
 
 def _refuse_withdrawn(export: Export) -> None:
