@@ -9,6 +9,8 @@ RUN_STAMP := .venv/.installed-run-$(MODELS)
 TEST_STAMP := .venv/.installed-test-$(MODELS)
 # Two cores, two processes; the browser tests share one stack and run in one.
 TEST_PROCESSES ?= 2
+# Tests start many processes, and where compiled Python is not kept each of them compiles everything again.
+test test-long: export PYTHONDONTWRITEBYTECODE :=
 CHECK_ENVIRONMENT := LOG_LEVEL=ERROR DATABASE_URL=postgresql://nobody@localhost/none SECRET_KEY=only-for-checks-never-served-to-anybody-0123456789abcdef
 
 .PHONY: run test test-long lint clean
@@ -51,6 +53,8 @@ $(RUN_STAMP): $(REQUIREMENTS)
 $(TEST_STAMP): $(REQUIREMENTS) requirements-dev.txt tests/browser/chromium.py
 	@./install.sh test $(MODELS)
 	@$(PYTHON_HERE) -m tests.browser.chromium
+	@echo "compiling the tests"
+	@$(PYTHON_HERE) -m pytest --collect-only -qqq >/dev/null || true
 	@touch $@ $(RUN_STAMP)
 
 clean:

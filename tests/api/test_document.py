@@ -6,11 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-import schemathesis
 from django.test import Client
 from django.urls import reverse
-from schemathesis import engine
-from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
 
 from annotator.pipeline import work
 from tests.annotator.test_access import World
@@ -70,6 +67,8 @@ class Found:
 
 
 def found(schema: Any) -> Found:
+    from schemathesis import engine  # seconds to load, for two slow tests
+
     seen = Found()
     for event in engine.from_schema(schema).execute():
         recorder = getattr(event, "recorder", None)
@@ -94,6 +93,9 @@ def _record(recorder: Any, seen: Found) -> None:
 
 
 def tried(world: World, address: str, program: Program, seed: int) -> Found:
+    import schemathesis
+    from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
+
     asked = ProjectConfig(
         headers=program.headers(),
         parameters=parameters(world),
