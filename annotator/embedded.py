@@ -234,7 +234,7 @@ class Supervisor:
         if not self._demo() or not file.exists():
             return ["  the first administrator: .venv/bin/python manage.py createsuperuser"]
         logins = json.loads(file.read_text())
-        return [f"  {name:<10} password  {logins[name]}" for name in ("annotator", "lead") if name in logins]
+        return [f"  {name:<10} password  {password}" for name, password in logins.items()]
 
     # Running
 
