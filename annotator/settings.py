@@ -188,7 +188,7 @@ EMAIL_BACKEND = env_str("EMAIL_BACKEND", "django.core.mail.backends.console.Emai
 
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "cache"}}
 
-CELERY_BROKER_URL = env_str("CELERY_BROKER_URL", "filesystem://")
+CELERY_BROKER_URL = env_str("CELERY_BROKER_URL", "filesystem://localhost")
 if urlsplit(CELERY_BROKER_URL).scheme == "filesystem":
     # The embedded broker may lose messages; they are only nudges (see docs/decisions/).
     CELERY_BROKER_TRANSPORT_OPTIONS = {
