@@ -307,3 +307,8 @@ def test_a_folder_with_several_splits_or_other_files_is_refused_in_words(tmp_pat
     (tmp_path / "other" / "notes.txt").write_text("text")
     with pytest.raises(CommandError, match="of the kind text"):
         call_command("import_dataset", project.pk, str(tmp_path / "other"))
+
+
+def test_a_folder_that_is_not_there_is_not_taken_for_a_name_of_the_hub(tmp_path):
+    with pytest.raises(CommandError, match="there is no folder .*copies/multipref"):
+        call_command("import_dataset", make_project().pk, str(tmp_path / "copies/multipref"))

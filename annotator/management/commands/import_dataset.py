@@ -31,6 +31,8 @@ class Command(BaseCommand):
         if options["limit"] < 0:
             raise CommandError("--limit must be 1 or more")
         folder = Path(name)
+        if name.startswith((".", "/")) and not folder.is_dir():
+            raise CommandError(f"there is no folder {folder.absolute()}")
         given = {part: options[part] for part in ("config", "split", "revision", "limit", "source")}
         asked = fetch.Asked(name=folder.resolve().name if folder.is_dir() else name, **given)
         try:
