@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from django.db.models import Count, Max, Q
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
-from annotator.formats import WRITERS
+from annotator.formats import WRITERS, store
 from annotator.models import Dataset, Export, Job, Project, Push
 from annotator.readings import consent
 
@@ -140,9 +142,7 @@ def facts(manifest: Mapping[str, Any], said: Said = _listed) -> dict[str, str]:
     versions = ", ".join(str(each["version"]) for each in manifest["protocols"])
     labelers = ", ".join(f"{each['name']} {each['digest'][:12]}" for each in manifest["labelers"])
     return {
-        "comparisons": str(sum(counted["comparisons_by_source"].values())),
-        "judgments": _counts(counted["judgments_by_source"]),
-        "people": str(counted["people"]),
+        **_held(manifest),
         "protocols": versions or "–",
         "guidelines": str(manifest["guidelines"]["version"]),
         "labelers": labelers or "–",
@@ -151,11 +151,38 @@ def facts(manifest: Mapping[str, Any], said: Said = _listed) -> dict[str, str]:
         "filters": said(manifest["filters"].get("chosen") or {}),
         "options": said(manifest["options"]),
         "left_out": _counts(manifest["filters"]["left_out"]),
-        "price": f"{manifest['prices']['person_judgment']} {manifest['prices']['currency']}",
+        "price": f"{_price(manifest['prices']['person_judgment'])} {manifest['prices']['currency']}",
         "costs": _listed(counted["cost_by_source"]),
         **{f"licences_of_{part}s": _licences(found) for part, found in counted.get("licences", {}).items()},
         "software": f"{manifest['software']['name']} {manifest['software']['version']}",
     }
+
+
+def _held(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """How much it holds. A lossless store is copied table by table, so its tables are counted."""
+    counted = manifest["counted"]
+    if manifest["format"] != store.FORMAT:
+        return {
+            "comparisons": str(sum(counted["comparisons_by_source"].values())),
+            "judgments": _counts(counted["judgments_by_source"]),
+            "people": str(counted["people"]),
+        }
+    rows = dict.fromkeys(("comparisons", "judgments", "raters"), 0)
+    for file in manifest["files"]:
+        if file["config"] in rows:
+            rows[file["config"]] += file["rows"]
+    raters = ngettext("%(n)s rater, a person or AI", "%(n)s raters, people and AI", rows["raters"])
+    return {
+        "comparisons": str(rows["comparisons"]),
+        "judgments": str(rows["judgments"]),
+        "people": raters % {"n": rows["raters"]},
+    }
+
+
+def _price(text: str) -> str:
+    """With two places at least, and no zeros beyond them."""
+    places = -int(Decimal(text).normalize().as_tuple().exponent)
+    return f"{Decimal(text):.{max(places, 2)}f}"
 
 
 def _licences(found: Mapping[str, int]) -> str:

@@ -138,6 +138,15 @@ def is_nothing_new(job: Job) -> bool:
     return not job.result.get("words") and not any(job.result.get(name) for name in NEW)
 
 
+def _is_to_read(job: Job) -> bool:
+    """Whether the job's own page has to say something before its result is shown: what was left out of an import,
+    found by a dry run, restored, or that nothing was stored or written because nothing had changed."""
+    said = job.result
+    is_restored = job.kind in BRING_IN and bool(said.get("words"))
+    is_found = bool(said.get("left") or job.parameters.get("dry_run"))
+    return is_restored or is_found or "unchanged_since" in said or is_nothing_new(job)
+
+
 @login_required
 @require_safe
 def job_progress(request: HttpRequest, project_id: int, job_id: int) -> HttpResponse:
@@ -147,13 +156,8 @@ def job_progress(request: HttpRequest, project_id: int, job_id: int) -> HttpResp
     follow = request.GET.get("follow") == "1"
     address = result_url(found)
     if follow and is_over(found):
-        # What was left out of an import, found by a dry run, or not stored or written because nothing had changed, is
-        # on the job's own page.
-        said = found.result
-        is_checked = found.parameters.get("dry_run")
-        to_read = said.get("left") or is_checked or "unchanged_since" in said or is_nothing_new(found)
         here = reverse("job", args=[project.pk, found.pk])
-        return HttpResponseClientRedirect(here if to_read else address or here)
+        return HttpResponseClientRedirect(here if _is_to_read(found) else address or here)
     context = {"project": project, "job": found, "result_url": address, "follow": follow}
     return render(request, "jobs/_job.html", context)
 

@@ -522,6 +522,17 @@ def test_what_was_chosen_is_shown_in_the_words_of_the_form(project, client, lead
     assert said({"ties": "sell", "gone": 1, "metadata": {}}) == "Ties: sell; gone = 1"
 
 
+def test_a_lossless_store_tells_what_its_tables_hold_under_its_own_name(project, client, lead):
+    made = begun(project, "judgments", "parquet", name="بيانات (v1)")
+    known = {fact.key: fact.value for fact in readings.datasets.published(made.versions.get())}
+    assert known["comparisons"] == str(project.comparisons.count()) != "0"
+    assert known["judgments"] == str(Judgment.objects.filter(comparison__project=project).count()) != "0"
+    assert known["people_by_pseudonym"].startswith(f"{project.raters.count()} rater")
+    page = html.unescape(client.get(reverse("dataset", args=[project.pk, made.pk])).content.decode())
+    # A name of another direction turns round nothing of the title around it.
+    assert f"<title>\u2068{made.name}\u2069 · \u2068{project.name}\u2069 · Switchyard</title>" in page
+
+
 def test_facts_are_told_apart_by_keys_in_every_language(made, client, lead, monkeypatch):
     monkeypatch.setattr(readings.datasets, "_", lambda text: "the same word")
     with translation.override("de"):

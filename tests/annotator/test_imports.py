@@ -256,6 +256,16 @@ def test_an_import_that_would_change_or_changed_nothing_says_so_first(client, le
     assert client.get(progress, {"follow": 1})["HX-Redirect"] == reverse("job", args=[project.pk, second.pk])
 
 
+def test_who_follows_a_restore_reads_its_report_first(client, lead):
+    project = lead.projects.get()
+    job = Job.objects.request(project, Job.Kind.INGEST, key="store", by=lead)
+    for words, name in (("40 judgments restored", "job"), ("", "comparisons")):
+        job.state, job.result = Job.State.DONE, {"comparisons": 9, "words": words}
+        job.save()
+        went = client.get(reverse("job_progress", args=[project.pk, job.pk]), {"follow": 1})["HX-Redirect"]
+        assert went == reverse(name, args=[project.pk, *([job.pk] if name == "job" else [])])
+
+
 def test_a_cancelled_import_is_said_to_leave_nothing(client, lead):
     project = lead.projects.get()
     client.post(upload(client, project, ROW).url)
@@ -334,7 +344,7 @@ def test_a_preview_is_in_words_not_in_code(client, lead):
     assert examples["talk"] == "2 turns: Is it’s wet?" and examples["more"] == '{"a": null}'
     assert "rows.jsonl</bdi> · JSON Lines" in shown and "json lines" not in shown
     assert '<h2 id="c1"><bdi>Why does rain fall in drops?</bdi></h2>' in shown
-    assert '<h2 id="c1">q1</h2>' in client.get(upload(client, project, ROW).url).content.decode()
+    assert '<h2 id="c1"><bdi>q1</bdi></h2>' in client.get(upload(client, project, ROW).url).content.decode()
 
 
 def test_a_preview_says_when_the_protocol_asks_for_less_than_the_file_holds(client, lead):
