@@ -7,25 +7,34 @@ PYTHON_HERE := .venv/bin/python
 REQUIREMENTS := requirements.txt constraints.txt install.sh
 RUN_STAMP := .venv/.installed-run-$(MODELS)
 TEST_STAMP := .venv/.installed-test-$(MODELS)
-# Two cores, two processes; the browser tests share one stack and run in one.
+# Two cores, two processes; the browser tests share one stack and run in one more beside them, mostly waiting.
 TEST_PROCESSES ?= 2
+BROWSER_SAID := build/browser-tests.txt
 # Tests start many processes, and where compiled Python is not kept each of them compiles everything again.
-test test-long: export PYTHONDONTWRITEBYTECODE :=
+test test-unit test-browser test-long: export PYTHONDONTWRITEBYTECODE :=
 CHECK_ENVIRONMENT := LOG_LEVEL=ERROR DATABASE_URL=postgresql://nobody@localhost/none SECRET_KEY=only-for-checks-never-served-to-anybody-0123456789abcdef
 
-.PHONY: run test test-long lint clean
+.PHONY: run test test-unit test-browser test-long lint clean
 
 run: $(RUN_STAMP)
 	@exec $(PYTHON_HERE) -m annotator.embedded --with-parent
 
-# Every part runs, whatever became of the one before; the first failure decides.
+# Both parts run at once, whatever becomes of the other. What the browser part says follows when both have ended.
 test: $(TEST_STAMP)
-	@failed=0; set -x; \
-	$(PYTHON_HERE) -m pytest -m "not slow and not browser" -n $(TEST_PROCESSES) --dist loadgroup \
-	    --ignore=tests/browser || failed=1; \
-	$(PYTHON_HERE) -m pytest -m "browser and not slow" tests/browser || failed=1; \
+	@mkdir -p $(dir $(BROWSER_SAID)); rm -f $(BROWSER_SAID)
+	@failed=0; $(MAKE) --no-print-directory -k -j2 test-unit test-browser || failed=1; \
+	echo "=== in the browser"; cat $(BROWSER_SAID) || failed=1; \
 	exit $$failed
 
+# nice: somebody waits for a page over there.
+test-unit: $(TEST_STAMP)
+	nice -n 5 $(PYTHON_HERE) -m pytest -m "not slow and not browser" -n $(TEST_PROCESSES) --dist loadgroup --ignore=tests/browser
+
+test-browser: $(TEST_STAMP)
+	@mkdir -p $(dir $(BROWSER_SAID))
+	$(PYTHON_HERE) -m pytest -m "browser and not slow" tests/browser >$(BROWSER_SAID) 2>&1
+
+# Every part runs, whatever became of the one before; the first failure decides.
 test-long: $(TEST_STAMP)
 	@failed=0; set -x; \
 	EXAMPLES=all $(PYTHON_HERE) -m pytest -m "(slow or hypothesis) and not browser" -n $(TEST_PROCESSES) --dist loadgroup \
