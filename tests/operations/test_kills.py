@@ -122,19 +122,22 @@ def test_a_second_supervisor_says_that_one_runs_already(stack):
     assert stack.answers()
 
 
+def outlived(stack):
+    ps = ["ps", "-o", "pid,etime,args", "-p", ",".join(map(str, stack.pids())) or "0"]
+    return "something outlived the supervisor:\n" + subprocess.run(ps, capture_output=True, text=True).stdout
+
+
 def test_a_killed_supervisor_takes_all_with_it_and_the_next_start_works(stack):
     annotator = Visitor(stack).login("annotator")
     acknowledged = annotator.judge()
-    children = stack.pids()
+    children, first = stack.pids(), stack.seconds_to_start
     stack.process.kill()
     stack.process.wait()
-    deadline = time.monotonic() + 15
-    while stack.pids() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert stack.pids() == [], "something outlived the supervisor"
-    started = time.monotonic()
+    # All at once, but for PostgreSQL, which first writes down what it holds and takes as long as the disk does.
+    assert stack.holds_within(15, lambda: not set(stack.pids()) - set(stack.pids("postgres"))), outlived(stack)
+    assert stack.holds_within(60, lambda: not stack.pids()), outlived(stack)
     stack.start()
-    assert time.monotonic() - started < 40
+    assert stack.seconds_to_start < first, "nothing had to be made anew, and nothing to be waited for"
     assert not set(children) & set(stack.pids())
     assert stored(stack, acknowledged) == 1
     assert stored(stack, annotator.judge()) == 1  # the secret key was kept, so the session goes on
