@@ -54,6 +54,12 @@ def project_tabs(user: User | AnonymousUser, project: Project, tab: str) -> dict
     return {"tabs": tabs}
 
 
+@register.filter
+def isolated(name: str) -> str:
+    """A name that keeps its direction to itself where no element can: in a <title>."""
+    return f"\u2068{name}\u2069"
+
+
 @register.simple_tag
 def is_lead(user: User | AnonymousUser, project: Project) -> bool:
     """Whether to show what only leads may do; the views check again."""
