@@ -1,13 +1,10 @@
 import gc
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 from django.conf import settings
 from django.test import override_settings
 from django.utils import translation
-
-from annotator.pipeline import heap
 
 
 def pytest_collection():
@@ -19,17 +16,6 @@ def pytest_collection_finish():
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
     gc.enable()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def cheap_heap():
-    """An export looks through the whole heap once: here that is all tests of the run, a second of each export.
-
-    And it would thaw what is frozen above. What it does is asked by the test of `heap` alone.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(heap, "gc", Mock(spec=gc))
-        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
