@@ -18,6 +18,8 @@ from tests.builders import make_user
 ADDRESS = "/api/v1/openapi.json"
 # Of each pass, and of each operation within it.
 SECONDS, EXAMPLES = 60, 25
+# Seconds to wait for an answer, where schemathesis waits 10: more than the site gives itself (`api.once`).
+PATIENCE = 60
 # Operations that no generated request can meet with success: a file that exists has a name that was not made up.
 WITHOUT_ROWS = {"create_comparisons", "create_judgments", "get_export_file", "create_export_link", "get_version"}
 # What a row must hold is said by docs/formats.md and checked by the import: more than a JSON schema can say. So is what
@@ -99,6 +101,7 @@ def tried(world: World, address: str, program: Program, seed: int) -> Found:
     asked = ProjectConfig(
         headers=program.headers(),
         parameters=parameters(world),
+        request_timeout=PATIENCE,
         generation=GenerationConfig(max_examples=EXAMPLES, deterministic=True, no_shrink=True, allow_x00=True),
     )
     config = SchemathesisConfig(projects=ProjectsConfig(default=asked), seed=seed, max_time=SECONDS)
