@@ -9,6 +9,7 @@ from typing import Any
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import DataError, InternalError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http.multipartparser import MultiPartParserError
 from ninja import NinjaAPI, Schema
 from ninja.errors import HttpError, ValidationError
 
@@ -108,6 +109,8 @@ def refused(error: Exception) -> Refused:
         return Refused(404, "There is no such thing, or it is not yours.")
     if isinstance(error, RequestDataTooBig):
         return Refused(413, "The body is larger than this address takes.")
+    if isinstance(error, MultiPartParserError):
+        return Refused(400, f"The form cannot be read: {error}.")
     if isinstance(error, SuspiciousOperation):
         return Refused(400, "The request cannot be read.")
     if isinstance(error, DataError):

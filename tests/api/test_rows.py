@@ -258,6 +258,12 @@ def test_a_file_may_come_as_a_form(project, program):
     assert problem["errors"][0]["field"] == "file"
 
 
+@pytest.mark.parametrize("media_type", ["multipart/form-data", "multipart/form-data; boundary=\u00e9"])
+def test_a_form_without_a_boundary_cannot_be_read(project, program, media_type):
+    refused = program.post(f"/projects/{project.pk}/imports", b"\0", media_type=media_type)
+    assert "boundary" in assert_problem(refused, 400)["detail"]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_refused_file_says_why_in_its_job(project, program):
     made = program.post(f"/projects/{project.pk}/imports", b'{"id": 1, "prompt": 5, "responses": ["a", "b"]}')
