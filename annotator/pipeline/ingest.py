@@ -19,6 +19,7 @@ from django.core.files.storage import default_storage
 from django.db import DatabaseError, DataError, IntegrityError, OperationalError, transaction
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from psycopg import errors as postgresql
 
 from annotator import stored
@@ -163,7 +164,9 @@ def take_in(project: Project, coming: Coming, *, job: Job | None = None, patienc
         errors = Errors()
         with _staged(project, coming, errors, heart, patience=patience) as staged:
             errors.refuse()
-            return _finish(project, staged, job)
+            report = _finish(project, staged, job)
+            heart.stop()
+            return report
 
     return _attempted(attempt, job, ATTEMPTS if patience is None else 1)
 
@@ -194,6 +197,8 @@ def _restored(project: Project, coming: Coming, job: Job | None, *, dry_run: boo
             featurise.request(project)
             if job:
                 _announce(project, report, job)
+        if job:
+            job.still_mine()
         transaction.set_rollback(dry_run)
     return report
 
@@ -267,7 +272,7 @@ def _staged(
 
     What the file as a whole lacks raises StepRefused.
     """
-    with _words(errors), transaction.atomic(), heart:
+    with _words(errors, FILE_DISTURBED), transaction.atomic(), heart:
         if dry_run:
             under_way.pass_over()
         staging = ingest_tables.Staging(project, coming.source, errors, dry_run=dry_run)
@@ -278,8 +283,19 @@ def _staged(
             yield staged
 
 
+# Of a file, and of what this site makes of its own.
+FILE_DISTURBED = gettext_lazy(
+    "Nothing was imported: something else was stored in or removed from this project at the same time"
+    " (%(reason)s). Import the file again."
+)
+MADE_DISTURBED = gettext_lazy(
+    "No comparison was made: something else was stored in or removed from this project at the same time"
+    " (%(reason)s). Ask for them again."
+)
+
+
 @contextlib.contextmanager
-def _words(errors: Errors, *, is_file: bool = True) -> Iterator[None]:
+def _words(errors: Errors, disturbed: Any) -> Iterator[None]:
     """What cannot be read and what the database refuses, as StepRefused; Disturbed where it may not the next time."""
     try:
         yield
@@ -288,17 +304,7 @@ def _words(errors: Errors, *, is_file: bool = True) -> Iterator[None]:
         raise work.StepRefused(reason, errors=errors.shown, more=errors.more) from invalid
     except (DataError, IntegrityError, OperationalError) as error:
         if isinstance(error.__cause__, DISTURBANCES):
-            words = _(
-                "Nothing was imported: something else was stored in or removed from this project at the same time"
-                " (%(reason)s). Import the file again."
-            )
-            words_made = _(
-                "No comparison was made: something else was stored in or removed from this project at the same time"
-                " (%(reason)s). Ask for them again."
-            )
-            raise Disturbed(
-                (words if is_file else words_made) % {"reason": _said(error)}, retry_after=ingest_tables.RETRY_AFTER
-            ) from error
+            raise Disturbed(disturbed % {"reason": _said(error)}, retry_after=ingest_tables.RETRY_AFTER) from error
         if isinstance(error, OperationalError):
             raise
         words = _("Nothing was imported: the database refused a value: %(reason)s")
@@ -325,7 +331,7 @@ def _ingest_made(
     project: Project, made: Callable[[ingest_tables.Beat], Iterable[Entry]], heart: ingest_tables.Heart
 ) -> IngestReport:
     errors = Errors()
-    with _words(errors, is_file=False), transaction.atomic(), heart:
+    with _words(errors, MADE_DISTURBED), transaction.atomic(), heart:
         # What makes them reads the database, by the one connection there is.
         staging = ingest_tables.Staging(project, "", errors, apart=False)
         with contextlib.closing(staging):
@@ -338,6 +344,7 @@ def _ingest_made(
             counts: dict[str, Any] = dict(staging.finish())
             errors.refuse()
             featurise.request(project)
+            heart.stop()
             return IngestReport(**counts)
 
 

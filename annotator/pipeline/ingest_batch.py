@@ -14,7 +14,7 @@ from django.utils.timezone import now
 
 from annotator.formats.rows import ComparisonRow, GoldRow
 from annotator.models import Candidate, Comparison, Gold, Judgment, Project, Prompt, Response
-from annotator.pipeline.ingest_copy import NO_TEXTS, PROMPT, RESPONSE, SAID, Table, Written, array, escaped, numbers
+from annotator.pipeline.ingest_copy import NO_TEXTS, PROMPT, RESPONSE, SAID, Fields, Table, array, escaped, numbers
 from annotator.pipeline.ingest_known import Held, HeldComparison, Known, Row, look_up
 from annotator.pipeline.ingest_raters import Met, RaterKey, Raters
 from annotator.pipeline.ingest_report import ERRORS_SHOWN
@@ -70,8 +70,8 @@ class New:
     """What of a batch is to be written; ids are drawn when all of it is known."""
 
     # As COPY reads them, from the second field on; a response with its prompt.
-    prompts: list[tuple[Held, Written]] = field(default_factory=list)
-    responses: list[tuple[Held, Held, Written]] = field(default_factory=list)
+    prompts: list[tuple[Held, Fields]] = field(default_factory=list)
+    responses: list[tuple[Held, Held, Fields]] = field(default_factory=list)
     # Comparison, prompt, responses in the comparison's order, row.
     comparisons: list[tuple[HeldComparison, Held, list[Held], ComparisonRow]] = field(default_factory=list)
     judgments: list[str] = field(default_factory=list)

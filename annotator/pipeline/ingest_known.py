@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from annotator.formats.rows import ComparisonRow, PromptRow, ResponseRow
-from annotator.pipeline.ingest_copy import Written
+from annotator.pipeline.ingest_copy import Fields
 
 
 @dataclass(slots=True)
@@ -20,7 +20,7 @@ class Row:
     comparisons: list[ComparisonRow]
     judged: list[Judged]
     # Without their ids, which are drawn later.
-    written: list[Written]
+    written: list[Fields]
 
 
 @dataclass(slots=True)

@@ -60,6 +60,11 @@ class Heart:
         if time.monotonic() - self._beaten_at > PULSE:
             self.beat(progress, total, message)
 
+    def stop(self) -> None:
+        """Last in the transaction that stores what was asked for: raises JobCancelled when nobody wants it any more."""
+        if self._job:
+            self._job.still_mine()
+
 
 class Staging:
     """Rows on their way into a project, in the caller's transaction: nobody else sees them before it commits.
@@ -117,7 +122,8 @@ class Staging:
         prompt, responses = entry.prompt, entry.responses
         self.pending_size += len(prompt.turns) + len(prompt.context) + sum([len(one.text) for one in responses])
         # Here, while PostgreSQL is busy with the batch before, and not when it waits for the lines.
-        written = [ingest_copy.prompt(prompt), *map(ingest_copy.response, responses)]
+        wanted = not self.dry_run
+        written = [ingest_copy.prompt(prompt, wanted), *[ingest_copy.response(one, wanted) for one in responses]]
         self.pending.append(Row(line, prompt, responses, entry.comparisons, judged, written))
 
     def _judged(self, line: int, entry: Entry, answers: list[Any]) -> list[Judged]:

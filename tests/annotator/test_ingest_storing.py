@@ -202,6 +202,22 @@ def test_an_import_cancelled_in_the_middle_leaves_nothing(tmp_path, monkeypatch)
     assert 1 < len(stored) < 10 and not Prompt.objects.exists() and not Judgment.objects.exists()
 
 
+def test_an_import_cancelled_after_its_last_row_leaves_nothing(tmp_path, monkeypatch):
+    """What is left to do then, with the last batch and the hash of gigabytes, takes its time too."""
+    project = make_project()
+    Job.objects.request(project, Job.Kind.INGEST)
+    job, record = Job.objects.claim(Job.Kind.INGEST), ingest.Staged.record
+
+    def cancelled_meanwhile(self, *given):
+        Job.objects.get(pk=job.pk).cancel()
+        record(self, *given)
+
+    monkeypatch.setattr(ingest.Staged, "record", cancelled_meanwhile)
+    with pytest.raises(JobCancelled):
+        ingest.ingest_file(project, write(tmp_path, rows(3)), job=job)
+    assert not Prompt.objects.exists() and not project.imports.exists()
+
+
 @pytest.mark.django_db(transaction=True)
 def test_two_imports_into_one_project_at_once_store_each_row_once(tmp_path):
     project, path, reports = make_project(), write(tmp_path, rows(9)), []
