@@ -126,16 +126,28 @@ def _brought_in(job: Job) -> dict[str, Any]:
         "brings_in": True,
         "of_what": said.get("filename") or said.get("name", ""),
         "fetch_again": urlencode({name: said[name] for name in fetch.ASKED if said.get(name)}),
-        "nothing_new": is_nothing_new(job),
-        "may_go_on_with_another": is_over(job) and (job.state != Job.State.DONE or is_checked or is_nothing_new(job)),
+        "nothing_new": nothing_new(job),
+        # What it finds there may have come with an attempt whose worker died before it could say so.
+        "may_be_its_own": job.attempts > 1 and not is_checked,
+        "may_go_on_with_another": is_over(job)
+        and (job.state != Job.State.DONE or is_checked or bool(nothing_new(job))),
     }
 
 
-def is_nothing_new(job: Job) -> bool:
-    """Whether all of what a finished import brought, or a check of it would bring, was there already."""
-    if job.kind not in BRING_IN or job.state != Job.State.DONE or job.result.get("comparisons") is None:
-        return False
-    return not job.result.get("words") and not any(job.result.get(name) for name in NEW)
+def nothing_new(job: Job) -> str:
+    """Why a finished import, or a check of one, brought nothing; "" when it brought something, or is no such job.
+
+    "here": all of it is there already. "rest here": so is what of it was not left out. "left out": all of it was.
+    """
+    said = job.result
+    if job.kind not in BRING_IN or job.state != Job.State.DONE or said.get("comparisons") is None:
+        return ""
+    if said.get("words") or said.get("errors") or any(said.get(name) for name in NEW):
+        return ""
+    # Rows of a prompt alone count whether the prompt is new or not; here it is not.
+    if not (said.get("skipped_existing") or said.get("alone")):
+        return "left out"
+    return "rest here" if said.get("left") else "here"
 
 
 def _is_to_read(job: Job) -> bool:
@@ -144,7 +156,7 @@ def _is_to_read(job: Job) -> bool:
     said = job.result
     is_restored = job.kind in BRING_IN and bool(said.get("words"))
     is_found = bool(said.get("left") or job.parameters.get("dry_run"))
-    return is_restored or is_found or "unchanged_since" in said or is_nothing_new(job)
+    return is_restored or is_found or "unchanged_since" in said or bool(nothing_new(job))
 
 
 @login_required

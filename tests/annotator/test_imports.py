@@ -10,6 +10,7 @@ from django.core.files.uploadhandler import MemoryFileUploadHandler
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
+from django.utils.timezone import now
 
 from annotator import uploads
 from annotator.models import Job, Membership, Project, Role
@@ -18,6 +19,9 @@ from tests.annotator.test_folders import FILES, zip_of
 from tests.builders import make_member, make_project, make_user
 
 ROW = {"id": "q1", "prompt": "What is <b>rain</b>?", "response_a": "Water.", "response_b": "<script>alert(1)</script>"}
+# A published set's rows: one to carry, and one whose response is empty.
+FULL = {"chosen": "\n\nHuman: Hi\n\nAssistant: Yes", "rejected": "\n\nHuman: Hi\n\nAssistant: No"}
+EMPTY = {**FULL, "chosen": "\n\nHuman: Hi\n\nAssistant:"}
 NEW = {"name": "Fresh", "description": "", "preset": "multipref", "votes": 2, "currency": "eur",
        "price_per_judgment": "0.75", "cap": "100"}  # fmt: skip
 pytestmark = pytest.mark.django_db
@@ -254,6 +258,50 @@ def test_an_import_that_would_change_or_changed_nothing_says_so_first(client, le
     # Who follows it is not led on to comparisons that are the old ones.
     progress = reverse("job_progress", args=[project.pk, second.pk])
     assert client.get(progress, {"follow": 1})["HX-Redirect"] == reverse("job", args=[project.pk, second.pk])
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "held, words",
+    [
+        ([EMPTY], "Nothing of it could be carried."),
+        ([FULL, EMPTY], "What of it could be carried is here already."),
+        ([FULL], "All of it is here already."),
+    ],
+)
+def test_an_import_that_brought_nothing_says_whether_it_is_here_or_could_not_be_carried(client, lead, held, words):
+    project = lead.projects.get()
+    for number, (act, rows) in enumerate([("", [FULL]), ("check", held), ("", held)]):
+        client.post(upload(client, project, *rows).url, {"act": act})
+        assert ingest.run_ingests() == 1
+        job = Job.objects.filter(kind=Job.Kind.INGEST).last()
+        page = client.get(reverse("job", args=[project.pk, job.pk])).content.decode()
+        headline = page.partition("</h1>")[0].partition("<h1")[2]
+        said = [each for each in ("could be carried", "All of it is here") if each in headline]
+        assert said == ([next(each for each in said if each in words)] if number else [])
+        assert not number or words in headline
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_attempt_after_one_that_broke_off_does_not_say_that_its_import_changed_nothing(client, lead, monkeypatch):
+    """Its worker died when all was stored and the job was not yet done."""
+    project = lead.projects.get()
+    client.post(upload(client, project, ROW).url)
+    with monkeypatch.context() as dying, pytest.raises(KeyboardInterrupt):
+        dying.setattr(FileSystemStorage, "delete", dies)
+        ingest.run_ingests()
+    assert project.comparisons.count() == 1
+    project.jobs.filter(kind=Job.Kind.INGEST).update(lease_until=now())
+    assert ingest.run_ingests() == 1
+    job = project.jobs.get(kind=Job.Kind.INGEST)
+    assert (job.state, job.attempts, job.result["skipped_existing"]) == (Job.State.DONE, 2, 1)
+    page = client.get(reverse("job", args=[project.pk, job.pk])).content.decode()
+    assert "All of it is here already." in page and "changed nothing" not in page
+    assert "An attempt of this import that broke off may have brought it." in page
+
+
+def dies(*_arguments):
+    raise KeyboardInterrupt
 
 
 def test_who_follows_a_restore_reads_its_report_first(client, lead):
