@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from annotator.models import Delivery, Job
 from annotator.pipeline import work
 from tests.annotator.test_access import World
 from tests.api.program import Program
@@ -41,6 +42,20 @@ def test_the_document_is_open_and_complete():
     text = str(document)
     for name in ("digest", "sealed", "password", "email"):
         assert name not in text
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("path", "states"),
+    [("jobs", Job.State), ("runs", Job.State), ("webhooks/{webhook_id}/deliveries", Delivery.State)],
+)
+def test_the_document_says_of_each_list_which_states_it_knows(path, states):
+    """Enumerations of one name would be one in the document."""
+    document = Client().get(ADDRESS).json()
+    asked = document["paths"][f"/api/v1/projects/{{project_id}}/{path}"]["get"]["parameters"]
+    (said,) = (each["schema"]["anyOf"][0] for each in asked if each["name"] == "state")
+    named = said.get("$ref", "").rpartition("/")[2]
+    assert (document["components"]["schemas"][named] if named else said)["enum"] == states.values
 
 
 def parameters(world: World) -> dict[str, Any]:
