@@ -1,5 +1,5 @@
-// Uploads with progress: how far it is, cancel, and words when the connection breaks or stands still. Without this script the browser
-// sends the same form by itself. The page's words stand in its data attributes.
+// Uploads with progress: how far it is, cancel, and words when the connection breaks or stands still. Without this
+// script the browser sends the same form by itself. The page's words stand in its data attributes.
 "use strict";
 
 (() => {
