@@ -90,8 +90,13 @@ class JobQuerySet(models.QuerySet["Job"]):
         self, project: Project, kind: str, *, key: str = "", by: User | None = None, queue: str = "", **parameters: Any
     ) -> Job:
         """For a person's click: the job of this kind and key that waits, runs or is paused, made if there is none."""
+        asked = self.asked_already(project, kind, key)
+        return asked or self.request(project, kind, key=key, by=by, queue=queue, **parameters)
+
+    def asked_already(self, project: Project, kind: str, key: str = "") -> Job | None:
+        """What `ask` would give without making one."""
         same = self.unfinished().filter(project=project, kind=kind, key=key, cancel_requested=False)
-        return same.order_by("id").first() or self.request(project, kind, key=key, by=by, queue=queue, **parameters)
+        return same.order_by("id").first()
 
     @transaction.atomic
     def request(

@@ -117,8 +117,7 @@ def request_run(
 def under_way(labeler: Labeler, scope: str, filter: Mapping[str, Any]) -> Job | None:
     """The run that a person who asks for one of this scope and filter gets, if it has not ended."""
     key = _key(labeler, scope, filter, failed=False, version=None)
-    same = Job.objects.unfinished().filter(project=labeler.project_id, kind=Job.Kind.LABEL, key=key)
-    return same.filter(cancel_requested=False).order_by("id").first()
+    return Job.objects.asked_already(labeler.project, Job.Kind.LABEL, key)
 
 
 def _key(
