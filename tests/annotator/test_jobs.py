@@ -273,10 +273,14 @@ def test_no_worker_begins_before_what_was_stored_with_the_request_can_be_seen():
 @pytest.mark.django_db
 def test_a_second_click_while_the_work_runs_gives_the_running_job_unless_it_is_being_cancelled():
     project = make_project()
+    assert Job.objects.asked_already(project, Job.Kind.RETRAIN) is None
     running = Job.objects.ask(project, Job.Kind.RETRAIN)
     Job.objects.claim(Job.Kind.RETRAIN)
     assert Job.objects.ask(project, Job.Kind.RETRAIN).pk == running.pk
+    assert Job.objects.asked_already(project, Job.Kind.RETRAIN) == running
+    assert Job.objects.asked_already(project, Job.Kind.RETRAIN, "another") is None
     running.cancel()
+    assert Job.objects.asked_already(project, Job.Kind.RETRAIN) is None
     assert Job.objects.ask(project, Job.Kind.RETRAIN).pk != running.pk
 
 
