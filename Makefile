@@ -19,20 +19,25 @@ CHECK_ENVIRONMENT := LOG_LEVEL=ERROR DATABASE_URL=postgresql://nobody@localhost/
 run: $(RUN_STAMP)
 	@exec $(PYTHON_HERE) -m annotator.embedded --with-parent
 
-# Both parts run at once, whatever becomes of the other. What the browser part says follows when both have ended.
+# Both parts run at once, whatever becomes of the other. What the browser part says follows when both have ended, or
+# were stopped: Ctrl-C reaches them by itself, other signals are passed on. In the background, so that this shell hears
+# of a signal at once; a shell lets what it starts there ignore Ctrl-C, which Python undoes.
+HEARS_CTRL_C := $(PYTHON_HERE) -c 'import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])'
 test: $(TEST_STAMP)
 	@mkdir -p $(dir $(BROWSER_SAID)); rm -f $(BROWSER_SAID)
-	@failed=0; $(MAKE) --no-print-directory -k -j2 test-unit test-browser || failed=1; \
+	@parts=; trap : INT; trap 'kill -TERM $$parts' TERM HUP; \
+	$(HEARS_CTRL_C) $(MAKE) --no-print-directory -k -j2 test-unit test-browser & parts=$$!; \
+	wait $$parts; failed=$$?; while kill -0 $$parts 2>/dev/null; do wait $$parts; failed=$$?; done; \
 	echo "=== in the browser"; cat $(BROWSER_SAID) || failed=1; \
 	exit $$failed
 
 # nice: somebody waits for a page over there.
 test-unit: $(TEST_STAMP)
-	nice -n 5 $(PYTHON_HERE) -m pytest -m "not slow and not browser" -n $(TEST_PROCESSES) --dist loadgroup --ignore=tests/browser
+	exec nice -n 5 $(PYTHON_HERE) -m pytest -m "not slow and not browser" -n $(TEST_PROCESSES) --dist loadgroup --ignore=tests/browser
 
 test-browser: $(TEST_STAMP)
 	@mkdir -p $(dir $(BROWSER_SAID))
-	$(PYTHON_HERE) -m pytest -m "browser and not slow" tests/browser >$(BROWSER_SAID) 2>&1
+	exec $(PYTHON_HERE) -m pytest -m "browser and not slow" tests/browser >$(BROWSER_SAID) 2>&1
 
 # Every part runs, whatever became of the one before; the first failure decides.
 test-long: $(TEST_STAMP)
@@ -62,8 +67,6 @@ $(RUN_STAMP): $(REQUIREMENTS)
 $(TEST_STAMP): $(REQUIREMENTS) requirements-dev.txt tests/browser/chromium.py
 	@./install.sh test $(MODELS)
 	@$(PYTHON_HERE) -m tests.browser.chromium
-	@echo "compiling the tests"
-	@$(PYTHON_HERE) -m pytest --collect-only -qqq >/dev/null || true
 	@touch $@ $(RUN_STAMP)
 
 clean:
