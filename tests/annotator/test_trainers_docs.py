@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,16 +15,19 @@ import pytest
 import yaml
 from django.conf import settings
 from django.core.management import call_command
+from django.urls import reverse
 from hypothesis import strategies as st
 
 from annotator.formats import WRITERS
 from annotator.formats.published.glued import turns_of
 from annotator.formats.source import Prompt
+from annotator.models import Role
 from annotator.pipeline import work
 from tests.annotator.judged_project import ODD, conversation
-from tests.builders import make_comparison, make_judgment, make_person, make_project
+from tests.builders import make_comparison, make_judgment, make_member, make_person, make_project
 
 TEXT = (settings.BASE_DIR / "docs/train.md").read_text()
+WITH_PYTHON = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 MANAGE, PYTHON = ".venv/bin/python manage.py ", ".venv/bin/python "
 HUB_MODEL = "Qwen/Qwen3-0.6B"
 # DPO and KTO start from a model that writes.
@@ -128,6 +132,46 @@ def exported(tmp_path, monkeypatch):
         assert number == "1"
         call_command(command, str(project.pk), *rest)
     return tmp_path
+
+
+def downloaded(client, made):
+    """All files of an export as the browser saves them: in this folder, under the name that the site gives."""
+    answer = client.get(reverse("export_download", args=[made.project_id, made.number]))
+    (name,) = re.findall(r'filename="(.+)"', answer["Content-Disposition"])
+    Path(name).write_bytes(b"".join(answer.streaming_content))
+    return Path(name)
+
+
+def contents(folder):
+    return {str(each.relative_to(folder)): each.read_bytes() for each in folder.rglob("*") if each.is_file()}
+
+
+@pytest.mark.slow
+@pytest.mark.django_db
+def test_what_the_browser_downloads_is_unpacked_as_documented_the_first_time_and_the_next(
+    client, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(work, "nudge", lambda task: None)
+    monkeypatch.chdir(tmp_path)
+    project = a_helpsteer2_project()
+    (project.name,) = re.findall(r"open \*\*(.+?)\*\*", TEXT)
+    project.save()
+    client.force_login(make_member(project, Role.LEAD))
+    (steps,) = blocks("sh")
+    numbers = []
+    for more in ([], ["--seed", "7"]):
+        command, _number, *rest = shlex.split(exports()[0])
+        call_command(command, str(project.pk), *rest[:-1], "typed", *more)
+        made = project.exports.latest("number")
+        numbers.append(made.number)
+        downloaded(client, made)
+        # What a reader of the words above the steps puts in.
+        mine = steps.replace("-1-", f"-{made.number}-")
+        subprocess.run(["sh", "-e", "-c", mine], check=True, env=os.environ | {"PATH": WITH_PYTHON})
+        assert contents(Path("reward-set")) == contents(Path("typed")) != {}
+        shutil.rmtree("reward-set")
+        shutil.rmtree("typed")
+    assert numbers == [1, 2]
 
 
 @pytest.mark.slow
