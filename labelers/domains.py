@@ -11,20 +11,22 @@ from labelers.base import PROMPTS, LabelerError
 
 DOMAINS = ("safety", "reasoning", "chat")
 
+# Of small letters, and the marks apart: ignoring case, or in one expression with them, is three times as dear.
 _SAFETY = re.compile(
     r"\b(bombs?|explosives?|weapons?|poison\w*|kill\w*|murder\w*|suicid\w*|self[- ]harm|steal\w*|stolen|hack\w*|"
     r"malware|ransomware|phish\w*|drugs?|cocaine|meth|heroin|rac(?:ist|ism)|slurs?|hate speech|sexual\w*|porn\w*|nsfw|"
     r"rape\w*|abus\w*|illegal\w*|launder\w*|counterfeit\w*|forge\w*|stalk\w*|harass\w*|blackmail\w*|terroris\w*|genocide|"
-    r"credit card numbers?|social security numbers?|home address|fake (?:news|id|passport)|shoplift\w*|arson)\b",
-    re.IGNORECASE,
+    r"credit card numbers?|social security numbers?|home address|fake (?:news|id|passport)|shoplift\w*|arson)\b"
 )
 _REASONING = re.compile(
-    r"```|\b(prove|proof|theorem|equation|integral|derivative|probability|calculate|compute|solve|algorithm|"
+    r"\b(prove|proof|theorem|equation|integral|derivative|probability|calculate|compute|solve|algorithm|"
     r"function|python|javascript|java|rust|sql|regex|debug|compile|code|program|matrix|polynomial|triangle|"
-    r"how many|step by step|logic puzzle|arithmetic|algebra|geometry|percent(?:age)?)\b|"
-    r"\bc\+\+|\d\s*[-+*/^=×÷]\s*\d|\\frac|\$\$",
-    re.IGNORECASE,
+    r"how many|step by step|logic puzzle|arithmetic|algebra|geometry|percent(?:age)?)\b"
 )
+# Each begins with a character, which is looked for faster than a word's edge: so C++ looks back.
+_MARKS = re.compile(r"```|c(?<!\wc)\+\+|\d\s*[-+*/^=×÷]\s*\d|\\frac|\$\$")
+# What is an i or an s when case is ignored, and does not become one as a small letter.
+_SMALL = str.maketrans("İıſ", "iis")
 
 
 class Keywords:
@@ -36,9 +38,10 @@ class Keywords:
 
     def __call__(self, turns: Sequence[dict[str, str]]) -> str:
         asked = last_asked(turns)
+        asked = (asked if asked.isascii() else asked.translate(_SMALL)).lower()
         if _SAFETY.search(asked):
             return "safety"
-        return "reasoning" if _REASONING.search(asked) else "chat"
+        return "reasoning" if _REASONING.search(asked) or _MARKS.search(asked) else "chat"
 
 
 class ByModel:

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from django.db import transaction
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from annotator.models import Project, Prompt
 from labelers.domains import Keywords
 
+# Prompts that are looked at between two signs of life.
 BATCH = 1000
 
 
-def find(project: Project, beat: Callable[[], None] | None = None) -> None:
-    """Say what each prompt is about that nobody has looked at. `beat` is called after every `BATCH`."""
-    domain_of = Keywords()
-    while prompts := _put(project, domain_of):
+def find(project: Project, beat: Callable[[int, int], None] | None = None) -> None:
+    """Say what each prompt is about that nobody has looked at. `beat`: (done, total), after every `BATCH`.
+
+    Repeatable; two at once say the same. To be called outside a transaction: each batch is stored when it is done.
+    """
+    unseen = Prompt.objects.filter(project=project, domain="")
+    total, done, last, domain_of = unseen.count(), 0, 0, Keywords()
+    # By key, so that each batch's cost is its own: no index knows domains.
+    while total and (batch := list(unseen.filter(pk__gt=last).order_by("pk").values_list("pk", "turns")[:BATCH])):
+        _put(batch, domain_of)
+        last, done = batch[-1][0], done + len(batch)
         if beat:
-            beat()
-        if len(prompts) < BATCH:
-            return
+            beat(done, max(done, total))
 
 
-@transaction.atomic
-def _put(project: Project, domain_of: Keywords) -> list[Prompt]:
-    """Those of the next batch. Of two at once the second waits, and finds what the first has left."""
-    unseen = Prompt.objects.filter(project=project, domain="").only("turns").order_by("pk")
-    prompts = list(unseen.select_for_update(no_key=True)[:BATCH])
-    for prompt in prompts:
-        prompt.domain = domain_of(prompt.turns)
-    Prompt.objects.bulk_update(prompts, ["domain"])
-    return prompts
+def _put(batch: Sequence[tuple[int, Any]], domain_of: Keywords) -> None:
+    """Nothing is locked while words are looked at; then one short statement for each domain."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for pk, turns in batch:
+        found[domain_of(turns)].append(pk)
+    for domain, prompts in found.items():
+        Prompt.objects.filter(pk__in=prompts, domain="").update(domain=domain)

@@ -74,7 +74,7 @@ def featurise(project: Project, *, job: Job | None = None) -> int:
     total = project.comparisons.count()
     if not total:
         raise work.StepRefused(_("There is nothing to featurise yet: import comparisons first."))
-    domains.find(project)
+    _find_domains(project, job)
     try:
         feature_set, embedding = feature_sets.current(project)
         made = _make(feature_set, embedding, total, job)
@@ -89,6 +89,14 @@ def featurise(project: Project, *, job: Job | None = None) -> int:
     FeatureSet.objects.filter(pk=feature_set.pk).update(state=FeatureSet.State.READY)
     label.request_free(project)
     return made
+
+
+def _find_domains(project: Project, job: Job | None) -> None:
+    def beat(done: int, total: int) -> None:
+        if job:
+            job.beat(done, total, _("finding what prompts are about"))
+
+    domains.find(project, beat)
 
 
 def _make(feature_set: FeatureSet, embedding: Embedding, total: int, job: Job | None) -> int:

@@ -245,9 +245,9 @@ class Parts:
 def _taken(export: Export, job: Job | None) -> WholeSnapshot:
     """The data as it is now."""
 
-    def beat(words: str) -> None:
+    def beat(words: str, done: int = 0, total: int = 0) -> None:
         if job:
-            job.beat(0, 0, words)
+            job.beat(done, total, words)
 
     assert export.recipe is not None
     filters = read_filters(export.filters)
@@ -261,7 +261,8 @@ def _taken(export: Export, job: Job | None) -> WholeSnapshot:
             "transaction of the database that hangs."
         ) from None
     if "domain" in filters.metadata:
-        # Of every prompt in it: one whose domain was found between two parts would be in the later alone.
+        # Only filters ask for it, rows say what was imported. Of every prompt in it, though: one whose domain was
+        # found between two parts would be in the later alone.
         domains.find(export.project, partial(beat, "finding what prompts are about"))
     return snapshot
 

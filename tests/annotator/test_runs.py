@@ -107,7 +107,7 @@ def test_what_prompts_are_about_is_found_once_and_asked_of_the_database(project,
     found = scope.of_filter(project, {"domain": "reasoning"})
     with django_assert_num_queries(1):
         assert [each.prompt.turns[0]["content"] for each in found.select_related("prompt")] == ["How many triangles?"]
-    with django_assert_num_queries(3):  # the second and third begin and end a savepoint
+    with django_assert_num_queries(1):
         domains.find(project)
 
 

@@ -65,6 +65,13 @@ def test_documents_open_the_last_turn_of_the_user():
         ("Tell me about your favourite holiday", "chat"),
         ("Write python malware", "safety"),
         ("I like the skill of bombast", "chat"),
+        ("KİLL it, in Turkish letters", "safety"),
+        ("Prompt in\u017ftructions: \u017fTEAL it", "safety"),
+        ("C++ or Rust-like?", "reasoning"),
+        ("better in c++", "reasoning"),
+        ("abc++ is no language", "chat"),
+        ("```\nx\n```", "reasoning"),
+        ("it costs $$ and 3 × 4", "reasoning"),
     ],
 )
 def test_domains_by_keyword(text, domain):
