@@ -290,7 +290,7 @@ def _still_wanted(snapshot: Snapshot) -> None:
 
 def _still_said(snapshot: Snapshot) -> None:
     """Raises Outdated when an import has told more of comparisons that were there, which filters may ask about."""
-    later = Import.objects.filter(project=snapshot.project, created_at__gt=snapshot.seen, report__supplemented__gt=0)
+    later = Import.objects.filter(project=snapshot.project, pk__gt=snapshot.last_import, report__supplemented__gt=0)
     if snapshot.filters.metadata and later.exists():
         raise Outdated("metadata were added")
 

@@ -25,6 +25,7 @@ from django.utils.timezone import now
 from annotator.formats import source
 from annotator.models import (
     Comparison,
+    Import,
     Judgment,
     Label,
     Membership,
@@ -85,6 +86,8 @@ class Snapshot:
     last: dict[str, int]
     # Users who review or lead the project.
     experts: frozenset[int] = frozenset()
+    # The newest import that all parts know, where a filter asks for metadata: what was waited for is later than `seen`.
+    last_import: int = 0
     # Comparisons of one prompt follow each other, in one part; else they come as they were made.
     by_prompt: bool = False
     part_rows: int = sys.maxsize
@@ -120,7 +123,8 @@ class Snapshot:
         experts = Membership.objects.filter(project=project, role__in=(Role.REVIEWER, Role.LEAD))
         known = frozenset(experts.values_list("user_id", flat=True))
         asked = votes_wanted(project.pk, last["comparisons"]) if filters.status == "settled" else {}
-        return cls(project, recipe, filters, approved_plan(project.pk), seen, last, known, wanted=asked)
+        newest_import = _newest_import(project) if filters.metadata else 0
+        return cls(project, recipe, filters, approved_plan(project.pk), seen, last, known, newest_import, wanted=asked)
 
     @classmethod
     def about(cls, project: Project, recipe: Recipe, filters: source.Filters, most: int) -> int:
@@ -162,6 +166,7 @@ class Snapshot:
             "seen": self.seen.isoformat(),
             "last": self.last,
             "experts": sorted(self.experts),
+            "last_import": self.last_import,
             "wanted": self.wanted,
             "passes": {name: asdict(each) for name, each in self.passes.items()},
             "tally": self.tally.kept(),
@@ -171,6 +176,9 @@ class Snapshot:
     def again(cls, project: Project, recipe: Recipe, filters: source.Filters, kept: Mapping[str, Any]) -> Self:
         seen, last = datetime.fromisoformat(kept["seen"]), dict(kept["last"])
         snapshot = cls(project, recipe, filters, kept["plan_id"], seen, last, frozenset(kept["experts"]))
+        # Older notes lack it; their time takes those that were waited for to be later, and so it is written anew.
+        noted = kept.get("last_import")
+        snapshot.last_import = _newest_import(project, created_at__lte=seen) if noted is None else noted
         snapshot.wanted = kept["wanted"]
         snapshot.passes.update({name: Pass(**each) for name, each in kept["passes"].items()})
         snapshot.tally = Tally.again(kept["tally"])
@@ -361,6 +369,11 @@ class Snapshot:
             effective_at__lte=self.seen,
             pk__lte=self.last["judgments"],
         )
+
+
+def _newest_import(project: Project, **conditions: Any) -> int:
+    """A project's imports wait for each other before their row is made, so none comes later with a lower id."""
+    return Import.objects.filter(project=project, **conditions).aggregate(last=Max("pk"))["last"] or 0
 
 
 def _said(name: str) -> Coalesce:

@@ -12,7 +12,7 @@ from django.utils.timezone import now
 from annotator.formats.source import Filters
 from annotator.models import Job, Judgment, Membership, Purpose
 from annotator.models.votes import as_text
-from annotator.pipeline import aggregate, domains, export, parts, work
+from annotator.pipeline import aggregate, domains, export, ingest, parts, work
 from annotator.readings import under_way
 from annotator.readings.lossless import WholeSnapshot
 from annotator.readings.snapshot import Snapshot
@@ -104,20 +104,109 @@ def test_a_domain_that_is_found_meanwhile_lets_no_row_in_late(judged, monkeypatc
     assert write(project, filters=asked) == rows
 
 
-def test_metadata_that_are_added_meanwhile_let_rows_in_from_the_first_part_on(judged, monkeypatch):
-    project, _judgments = judged
-    last = project.comparisons.latest("pk")
-    last.metadata = {"language": "en"}
-    last.save()
+VOTE = [{"rater": "ann", "kind": "person", "level": 1}]
+ENGLISH = {"metadata": {"language": "en"}}
 
-    def supplemented():
-        project.comparisons.update(metadata={"language": "en"})
-        project.imports.create(filename="again.jsonl", bytes=1, rows=8, report={"supplemented": 7})
 
-    (rows,) = write(
-        project, filters={"metadata": {"language": "en"}}, after_first_part=supplemented, monkeypatch=monkeypatch
-    ).values()
-    assert len(rows.splitlines()) == 8
+def file_of(tmp_path, *numbers, **fields):
+    """Rows of comparisons that one person has judged; the same number is the same comparison."""
+    sides = {"response_a": "So.", "response_b": "Because."}
+    rows = [{"id": f"q{n}", "prompt": f"Why {n}?", **sides, "judgments": VOTE, **fields} for n in numbers]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def imported(request, tmp_path):
+    """A project into which eight judged comparisons were imported; only the last is said to be English."""
+    request.getfixturevalue("transactional_db" if "held_import" in request.fixturenames else "db")
+    project = make_project(provenance="generated")
+    ingest.ingest_file(project, file_of(tmp_path, *range(7)))
+    ingest.ingest_file(project, file_of(tmp_path, 7, **ENGLISH))
+    return project
+
+
+@pytest.fixture
+def taken(monkeypatch):
+    """A list of the snapshots that exports have taken."""
+    take, found = Snapshot.take.__func__, []
+
+    def noting(cls, *given):
+        found.append(take(cls, *given))
+        return found[-1]
+
+    monkeypatch.setattr(Snapshot, "take", classmethod(noting))
+    return found
+
+
+def test_metadata_that_are_added_meanwhile_let_rows_in_from_the_first_part_on(imported, taken, tmp_path, monkeypatch):
+    def again():
+        assert ingest.ingest_file(imported, file_of(tmp_path, *range(8), **ENGLISH)).supplemented == 7
+
+    (rows,) = write(imported, filters=ENGLISH, after_first_part=again, monkeypatch=monkeypatch).values()
+    assert len(rows.splitlines()) == 8 and len(taken) == 2
+
+
+@pytest.fixture
+def held_import(monkeypatch):
+    """Begins an import in another session, which stops before it is recorded; gives what lets it go on."""
+    record, reached, go, threads = ingest.Staged.record, threading.Event(), threading.Event(), []
+
+    def held(staged, *given):
+        reached.set()
+        assert go.wait(20)
+        record(staged, *given)
+
+    def run(project, path):
+        try:
+            ingest.ingest_file(project, path)
+        finally:
+            connection.close()
+
+    def begin(project, path):
+        monkeypatch.setattr(ingest.Staged, "record", held)
+        threads.append(threading.Thread(target=run, args=(project, path)))
+        threads[0].start()
+        assert reached.wait(20)
+        return go.set
+
+    yield begin
+    go.set()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_export_that_waits_for_an_import_that_adds_metadata_is_written_once(
+    imported, held_import, taken, tmp_path, monkeypatch
+):
+    go_on = held_import(imported, file_of(tmp_path, *range(8), **ENGLISH))
+    look, waited = under_way._writing, []
+
+    def writing(*given):
+        found = look(*given)
+        waited.append(bool(found))
+        go_on()
+        return found
+
+    monkeypatch.setattr(under_way, "_writing", writing)
+    (rows,) = write(imported, filters=ENGLISH).values()
+    assert waited[0] and len(rows.splitlines()) == 8
+    latest = imported.imports.latest("pk")
+    assert latest.report["supplemented"] == 7 and latest.created_at > taken[0].seen
+    assert len(taken) == 1
+
+
+def test_a_run_that_goes_on_knows_which_imports_came_before_it(imported):
+    recipe, filters = aggregate.recipe(imported, "people"), Filters(metadata={"language": "en"})
+    kept = json.loads(json.dumps(Snapshot.take(imported, recipe, filters).kept()))
+    newest = imported.imports.latest("pk").pk
+    imported.imports.create(filename="later.jsonl", bytes=1, rows=1)
+    assert Snapshot.again(imported, recipe, filters, kept).last_import == newest
+    # What was kept by a version that did not note it.
+    assert kept.pop("last_import") == newest
+    assert Snapshot.again(imported, recipe, filters, kept).last_import == newest
 
 
 def test_a_settlement_withdrawn_meanwhile_counts_as_it_was_and_not_later(judged):
