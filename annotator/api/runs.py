@@ -162,7 +162,8 @@ class RunIn(Strict):
 
 @router.post("/projects/{project_id}/labelers/{labeler_id}/runs", auth=LABEL, response={202: RunOut})
 def create_run(request: HttpRequest, project_id: Number, labeler_id: Number, asked: RunIn) -> Status[RunOut]:
-    """Ask for a run on what the labeler has not judged yet. The same, asked for before it has ended, gives that run.
+    """Ask for a run on what the labeler has not judged yet. The same, asked for before it has ended, gives that run,
+    unless that can cost more than `most`.
 
     As much as it can cost at most, which is less than `most` as a rule, is set aside when it begins.
     """
@@ -171,8 +172,10 @@ def create_run(request: HttpRequest, project_id: Number, labeler_id: Number, ask
     _refuse_unless_it_runs(labeler)
     chosen = asked.chosen(project)
     # It holds the money that would be missing for a second one.
-    job = label.under_way(labeler, asked.on, chosen) or _begun(request, labeler, asked, chosen)
-    return Status(202, shown(project, [job])[0])
+    job = label.under_way(labeler, asked.on, chosen)
+    if job:
+        _refuse_dearer(labeler, asked, Decimal(job.parameters.get("reserve") or 0))
+    return Status(202, shown(project, [job or _begun(request, labeler, asked, chosen)])[0])
 
 
 def _begun(request: HttpRequest, labeler: Labeler, asked: RunIn, chosen: dict[str, Any]) -> Job:
@@ -205,14 +208,19 @@ def _refuse_unless_it_runs(labeler: Labeler) -> None:
     disclosures.refuse_unless_allowed(version)
 
 
+def _refuse_dearer(labeler: Labeler, asked: RunIn, most: Decimal) -> None:
+    """Raises Refused when it can cost more than was allowed."""
+    if not labeler.is_free and Decimal(asked.most or 0) < most:
+        reason = _("It can cost %(most)s %(currency)s at most, and `most` allows less.")
+        words = reason % {"most": most, "currency": labeler.project.currency}
+        raise Refused(409, words, [{"field": "most", "reason": words}])
+
+
 def _refuse_cost(project: Project, labeler: Labeler, asked: RunIn, most: Decimal) -> None:
     """Raises Refused when it can cost more than was allowed, or than the budget has."""
+    _refuse_dearer(labeler, asked, most)
     if labeler.is_free:
         return
-    if Decimal(asked.most or 0) < most:
-        reason = _("It can cost %(most)s %(currency)s at most, and `most` allows less.")
-        words = reason % {"most": most, "currency": project.currency}
-        raise Refused(409, words, [{"field": "most", "reason": words}])
     free = ledger.available(project)
     if most > free:
         words = _(

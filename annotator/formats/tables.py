@@ -9,8 +9,9 @@ import gzip
 import hashlib
 import json
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -49,14 +50,18 @@ class Written:
 class _ParquetFile:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._path = path
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+        self._file = pa.OSFile(str(path), "wb")
+        self._writer = pq.ParquetWriter(self._file, schema, compression="zstd")
 
     def write(self, table: pa.Table) -> None:
         self._writer.write_table(table)
 
     def close(self) -> tuple[int, Any]:
         """Size and hash of the file."""
-        self._writer.close()
+        try:
+            self._writer.close()
+        finally:
+            self._file.close()
         return _hashed(self._path)
 
 
@@ -96,8 +101,10 @@ class _JsonLinesFile:
 
     def close(self) -> tuple[int, Any]:
         """Size and hash of the file so far."""
-        self._lines.close()
-        self._file.close()
+        try:
+            self._lines.close()
+        finally:
+            self._file.close()
         return self._file.size, self._file.hash
 
 
@@ -209,7 +216,7 @@ class Tables:
                     table.flush()
                 writing.finish()
         finally:
-            closed = {key: table.file.close() for key, table in tables.items()}
+            closed = _closed({key: table.file for key, table in tables.items()})
         for key, (size, hash) in sorted(closed.items()):
             self._note(key, number, tables[key].rows, size, hash)
         return sum(table.rows for table in tables.values())
@@ -256,6 +263,15 @@ class Tables:
         self._hashes[name] = hash
         noted = Written(name, *key, rows + (before.rows if before else 0), size, hash.hexdigest())
         self.written = [*(file for file in self.written if file != before), noted]
+
+
+def _closed(files: Mapping[tuple[str, str], _ParquetFile | _JsonLinesFile]) -> dict[tuple[str, str], tuple[int, Any]]:
+    """Size and hash of each. On a full disk every one of them raises, and what stayed open would write later."""
+    closed = {}
+    with ExitStack() as rest:
+        for key, file in files.items():
+            rest.callback(lambda key=key, file=file: closed.update({key: file.close()}))
+    return closed
 
 
 def sha256_of(path: Path) -> str:

@@ -116,10 +116,13 @@ class Check:
             )
             return words % {"rows": self.rows, "count": count}
         words = _("All %(rows)s rows fit: %(comparisons)s comparisons would be new, %(existing)s exist already")
+        if self.left:
+            words += "; " + _("%(left)s parts of the file could not be carried")
         return words % {
             "rows": self.rows,
             "comparisons": self.report.comparisons,
             "existing": self.report.skipped_existing,
+            "left": sum(self.left.values()),
         }
 
     def as_json(self) -> dict[str, Any]:

@@ -1,8 +1,12 @@
 """Batches are written by a thread while rows are read: in order, a few ahead at most, and what goes wrong is raised."""
 
 import json
+import os
+import resource
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -105,3 +109,23 @@ def test_who_cancels_waits_for_the_batch_under_way_and_for_no_other(tmp_path, mo
     made.write_part(0, rows(6))
     lines = (tmp_path / "default/train.jsonl").read_text().splitlines()
     assert [json.loads(line)["number"] for line in lines] == list(range(6))
+
+
+@pytest.fixture
+def small_disk():
+    """Files end after a few bytes, as on a full disk."""
+    before, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, before)
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_on_a_full_disk_every_file_is_closed(tmp_path, container, small_disk):
+    """What stays open with something in its buffer would write it later, into the file of the next attempt."""
+    made = Tables(tmp_path, container, [CONFIG])
+    with pytest.raises(OSError, match="File too large"):
+        made.write_part(0, rows(42, split=lambda number: ("train", "validation", "test")[number % 3]))
+    still_open = {os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.exists()}
+    assert not [name for name in still_open if name.startswith(str(tmp_path))]
