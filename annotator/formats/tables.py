@@ -268,9 +268,13 @@ class Tables:
 def _closed(files: Mapping[tuple[str, str], _ParquetFile | _JsonLinesFile]) -> dict[tuple[str, str], tuple[int, Any]]:
     """Size and hash of each. On a full disk every one of them raises, and what stayed open would write later."""
     closed = {}
+
+    def close(key: tuple[str, str]) -> None:
+        closed[key] = files[key].close()
+
     with ExitStack() as rest:
-        for key, file in files.items():
-            rest.callback(lambda key=key, file=file: closed.update({key: file.close()}))
+        for key in files:
+            rest.callback(close, key)
     return closed
 
 

@@ -100,7 +100,7 @@ def _inputs(snapshot: Snapshot) -> dict[str, Any]:
     The others, and what came through the program interface batch by batch, are counted, with one hash over theirs.
     """
     columns = ("filename", "origin", "format", "sha256", "bytes", "rows")
-    imports = Import.objects.filter(project=snapshot.project, created_at__lte=snapshot.seen).order_by("pk")
+    imports = Import.objects.filter(project=snapshot.project, pk__lte=snapshot.last_import).order_by("pk")
     files = imports.exclude(filename=Import.PROGRAM)[:LISTED]
     listed = list(files.values_list("pk", flat=True))
     others = imports.exclude(pk__in=listed)

@@ -86,7 +86,7 @@ class Snapshot:
     last: dict[str, int]
     # Users who review or lead the project.
     experts: frozenset[int] = frozenset()
-    # The newest import that all parts know, where a filter asks for metadata: what was waited for is later than `seen`.
+    # The newest import that all parts know: what was waited for is later than `seen`.
     last_import: int = 0
     # Comparisons of one prompt follow each other, in one part; else they come as they were made.
     by_prompt: bool = False
@@ -123,8 +123,8 @@ class Snapshot:
         experts = Membership.objects.filter(project=project, role__in=(Role.REVIEWER, Role.LEAD))
         known = frozenset(experts.values_list("user_id", flat=True))
         asked = votes_wanted(project.pk, last["comparisons"]) if filters.status == "settled" else {}
-        newest_import = _newest_import(project) if filters.metadata else 0
-        return cls(project, recipe, filters, approved_plan(project.pk), seen, last, known, newest_import, wanted=asked)
+        plan_id, came = approved_plan(project.pk), _newest_import(project)
+        return cls(project, recipe, filters, plan_id, seen, last, known, came, wanted=asked)
 
     @classmethod
     def about(cls, project: Project, recipe: Recipe, filters: source.Filters, most: int) -> int:

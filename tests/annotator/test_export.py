@@ -314,7 +314,7 @@ def test_the_number_of_queries_grows_with_pages_not_with_comparisons(project, dj
     for _ in range(30):
         judged(project)
     made, _job = ask(project, "trl_reward")
-    with django_assert_max_num_queries(31):
+    with django_assert_max_num_queries(32):
         export.write_export(made)
 
 
