@@ -60,6 +60,7 @@ pytestmark = pytest.mark.django_db
 LEAD, REVIEWER, ANNOTATOR, VIEWER = "lead", "reviewer", "annotator", "viewer"
 # The manifest of an empty export.
 FACTS: dict[str, Any] = {
+    "format": "judgments",
     "project": {"name": "Own", "provenance": "", "currency": "USD"},
     "counted": {"comparisons_by_source": {}, "judgments_by_source": {}, "cost_by_source": {}, "people": 0},
     **{"protocols": [], "labelers": [], "plan": None, "options": {}, "configs": ["labels"], "files": []},
