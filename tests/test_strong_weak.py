@@ -51,6 +51,7 @@ def test_length_matched_pairs_are_those_within_a_tenth():
     assert (found["matched_comparisons"], found["matched"], found["accuracy"]) == (1, 0.0, 0.5)
 
 
+@pytest.mark.slow
 def test_an_interval_is_drawn_over_prompts_and_not_over_rows():
     right = np.tile([1.0, 0.0], 200)
     each_its_own = interval(right, [str(number) for number in range(400)])

@@ -86,6 +86,7 @@ def test_gold_takes_no_place_and_everybody_gets_it():
     assert not Judgment.objects.filter(is_surplus=True).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use", ["tutorial", "qualification"])
 def test_what_teaches_is_not_mixed_in(use):
     project = project_of(12, golds=3, gold_share=1.0)
@@ -140,6 +141,7 @@ def test_a_repeat_is_an_own_judgment_of_some_time_ago_once_and_the_other_way_rou
     assert set(Comparison.objects.values_list("places_open", flat=True)) == {0}
 
 
+@pytest.mark.slow
 def test_an_answer_that_can_still_be_taken_back_is_not_repeated():
     project = project_of(30, repeat_share=1.0, repeat_after=1)
     rater = person(project)
@@ -157,6 +159,7 @@ def with_candidates(project: Project, more: int) -> Comparison:
     return comparison
 
 
+@pytest.mark.slow
 def test_more_than_two_responses_are_shuffled_once_and_the_order_of_a_and_b_fits():
     project = project_of(1, votes=40)
     with_candidates(project, 2)

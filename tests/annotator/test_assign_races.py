@@ -89,6 +89,7 @@ def test_annotators_at_once_fill_every_place_once_and_nobody_twice(prefetch):
     assert not Assignment.objects.filter(state="leased").exists()
 
 
+@pytest.mark.slow
 def test_as_many_annotators_as_places_all_get_one():
     """With SKIP LOCKED alone some of them were told that nothing is left."""
     for _round in range(4):
@@ -101,6 +102,7 @@ def test_as_many_annotators_as_places_all_get_one():
         assert all(at_once(*ask))
 
 
+@pytest.mark.slow
 def test_nobody_is_told_nothing_is_left_because_a_row_is_locked():
     project = project_with(1, votes=2)
     other, rater = (make_person(project, make_user()) for _each in range(2))
@@ -131,6 +133,7 @@ def test_eight_clicks_at_once_make_one_judgment():
     assert len(set(stored)) == 1 and Judgment.objects.count() == 1
 
 
+@pytest.mark.slow
 def test_windows_that_answer_differently_at_once_leave_one_answer_that_counts():
     project = project_with(1, votes=1)
     assignment = assign.next_assignment(project, make_person(project, make_user()))
@@ -142,6 +145,7 @@ def test_windows_that_answer_differently_at_once_leave_one_answer_that_counts():
     assert Judgment.objects.filter(is_current=True).count() == 1 and Judgment.objects.count() == 3
 
 
+@pytest.mark.slow
 def test_a_submission_and_the_end_of_its_lease_at_once_leave_one_holder():
     for _round in range(5):
         project = project_with(1, votes=1)
@@ -159,6 +163,7 @@ def test_a_submission_and_the_end_of_its_lease_at_once_leave_one_holder():
         assert comparison.judgments.count() == 1 and comparison.places_open == 0
 
 
+@pytest.mark.slow
 def test_opening_what_was_fetched_and_taking_it_over_at_once_gives_it_to_one():
     for _round in range(5):
         project = project_with(2, votes=1)
@@ -204,6 +209,7 @@ def answers(assignment_id: int) -> None:
     judge.submit_judgment(Assignment.objects.get(pk=assignment_id), {"level": 1}, client_id=uuid4())
 
 
+@pytest.mark.slow
 def test_many_fetches_ahead_at_once_never_pass_the_limit_and_lease_nothing_twice():
     project = project_with(40, 1)
     rater = make_person(project, make_user())
@@ -224,6 +230,7 @@ def test_many_fetches_ahead_at_once_never_pass_the_limit_and_lease_nothing_twice
     assert project.comparisons.filter(places_open=0).count() == leases.count()
 
 
+@pytest.mark.slow
 def test_revisions_and_an_undo_at_once_leave_one_answer_standing_or_none():
     project = project_with(1, 1)
     rater = make_person(project, make_user())
@@ -249,6 +256,7 @@ def test_revisions_and_an_undo_at_once_leave_one_answer_standing_or_none():
     assert standing + leased == 1 and Comparison.objects.get().places_open == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gold_share", [0.0, 1.0])
 def test_windows_opened_at_once_do_not_pass_the_days_limit(gold_share):
     project = project_with(20, votes=1)

@@ -101,6 +101,7 @@ def test_too_little_is_refused_with_numbers(judged, monkeypatch):
     assert job.state == "failed" and "16 comparisons of 16 prompts" in job.message and "150" in job.message
 
 
+@pytest.mark.slow
 def test_more_than_the_memory_holds_is_refused_before_anything_starts(judged, monkeypatch):
     monkeypatch.setattr(backtests.estimates, "memory_left", lambda: 10**6)
     job = begun(judged)
@@ -264,6 +265,7 @@ def sent(**changes: Any) -> dict[str, Any]:
     return {"budgets": "25 50", "seeds": "4", "seed": "0", "by": "auto", "votes": "", "prices": "", **changes}
 
 
+@pytest.mark.slow
 def test_an_uploaded_file_is_read_and_gone_when_its_backtest_is_done(project, lead, client, computed, monkeypatch):
     monkeypatch.setattr(backtests, "ENOUGH", 12)
     file = SimpleUploadedFile("mine.jsonl", rows())

@@ -106,6 +106,7 @@ def test_a_file_holds_every_call_in_openais_format_at_half_the_highest_price(jud
     assert Decimal(10) > account.reserved > 0
 
 
+@pytest.mark.slow
 def test_what_is_out_is_not_asked_online_and_no_run_takes_it_for_lost(judge, project):
     file_of(judge, number=2)
     version = versions.in_use(judge)
@@ -181,6 +182,7 @@ def test_a_result_of_another_judges_file_is_unknown(judge, project):
     assert job.result["errors"][0]["field"] == "custom_id"
 
 
+@pytest.mark.slow
 def test_requests_that_failed_cost_nothing_and_can_be_asked_again(judge):
     file, _job = file_of(judge)
     written = requests(file)
@@ -260,6 +262,7 @@ def test_a_lead_does_it_all_in_the_browser(client, judge, project):
     assert client.post(page, {"on": "everything", "number": "0"}).status_code == 422
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_results_are_removed_when_their_job_has_ended_and_not_before(judge, tmp_path):
     """A worker that dies after it stored the last verdict leaves its job to another, which has to find the upload."""

@@ -74,6 +74,7 @@ def licensed(project, prompt="cc-by-4.0", response="CC BY 4.0", language="en"):
         each.save()
 
 
+@pytest.mark.slow
 def test_licences_and_languages_of_texts_are_carried_through():
     project = make_project()
     licensed(project)
@@ -245,6 +246,7 @@ def values(record):
 ODD = "naïve Ω𝄞 “x” e\u0301 שלום"
 
 
+@pytest.mark.slow
 def test_mlcroissant_accepts_the_file_and_streams_its_records(tmp_path):
     project = make_project(name="Rain & sun", provenance="generated")
     judged(project, prompt=ODD)

@@ -215,6 +215,7 @@ def test_how_an_endpoint_is_asked_is_no_other_version():
     assert versions.edit(judge, {"model": "m2", "concurrency": 2}) != first
 
 
+@pytest.mark.slow
 def test_a_version_that_our_code_made_is_checked_by_itself_and_the_page_says_so(client, monkeypatch):
     project, comparisons, rng = project_with_people(40)
     labeler = Labeler.objects.create(project=project, name="coin", kind="null_random")
@@ -454,6 +455,7 @@ def test_the_page_opens_from_what_is_stored(client, django_assert_max_num_querie
     )
 
 
+@pytest.mark.slow
 def test_what_labelers_said_of_comparisons_is_for_leads_only(client, monkeypatch):
     project, comparisons, rng = project_with_people(2)
     rater = make_labeler(project, "good judge")

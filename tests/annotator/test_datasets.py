@@ -132,6 +132,7 @@ def test_a_name_is_given_once_in_a_project(project):
     assert Export.objects.count() == 1
 
 
+@pytest.mark.slow
 def test_a_new_version_is_written_only_when_something_changed(project, client, lead):
     made = begun(project)
     job = another(made)
@@ -148,6 +149,7 @@ def test_a_new_version_is_written_only_when_something_changed(project, client, l
     ]
 
 
+@pytest.mark.slow
 def test_a_version_has_the_choices_of_the_first(project):
     made = begun(project, validation=0.5, seed=7)
     judged(project, "A new one?")
@@ -180,6 +182,7 @@ def test_two_versions_tell_what_was_added_removed_and_changed(project, format, c
     assert names & {"chosen", "p_b"}
 
 
+@pytest.mark.slow
 def test_a_change_of_certainty_alone_turns_nothing(project):
     make_judgment(project.comparisons.first(), make_person(project), 1)
     made = begun(project, "judgments", "jsonl")
@@ -199,6 +202,7 @@ def test_the_order_of_a_comparisons_rows_and_their_split_make_no_difference(tmp_
     assert (found.before, found.after, found.added, found.removed, found.changed) == (2, 2, 0, 0, 0)
 
 
+@pytest.mark.slow
 def test_rows_that_do_not_name_their_comparison_are_counted_only(project, client, lead, monkeypatch):
     made = begun(project)
     judged(project, "A new one?")
@@ -210,6 +214,7 @@ def test_rows_that_do_not_name_their_comparison_are_counted_only(project, client
     assert '<td class="n">3</td><td class="n">4</td>' in page
 
 
+@pytest.mark.slow
 def test_what_was_compared_once_is_kept(project):
     made = begun(project)
     change(project)
@@ -220,12 +225,14 @@ def test_what_was_compared_once_is_kept(project):
     assert Job.objects.filter(kind=Job.Kind.CHANGES).count() == 1
 
 
+@pytest.mark.slow
 def test_versions_of_different_data_sets_are_not_compared(project):
     one, other = begun(project), begun(project, name="other")
     with pytest.raises(work.StepRefused, match="two versions of one data set"):
         changes.request_changes(one.versions.get(), other.versions.get(), None)
 
 
+@pytest.mark.slow
 def test_pages_show_versions_facts_and_changes(project, client, lead):
     made = begun(project)
     make_labeler(project)
@@ -252,6 +259,7 @@ def test_pages_show_versions_facts_and_changes(project, client, lead):
     assert "price of a person's judgment" in page
 
 
+@pytest.mark.slow
 def test_the_page_of_a_data_set_costs_the_same_queries_however_many_versions(
     project, client, lead, django_assert_max_num_queries
 ):
@@ -354,6 +362,7 @@ def test_stored_files_are_read_from_any_byte_on():
     default_storage.delete(name)
 
 
+@pytest.mark.slow
 def test_the_page_to_publish_says_what_leaves_and_takes_no_push_without_a_word(made, client, lead):
     address = reverse("export_push", args=[made.project_id, made.number])
     page = html.unescape(client.get(address).content.decode())
@@ -397,6 +406,7 @@ def told(project):
     return begun(project, "per_rater").versions.get()
 
 
+@pytest.mark.slow
 def test_the_manifest_names_whose_profiles_are_in_the_data(told, client, lead):
     agreed = told.project.raters.order_by("pk")[:2]
     assert told.manifest["counted"]["profiles"] == sorted(pseudonym(person) for person in agreed)
@@ -405,6 +415,7 @@ def test_the_manifest_names_whose_profiles_are_in_the_data(told, client, lead):
     assert "what they agreed to publish</th><td><bdi>2</bdi></td>" in page.replace("\n", "")
 
 
+@pytest.mark.slow
 def test_after_a_withdrawal_an_older_export_is_neither_linked_nor_published(told, client, lead):
     address = reverse("export_push", args=[told.project_id, told.number])
     asked = {"hub": "http://127.0.0.1:9", "repository": "a/b", "token": "t", "confirmed": "on"}
@@ -468,6 +479,7 @@ def test_a_lead_sees_the_live_links_and_takes_one_back(made, client, lead):
     assert made.links.count() == 2, "what is over is swept when another is made"
 
 
+@pytest.mark.slow
 def test_who_made_a_link_sees_it_and_takes_it_back_and_nobody_elses(made, client, lead):
     link(client, made)
     theirs, viewer = made.links.get(), make_member(made.project, "viewer")

@@ -72,6 +72,7 @@ def test_helpsteer2_of_a_protocol_without_ratings_is_the_preference_alone(tmp_pa
     assert {file["config"] for file in Export.objects.get().manifest["files"]} == {"preference"}
 
 
+@pytest.mark.slow
 def test_without_a_name_the_first_config_loads(tmp_path):
     folder = exported(plain(), tmp_path / "set", "judgments", "parquet")
     assert "judgment_id" in load(folder)["train"].column_names

@@ -114,6 +114,7 @@ def test_a_run_that_died_is_gone_on_with_to_the_same_bytes(project, monkeypatch,
     assert not (parts._root() / str(made.pk)).exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_part_begins_again(project, monkeypatch):
     whole = write(project)
     made, _job = ask(project)
@@ -126,6 +127,7 @@ def test_a_damaged_part_begins_again(project, monkeypatch):
     assert hashes(export.write_export(made)) == hashes(whole)
 
 
+@pytest.mark.slow
 def test_parts_make_one_json_lines_file_and_shards_of_parquet(project):
     lines, packed, shards = (write(project, container=container) for container in ("jsonl", "jsonl.gz", "parquet"))
     assert list(hashes(lines)) == ["default/train.jsonl"]
@@ -137,6 +139,7 @@ def test_parts_make_one_json_lines_file_and_shards_of_parquet(project):
     assert [row for table in tables for row in table] == [json.loads(line) for line in text.splitlines()]
 
 
+@pytest.mark.slow
 def test_a_database_that_comes_back_does_not_fail_the_export(project, monkeypatch):
     whole = write(project)
     waited = []
@@ -194,6 +197,7 @@ def test_filters_leave_out_what_they_say_and_the_count_before_agrees(project, fi
     assert done.filters == Filters(**filters).as_dict()
 
 
+@pytest.mark.slow
 def test_a_plan_and_a_version_of_the_protocol_are_filters(project):
     first, second, *rest = project.comparisons.order_by("pk")
     plan = make_plan(project, {first: None, second: None})

@@ -239,6 +239,7 @@ def test_the_list_costs_the_same_queries_however_long_it_is(project, client, lea
         client.get(page(project))
 
 
+@pytest.mark.slow
 def test_the_command_exports_into_a_folder(project, tmp_path, capsys):
     call_command("export", project.pk, "judgments", "--file-type", "jsonl", "--to", str(tmp_path / "set"))
     made = Export.objects.get()

@@ -86,6 +86,7 @@ def test_a_values_place_is_told_without_reading_the_other_comparisons(project, d
     assert {each.name: each.place for each in told_of(asks)} == told
 
 
+@pytest.mark.slow
 def test_a_tagger_is_asked_once_a_prompt_and_each_call_is_paid(project, server):  # noqa: F811
     featurise.featurise(project)
     labeler = tagger_of(project, server)
@@ -111,6 +112,7 @@ def test_a_tagger_is_asked_once_a_prompt_and_each_call_is_paid(project, server):
     assert run(labeler).message == "0 prompts tagged" and len(server.requests) == 2, "nothing is bought twice"
 
 
+@pytest.mark.slow
 def test_tags_become_columns_and_a_change_of_the_tagger_makes_a_new_set(project, server):  # noqa: F811
     featurise.featurise(project)
     labeler = tagger_of(project, server)
@@ -133,6 +135,7 @@ def test_tags_become_columns_and_a_change_of_the_tagger_makes_a_new_set(project,
     assert project.feature_sets.count() == 3 and column(project, "tag_subject_law") == [1, 0, 0]
 
 
+@pytest.mark.slow
 def test_tags_that_come_while_rows_are_made_reach_them(project, server, monkeypatch):  # noqa: F811
     labeler = tagger_of(project, server, Prices())
     Loop.objects.create(project=project, tagger=labeler)

@@ -98,6 +98,7 @@ def test_each_prompt_gets_n_responses_with_where_they_come_from(project, server)
     assert not Rater.objects.exists(), "it judges nothing"
 
 
+@pytest.mark.slow
 def test_what_it_cost_is_in_the_ledger_and_the_rest_of_the_money_goes_back(project, server):  # noqa: F811
     labeler = writer(project, server)
     prompts(project)
@@ -212,6 +213,7 @@ def test_a_pause_keeps_the_money_and_going_on_buys_what_is_left(project, server,
     assert not Reservation.objects.filter(is_open=True).exists()
 
 
+@pytest.mark.slow
 def test_prompts_are_asked_in_one_stream_and_failures_are_told_by_kind(project, server, monkeypatch):  # noqa: F811
     """A call that is asked again later holds nothing up, wherever the prompts were cut to be read."""
     monkeypatch.setattr(generate, "BATCH", 1)
@@ -223,6 +225,7 @@ def test_prompts_are_asked_in_one_stream_and_failures_are_told_by_kind(project, 
     assert job.result["run"]["failures"]["calls"] == {"server": 1}
 
 
+@pytest.mark.slow
 def test_what_cannot_be_a_response_is_paid_and_told_and_never_bought_again(project, server):  # noqa: F811
     labeler = writer(project, server)
     (prompt,) = prompts(project, 1)
@@ -236,6 +239,7 @@ def test_what_cannot_be_a_response_is_paid_and_told_and_never_bought_again(proje
     assert len(server.requests) == 4
 
 
+@pytest.mark.slow
 def test_the_same_text_of_a_model_is_kept_once_and_counted(project, server):  # noqa: F811
     labeler = writer(project, server, models=["tiny", "other"])
     (prompt,) = prompts(project, 1)
@@ -249,6 +253,7 @@ def test_the_same_text_of_a_model_is_kept_once_and_counted(project, server):  # 
     assert prompt.responses.count() == 2
 
 
+@pytest.mark.slow
 def test_a_failure_that_cannot_pass_is_told_and_the_others_go_on(project, server):  # noqa: F811
     labeler = writer(project, server)
     prompts(project)

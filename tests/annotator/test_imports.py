@@ -181,6 +181,7 @@ def test_columns_of_its_own_are_guessed_shown_and_said_otherwise_in_the_browser(
     assert (row.format, row.mapping["columns"]["prompt"], row.rows) == ("mapped", "question", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_long_columns_and_values_of_any_letters_stay_out_of_addresses(client, lead):
     """Web servers refuse addresses of some thousand characters, and each of these letters takes nine there."""
@@ -243,6 +244,7 @@ def test_a_check_of_all_rows_stores_nothing_and_leads_back(client, lead):
     assert "What the import would do" in page and "Back to the preview" in page
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_an_import_that_would_change_or_changed_nothing_says_so_first(client, lead):
     project = lead.projects.get()
@@ -260,6 +262,7 @@ def test_an_import_that_would_change_or_changed_nothing_says_so_first(client, le
     assert client.get(progress, {"follow": 1})["HX-Redirect"] == reverse("job", args=[project.pk, second.pk])
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     "held, words",
@@ -282,6 +285,7 @@ def test_an_import_that_brought_nothing_says_whether_it_is_here_or_could_not_be_
         assert not number or words in headline
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_an_attempt_after_one_that_broke_off_does_not_say_that_its_import_changed_nothing(client, lead, monkeypatch):
     """Its worker died when all was stored and the job was not yet done."""

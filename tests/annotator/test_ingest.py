@@ -446,6 +446,7 @@ def test_any_row_of_random_shape_is_read_or_refused_never_crashes():
             assert invalid.field and invalid.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "preset", "expected"),
     [

@@ -64,6 +64,7 @@ def test_what_is_disturbed_again_and_again_is_said_and_nothing_is_left(tmp_path,
     assert Comparison.objects.count() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_an_import_that_waits_for_who_waits_for_it_starts_over(tmp_path, monkeypatch):
     """A generator stores responses of the import's prompts in the other order: PostgreSQL ends one of the two."""

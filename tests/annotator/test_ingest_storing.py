@@ -164,6 +164,7 @@ def test_the_transaction_around_an_import_goes_on_as_before(tmp_path):
         cursor.execute("UPDATE annotator_response SET prompt_id = -prompt_id")
 
 
+@pytest.mark.slow
 def test_what_is_there_is_found_by_its_index_in_a_project_that_no_statistics_know(tmp_path):
     """Else a batch reads the whole project; a project that comes in now is in no statistics."""
     ingest.ingest_file(make_project(), write(tmp_path, rows(300)))

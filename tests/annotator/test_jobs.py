@@ -87,6 +87,7 @@ def test_a_step_that_computes_longer_than_its_lease_is_not_taken_over(monkeypatc
     assert len(taken) > 5 and set(taken) == {None}
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_the_thread_that_keeps_a_lease_ends_with_its_step(monkeypatch):
     monkeypatch.setattr("annotator.models.jobs.LEASE", timedelta(seconds=0.2))
@@ -327,6 +328,7 @@ def test_two_runs_of_one_labeler_follow_each_other_and_those_of_two_do_not():
     assert Job.objects.claim(LABEL).pk == second.pk
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_workers_that_claim_at_once_get_one_run_of_a_labeler():
     labeler = make_labeler(make_project()).labeler_version.labeler
@@ -550,6 +552,7 @@ def test_money_of_a_paused_run_stays_set_aside(priced, monkeypatch):
 # A step that hangs
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_step_that_hangs_is_let_go_and_the_log_tells_where(monkeypatch, caplog):
     monkeypatch.setattr("annotator.models.jobs.LEASE", timedelta(seconds=0.3))

@@ -183,6 +183,7 @@ def test_an_answer_that_is_not_understood_is_no_judgment_and_is_not_bought_again
     assert not Judgment.objects.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_a_wrong_key_stops_the_run_instead_of_failing_ten_thousand_times(project, server):  # noqa: F811
     labeler = judge_of(project, server, concurrency=1)
@@ -205,6 +206,7 @@ def test_one_comparison_that_fails_does_not_stop_the_others(project, server):  #
     assert len(server.requests) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 @pytest.mark.parametrize(("faults", "state", "judged"), [(1, Job.State.DONE, 2), (99, Job.State.FAILED, 0)])
 def test_a_fault_fails_its_own_call_and_stops_the_run_only_when_nothing_else_comes(
@@ -303,6 +305,7 @@ def test_a_judge_that_costs_nothing_needs_no_money_and_still_shows_its_calls(pro
     assert not LedgerEntry.objects.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_a_trial_prefers_comparisons_people_have_judged_and_its_estimate_is_enough(project, server):  # noqa: F811
     labeler = judge_of(project, server)
@@ -329,6 +332,7 @@ def test_a_run_that_the_budget_does_not_cover_is_refused_before_the_first_call(p
     assert server.requests == []
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_a_key_goes_only_to_the_host_the_operator_named_with_it(project, server, settings, monkeypatch):  # noqa: F811
     monkeypatch.setenv("JUDGE_KEY", "sk-1")
@@ -419,6 +423,7 @@ def test_the_command_runs_free_labelers_and_says_what_it_did(project, capsys):
     assert "1 comparison judged" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_answers_that_cannot_be_paid_for_are_bought_twice_and_no_more(project, server):  # noqa: F811
     labeler = judge_of(project, server, concurrency=1)

@@ -34,6 +34,7 @@ def featurised(project, number, seed=0):
     return comparisons
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_it_learns_from_people_and_judges_what_they_have_not_seen():
     project = make_project()

@@ -121,6 +121,7 @@ def with_model(n=30, kept=5):
     return source
 
 
+@pytest.mark.slow
 def test_a_job_beats_at_every_budget_of_the_curve_and_can_be_stopped_there():
     beats: list[tuple[int, int]] = []
     rows = budget_curve.curve(with_model(), "value", 0, lambda done, of: beats.append((done, of)))

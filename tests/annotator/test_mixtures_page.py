@@ -197,6 +197,7 @@ def trained(monkeypatch):
 RECIPE = reward_trainer.Recipe("owner/encoder", COMMIT)
 
 
+@pytest.mark.slow
 def test_trainings_are_stored_one_by_one_and_a_job_goes_on_where_it_stopped(project, judged, trained, monkeypatch):
     job = measure.request(project, RECIPE, mixtures=5, seeds=2)
     store, seen = measure._store, []
@@ -220,6 +221,7 @@ def test_trainings_are_stored_one_by_one_and_a_job_goes_on_where_it_stopped(proj
     assert measure.measure(project, job.parameters["mixtures"], 2, RECIPE) == 0
 
 
+@pytest.mark.slow
 def test_another_recipe_is_another_scale_and_is_trained_anew(project, judged, trained):
     ids = [mixture.pk for mixture in judged]
     evidence = grounds.gather(project, signals.load(project))
@@ -232,6 +234,7 @@ def test_another_recipe_is_another_scale_and_is_trained_anew(project, judged, tr
     assert len(found.drawn) == 2 and [place for place, _score in found.scores["trained"]] == [0, 1]
 
 
+@pytest.mark.slow
 def test_asking_for_more_keeps_those_that_are_measured(project, judged, trained):
     first = [mixture.pk for mixture in measure.choose(project, 2)]
     measure.measure(project, first, 1, RECIPE)
@@ -272,6 +275,7 @@ def test_the_rows_of_a_mixture_need_no_features_and_no_labeler_that_it_does_not_
     assert len(b"".join(lead.get(people).streaming_content).splitlines()) == 24
 
 
+@pytest.mark.slow
 def test_rows_of_fewer_votes_are_the_first_that_were_given(project, judged):
     from annotator.pipeline import mixture_rows
 

@@ -50,6 +50,7 @@ def run(judge, url):
     return job
 
 
+@pytest.mark.slow
 def test_runs_end_complete_whatever_the_answers_hold_and_buy_none_twice(judge):
     with misbehaving_server.running(ODD, seed=1, hang=1.0) as server:
         jobs = [run(judge, server.url)]

@@ -75,6 +75,7 @@ def test_relevance_by_words_scores_a_response_by_itself(project):
     assert texts_of(made) == {"No idea at all.", "What rain is? It is water that falls from clouds as rain."}
 
 
+@pytest.mark.slow
 def test_a_repeat_makes_nothing_and_what_stands_the_other_way_round_is_not_made_again(project):
     compared = make_comparison(project, a="long words", b="short")
     prompt_of(project, *TEXTS)

@@ -47,6 +47,7 @@ def in_one_list(times, values):
     return pa.ListArray.from_arrays(pa.array([0, times]), values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [True, False])
 def test_texts_written_once_for_many_rows_are_not_held_for_each(tmp_path, kept):
     """200 rows of three texts of 2 MB: 1.2 GB from a file of two kilobytes."""
@@ -77,6 +78,7 @@ def test_a_row_that_is_no_text_for_people_is_refused(tmp_path, monkeypatch, colu
         list(RowFile(written(tmp_path, {"prompt": column()}, store_schema=False)))
 
 
+@pytest.mark.slow
 def test_a_row_group_that_claims_far_more_than_its_size_is_refused(tmp_path):
     path = written(tmp_path, {"n": in_one_list(40 * MB, pa.nulls(40 * MB))})
     with pytest.raises(FileInvalid, match="row group 1 unpacks to far more"):
@@ -157,6 +159,7 @@ def lying(tmp_path, head, payload=b"", kind=0):
     return path
 
 
+@pytest.mark.slow
 def test_a_page_that_unpacks_to_far_more_than_the_footer_says_is_never_unpacked(tmp_path):
     """120 kB that would be 300 MB, and twice that as a row."""
     packed = text(300 * MB)

@@ -92,6 +92,7 @@ def test_who_withdraws_while_files_are_stored_is_not_in_it(people, monkeypatch):
     assert lying(done.project) == {file["address"] for file in done.files}
 
 
+@pytest.mark.slow
 def test_who_changes_their_answers_meanwhile_is_told_of_by_the_new_ones(people, monkeypatch):
     made = asked(people[0].project)
     on_store(monkeypatch, lambda: people[0].profile.agree({"age": "65+"}, "words"))
@@ -102,6 +103,7 @@ def test_who_changes_their_answers_meanwhile_is_told_of_by_the_new_ones(people, 
     assert told[people[0].pseudonym] is None  # alone with it
 
 
+@pytest.mark.slow
 def test_a_cancelled_version_leaves_no_hole(people, monkeypatch):
     project = people[0].project
     recipe = aggregate.recipe(project, "people")
@@ -132,6 +134,7 @@ def test_a_version_that_another_overtook_is_the_next_one(people, monkeypatch):
     assert done.version == done.manifest["dataset"]["version"] == 2
 
 
+@pytest.mark.slow
 def test_the_number_of_an_unchanged_version_is_never_given_again(people):
     project = people[0].project
     recipe = aggregate.recipe(project, "people")
@@ -146,6 +149,7 @@ def test_the_number_of_an_unchanged_version_is_never_given_again(people):
     assert asked(project, "judgments").number == same.number + 1
 
 
+@pytest.mark.slow
 def test_what_was_stored_goes_when_the_export_is_cancelled_or_fails(people, monkeypatch):
     project = people[0].project
     for act in (lambda: Job.objects.update(cancel_requested=True), lambda: 1 / 0):

@@ -50,6 +50,7 @@ def pushed(made, there, token=hub_stand_in.TOKEN, **options):
     return job
 
 
+@pytest.mark.slow
 def test_the_whole_folder_becomes_one_commit_of_a_private_repository(made, there):
     job = pushed(made, there)
     assert (job.state, job.message) == (Job.State.DONE, f"export 1 is in {REPOSITORY}, revision {'0' * 12}")
@@ -145,6 +146,7 @@ def test_a_repository_that_everybody_reads_gets_nothing_private(made, there):
     assert pushed(made, there, private=False).state == Job.State.DONE
 
 
+@pytest.mark.slow
 def test_cancelling_while_files_are_sent_publishes_nothing(made, there, monkeypatch):
     _push, job = push.request_push(made, there.url, REPOSITORY, keys.Key(typed=hub_stand_in.TOKEN), None)
     monkeypatch.setattr(push, "BEAT", 1)
@@ -195,6 +197,7 @@ def test_a_hub_cannot_have_files_sent_into_the_operators_network(made, there):
     assert "never called" in pushed(made, there).message
 
 
+@pytest.mark.slow
 def test_the_token_goes_to_the_hub_alone(made, there):
     with hub_stand_in.running() as elsewhere:
         there.uploads = f"{elsewhere.url}/lfs"

@@ -112,6 +112,7 @@ def test_retiring_a_wrong_gold_lets_those_go_on_whom_it_paused_and_not_whom_the_
     assert list(Standing.objects.filter(paused_at=None)) == [Standing.objects.get(rater=by_gold)]
 
 
+@pytest.mark.slow
 def test_always_the_left_side_is_seen_within_sixty_comparisons(project, rater):
     for number in range(60):
         a_first = bool(number % 3)
@@ -170,6 +171,7 @@ def test_what_the_lead_has_settled_is_not_reported_again_for_the_same_judgments(
     assert concerns(rater) == []
 
 
+@pytest.mark.slow
 def test_repeats_answered_differently_beyond_chance_are_reported(project):
     steady, wavering = (make_person(project, make_user()) for _each in range(2))
     for person, again in ((steady, 1), (wavering, -1)):

@@ -36,6 +36,7 @@ def judged(made, plan=None):
         make_judgment(comparison, people[0], level, plan=plan)
 
 
+@pytest.mark.slow
 def test_what_a_ranking_sent_to_people_is_not_measured_on(project):
     made = with_features(project, 60)
     judged(made[:20])

@@ -196,6 +196,7 @@ def test_what_goes_out_comes_in_and_goes_out_with_the_same_bytes(project, tmp_pa
     assert data(write(third_project, container, source)) == data(first)
 
 
+@pytest.mark.slow
 def test_what_was_restored_is_history_and_asks_nobody_for_anything(project, tmp_path):
     folder = folder_of(write(project), tmp_path / "store")
     restored = fresh()
@@ -212,6 +213,7 @@ def test_what_was_restored_is_history_and_asks_nobody_for_anything(project, tmp_
     assert [each.version for each in restored.protocols.order_by("version")] == [1, 2]
 
 
+@pytest.mark.slow
 def test_labels_are_counted_as_before(project, tmp_path):
     restored = fresh()
     ingest.ingest_file(restored, folder_of(write(project), tmp_path / "store"))
@@ -233,6 +235,7 @@ def test_labels_are_counted_as_before(project, tmp_path):
     assert labels(project) == labels(restored) and len(labels(project)) > 5
 
 
+@pytest.mark.slow
 def test_new_judgments_and_people_get_ids_of_their_own(project, tmp_path):
     first = write(project)
     folder = folder_of(first, tmp_path / "store")
@@ -247,6 +250,7 @@ def test_new_judgments_and_people_get_ids_of_their_own(project, tmp_path):
     assert rows[-1]["rater"] not in {row["rater"] for row in judgments}
 
 
+@pytest.mark.slow
 def test_the_same_store_again_changes_nothing_and_says_so(project, tmp_path):
     folder = folder_of(write(project), tmp_path / "store")
     restored = fresh()
@@ -266,6 +270,7 @@ def test_a_dry_run_checks_all_and_stores_nothing(project, tmp_path, capsys):
     assert restored.judgments.count() == 19
 
 
+@pytest.mark.slow
 def test_a_project_with_comparisons_takes_no_store(project, tmp_path):
     folder = folder_of(write(project), tmp_path / "store")
     busy = make_project()
@@ -274,6 +279,7 @@ def test_a_project_with_comparisons_takes_no_store(project, tmp_path):
         ingest.ingest_file(busy, folder)
 
 
+@pytest.mark.slow
 def test_a_changed_file_is_refused_by_its_hash(project, tmp_path):
     folder = folder_of(write(project), tmp_path / "store")
     path = folder / "responses/train.jsonl"
@@ -370,6 +376,7 @@ def test_values_that_no_export_has_are_refused_by_field(project, tmp_path):
                 store_rows.checked(table, row)
 
 
+@pytest.mark.slow
 def test_what_is_broken_is_named_by_table_row_and_field(project, tmp_path):
     store = folder_of(write(project), tmp_path / "store")
     restored = fresh()
@@ -383,6 +390,7 @@ def test_what_is_broken_is_named_by_table_row_and_field(project, tmp_path):
         assert not restored.prompts.exists() and restored.protocols.get().preset == "plain"
 
 
+@pytest.mark.slow
 def test_a_store_without_its_manifest_is_known_by_its_tables(project, tmp_path):
     first = write(project)
     folder = edited(folder_of(first, tmp_path / "store"), "routes", lambda rows: None)

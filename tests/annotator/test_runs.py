@@ -65,6 +65,7 @@ def work_off():
     work.work(Job.Kind.LABEL, label.label_job)
 
 
+@pytest.mark.slow
 def test_a_run_on_a_filter_is_counted_priced_and_judges_what_fits(lead, project, judge):
     wanted = make_comparison(project, "How many triangles?")
     make_judgment(wanted, make_person(project), 1)
@@ -189,6 +190,7 @@ def test_a_file_is_no_run_to_be_asked_again_and_checks_are_about_no_comparison(l
     assert not scope.of_job(checks, judge, judge.version) and not scope.of_job(about_file, judge, judge.version)
 
 
+@pytest.mark.slow
 def test_a_lead_pauses_and_resumes_and_the_page_says_so(lead, project, judge):
     make_comparison(project)
     job = started(lead, judge, on="everything")
@@ -218,6 +220,7 @@ def test_a_run_that_goes_on_tells_its_rate_and_how_long_it_will_take(lead, proje
     assert "30 a minute" in page and "About 2 minutes to go" in page and "too many requests" in page
 
 
+@pytest.mark.slow
 def test_a_run_of_a_plan_shows_what_all_its_runs_did_and_cost(lead, project, judge, server):  # noqa: F811
     chosen = [make_comparison(project) for _ in range(2)]
     plan = make_plan(project, dict.fromkeys(chosen, judge.version.rater))

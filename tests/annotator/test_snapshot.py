@@ -61,6 +61,7 @@ def write(project, format="trl_reward", filters=None, after_first_part=None, mon
     return {file["name"]: default_storage.open(file["address"]).read() for file in done.files if file["rows"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("format", "filters"), [("trl_reward", {}), ("trl_reward", {"status": "settled"}), ("judgments", {})]
 )
@@ -79,6 +80,7 @@ def test_an_answer_corrected_meanwhile_counts_as_it_was(judged, monkeypatch, for
     assert write(project, format, filters) != before
 
 
+@pytest.mark.slow
 def test_an_export_during_which_other_votes_are_wanted_is_written_anew(judged, monkeypatch):
     project, _judgments = judged
     project.comparisons.update(votes_wanted=1)
@@ -177,6 +179,7 @@ def held_import(monkeypatch):
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_an_export_that_waits_for_an_import_that_adds_metadata_is_written_once(
     imported, held_import, taken, tmp_path, monkeypatch
@@ -360,6 +363,7 @@ def test_comparisons_of_one_prompt_are_one_row_whenever_they_came(db, format):
     assert rows[1]["meta_comparison_ids"] == [other.external_id]
 
 
+@pytest.mark.slow
 def test_texts_stay_in_the_split_that_they_were_imported_with(judged):
     project, judgments = judged
     comparisons = [judgment.comparison for judgment in judgments]

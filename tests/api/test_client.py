@@ -44,6 +44,7 @@ def worker(monkeypatch):
     monkeypatch.setattr(work, "nudge", run)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_program_brings_rows_and_a_file_and_takes_an_export(live_server, worker, tmp_path, monkeypatch):
     project = make_project()

@@ -121,6 +121,7 @@ def test_what_can_still_be_undone_is_not_complete(project, program):
     assert seen["complete_until"] == done.pk
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_who_follows_judgments_misses_none_that_is_stored_later_with_a_smaller_id(project, program):
     """The rows of another connection, not committed yet, have drawn their ids."""

@@ -143,6 +143,7 @@ def test_a_request_that_something_disturbed_is_to_be_sent_again(program, address
     assert "at the same time" in assert_problem(refused, 409)["detail"] and refused.headers["Retry-After"] == "10"
 
 
+@pytest.mark.slow
 def test_rows_that_wait_too_long_for_a_table_are_to_be_sent_again(program, address, monkeypatch):
     """Nothing before COPY needs the lock."""
     monkeypatch.setattr(once, "WORK_TIME", 0.3)

@@ -86,6 +86,7 @@ def saying(*parts):
             over.set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ask", ASK.values(), ids=ASK)
 @pytest.mark.parametrize(
     "parts",

@@ -135,6 +135,7 @@ def test_an_answer_that_was_cut_is_asked_again_once_with_more_room(server):
     assert list(verdict.provenance["steps"]) == ["ab", "ab.more", "ba"]
 
 
+@pytest.mark.slow
 def test_an_answer_that_was_not_understood_gets_one_repair_and_is_then_unparsed(server):
     server.script.extend(["text:Both are nice. [[A]] or [[B]]", "text:A", "text:Verdict: B"])
     one = judge(server, variant="critique", prices=Prices(Decimal(1)))

@@ -269,6 +269,7 @@ def test_a_ratio_of_two_names_reads_a_base_and_its_adapter_once(folder, adapter)
     assert labeler.below.identity == models.exact(str(folder), "")
 
 
+@pytest.mark.slow
 def test_only_the_base_of_an_adapter_shares_its_weights(folder, adapter, tmp_path):
     path, _merged = adapter
     tiny.model("llama3", seed=1).save_pretrained(tmp_path)

@@ -145,6 +145,7 @@ def test_scores_are_the_models_own_whatever_the_server_knows(folders, backend, k
     assert engine.effort.tokens == sum(len(tokens.response) for tokens in texts)
 
 
+@pytest.mark.slow
 def test_nothing_but_token_ids_and_neutral_sampling_is_sent(folders):
     with running("llama3", knows={"prompt-1"}) as server:
         remote(folders, server).score([Tokens((5, 6, 7), (8, 9))])
@@ -171,6 +172,7 @@ def test_labelers_take_a_server_as_they_take_an_engine(folders):
     ]
 
 
+@pytest.mark.slow
 def test_a_mapping_names_a_server_and_keeps_its_scores_apart_from_ours(folders):
     with running("llama3") as server:
         where = {"backend": "vllm", "base_url": f"{server.url}/v1", "model": server.served, "precision": "bfloat16"}
@@ -209,6 +211,7 @@ def test_another_model_or_tokenizer_is_refused(folders):
         assert server.scored == [], "nothing was asked of it"
 
 
+@pytest.mark.slow
 def test_a_server_that_tells_little_is_believed_and_said_so(folders):
     with running("llama3") as server:
         server.tokenizes = server.lists = False
@@ -238,6 +241,7 @@ def test_scores_that_depend_on_the_order_are_warned_of(folders):
         remote(folders, server).score([Tokens((5, 6), (7,))])
 
 
+@pytest.mark.slow
 def test_texts_longer_than_the_server_reads_are_refused_before_they_are_sent(folders):
     with running("llama3", limit=400) as server:
         engine = remote(folders, server)
@@ -296,6 +300,7 @@ def test_a_failure_keeps_what_is_under_way(folders):
     assert len(cache.scores) >= asked - 1
 
 
+@pytest.mark.slow
 def test_the_key_is_sent_and_never_told(folders):
     secret = "very-secret-key"
     texts = [Tokens((5, 6), (7,))]
@@ -339,6 +344,7 @@ def test_a_server_that_is_silent_is_given_up():
     assert not late.value.permanent
 
 
+@pytest.mark.slow
 def test_texts_are_cut_and_refused_here_as_for_any_engine(folders):
     with running("llama3") as server:
         engine = remote(folders, server, limit=120)

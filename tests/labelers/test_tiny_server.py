@@ -53,6 +53,7 @@ def softmax_over(server, request, letters):
     return [weight / sum(weights) for weight in weights]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tie", [True, False])
 def test_a_judges_probability_is_the_models_own_in_both_orders(served, tie):
     labeler = LLMJudge(served.url, served.tiny.name, tie=tie, constrain=True)

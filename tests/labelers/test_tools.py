@@ -113,6 +113,7 @@ print("nothing to check")
 """
 
 
+@pytest.mark.slow
 def test_codes_own_checks_are_run_and_counted():
     assert tools.findings(CHECKED, ["code"]).splitlines() == [
         "- Python code 1: compiles; 2 of 3 of its own checks pass",
@@ -174,6 +175,7 @@ ENDLESS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ENDLESS.values(), ids=ENDLESS)
 def test_what_does_not_end_is_ended_and_leaves_nothing_behind(source, monkeypatch, tmp_path):
     """No process of the snippet's, and none that ended but that somebody else has to collect."""

@@ -49,6 +49,7 @@ def until(condition, seconds=10):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cards", "variables", "wanted"),
     [(range(1), {}, ["0"]), (range(4), {}, ["0", "1", "2", "3"]), (None, {"GPUS": "2,5"}, ["2", "5"])],
@@ -65,6 +66,7 @@ def test_the_gpu_role_starts_one_solo_process_a_card(call, cards, variables, wan
     assert process.wait(10) == 0
 
 
+@pytest.mark.slow
 def test_a_gpu_worker_that_ends_ends_the_role(call):
     process, calls = call("worker", "gpu", cards=range(2), ENDS="1")
     assert process.wait(10) == 1

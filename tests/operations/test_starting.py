@@ -29,6 +29,7 @@ def refused(tmp_path, **environment):
     return lines[0]
 
 
+@pytest.mark.slow
 def test_an_occupied_port_is_named_with_another_to_try(tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -39,6 +40,7 @@ def test_an_occupied_port_is_named_with_another_to_try(tmp_path):
     assert f"make run PORT={port + 1}" in said
 
 
+@pytest.mark.slow
 def test_a_port_that_is_none_is_refused(tmp_path):
     assert "PORT='none'" in refused(tmp_path, PORT="none")
     for port in ("0", "70000"):
@@ -46,6 +48,7 @@ def test_a_port_that_is_none_is_refused(tmp_path):
             Supervisor({"PORT": port, "SWITCHYARD_VAR": str(tmp_path)})
 
 
+@pytest.mark.slow
 def test_an_unreachable_database_is_named_without_its_password(tmp_path):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -163,11 +166,13 @@ def test_a_stop_while_starting_leaves_no_process(folder):
     assert stack.pids() == []
 
 
+@pytest.mark.slow
 def test_an_address_that_is_not_postgresql_is_refused_without_its_password(tmp_path):
     said = refused(tmp_path, DATABASE_URL="mysql://me:geheim@host/x")
     assert "DATABASE_URL must begin with postgresql://" in said and "geheim" not in said
 
 
+@pytest.mark.slow
 def test_a_var_that_cannot_be_written_is_named_with_what_to_do(tmp_path):
     file = tmp_path / "taken"
     file.touch()

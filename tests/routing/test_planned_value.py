@@ -122,6 +122,7 @@ def test_fewer_votes_are_worth_what_the_votes_say():
     assert case.people == 0 and case.people_sources == [0, 2]
 
 
+@pytest.mark.slow
 def test_exchanged_decisions_have_the_propensities_that_are_logged():
     rng = np.random.default_rng(0)
     usable = np.ones((60, 3), dtype=bool)
