@@ -37,7 +37,7 @@ from annotator.readings import under_way
 from annotator.uploads import ARRIVING, arriving_folder
 
 # Rows and characters of a batch; each is one COPY a table.
-BATCH = 2000
+BATCH = 1000
 BATCH_SIZE = 16 * 2**20
 # Folder of uploads in storage, one folder a project.
 UPLOADS = "uploads"
