@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from playwright.sync_api import expect
@@ -84,5 +85,10 @@ def test_own_columns_are_chosen_checked_and_imported_with_the_right_counts(previ
     preview.get_by_role("button", name="Import the whole file").click()
     expect(preview.get_by_role("heading", level=1)).to_contain_text("5 comparisons", timeout=60_000)
     row = preview.locator("tbody tr")
+    # Labels follow their judgments within moments, and the list is one of its moment.
+    deadline = time.monotonic() + 60
+    while "none yet" in row.filter(has_text="What is rain?").inner_text() and time.monotonic() < deadline:
+        time.sleep(1)
+        preview.reload()
     expect(row.filter(has_text="What is rain?")).to_contain_text("B better: 1.00")
     expect(row.filter(has_text="How far is the moon?")).to_contain_text("tie")
