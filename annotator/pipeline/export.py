@@ -77,8 +77,7 @@ def request_export(
     with transaction.atomic():
         # Numbers follow each other: one request at a time in a project.
         Project.objects.select_for_update(no_key=True).get(pk=project.pk)
-        same = Job.objects.unfinished().filter(project=project, kind=Job.Kind.EXPORT, key=key, cancel_requested=False)
-        if job := same.first():
+        if job := Job.objects.asked_already(project, Job.Kind.EXPORT, key):
             return Export.objects.get(pk=job.parameters["export"]), job
         number = (project.exports.aggregate(last=Max("number"))["last"] or 0) + 1
         export = project.exports.create(number=number, recipe=recipe, dataset=dataset, created_by=by, **chosen)

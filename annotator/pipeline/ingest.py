@@ -165,7 +165,7 @@ def take_in(project: Project, coming: Coming, *, job: Job | None = None, patienc
         with _staged(project, coming, errors, heart, patience=patience) as staged:
             errors.refuse()
             report = _finish(project, staged, job)
-            heart.stop()
+            heart.still_mine()
             return report
 
     return _attempted(attempt, job, ATTEMPTS if patience is None else 1)
@@ -344,7 +344,7 @@ def _ingest_made(
             counts: dict[str, Any] = dict(staging.finish())
             errors.refuse()
             featurise.request(project)
-            heart.stop()
+            heart.still_mine()
             return IngestReport(**counts)
 
 

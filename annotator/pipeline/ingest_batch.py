@@ -12,12 +12,12 @@ from typing import Any
 
 from django.utils.timezone import now
 
-from annotator.formats.rows import ComparisonRow, GoldRow
+from annotator.formats.rows import ComparisonRow, GoldRow, PromptRow, ResponseRow
 from annotator.models import Candidate, Comparison, Gold, Judgment, Project, Prompt, Response
-from annotator.pipeline.ingest_copy import NO_TEXTS, PROMPT, RESPONSE, SAID, Fields, Table, array, escaped, numbers
+from annotator.pipeline.ingest_copy import SAID, Table, array, escaped, numbers
 from annotator.pipeline.ingest_known import Held, HeldComparison, Known, Row, look_up
 from annotator.pipeline.ingest_raters import Met, RaterKey, Raters
-from annotator.pipeline.ingest_report import ERRORS_SHOWN
+from annotator.pipeline.ingest_report import ERRORS_SHOWN, NEW
 from annotator.pipeline.ingest_unstored import Unstored
 
 Problem = tuple[int, str, str]  # line, field, reason
@@ -69,9 +69,8 @@ class Batch:
 class New:
     """What of a batch is to be written; ids are drawn when all of it is known."""
 
-    # As COPY reads them, from the second field on; a response with its prompt.
-    prompts: list[tuple[Held, Fields]] = field(default_factory=list)
-    responses: list[tuple[Held, Held, Fields]] = field(default_factory=list)
+    prompts: list[tuple[Held, PromptRow]] = field(default_factory=list)
+    responses: list[tuple[Held, Held, ResponseRow]] = field(default_factory=list)
     # Comparison, prompt, responses in the comparison's order, row.
     comparisons: list[tuple[HeldComparison, Held, list[Held], ComparisonRow]] = field(default_factory=list)
     judgments: list[str] = field(default_factory=list)
@@ -97,8 +96,8 @@ class Storing:
         self.raters = Raters(project, protocol_id)
         self.unstored = Unstored(cursor)
         moment, mine = now(), {"project": project.pk}
-        self.prompts = Table(Prompt, ("id", *PROMPT), **mine)
-        self.responses = Table(Response, ("id", "prompt", *RESPONSE))
+        self.prompts = Table(Prompt, ("id", "external_id", "turns", "context", "metadata", "text_hash"), **mine)
+        self.responses = Table(Response, ("id", "prompt", "external_id", "text", "model", "metadata", "text_hash"))
         compared = ("id", "prompt", "response_a", "response_b", "external_id", "metadata", "queue_order", "criterion")
         self.comparisons = Table(Comparison, (*compared, "harms", "candidates_count"), **mine, created_at=moment)
         self.candidates = Table(Candidate, ("comparison", "response", "place"))
@@ -138,8 +137,7 @@ class Storing:
         self.unstored.drop()
         for table in TABLES:
             self.cursor.execute(f"DROP TABLE pg_temp.{table}")
-        new = ("prompts", "responses", "comparisons", "candidates", "golds", "judgments", "supplemented")
-        return {name: self.counts[name] for name in (*new, "alone", "skipped_existing")}
+        return {name: self.counts[name] for name in (*NEW, "alone", "skipped_existing")}
 
     def _wrong(self, line: int, name: str, reason: str) -> None:
         self.problems.append((line, name, reason))
@@ -154,7 +152,7 @@ class Storing:
         is_new = bool(fresh) or not row.comparisons
         self.counts["alone"] += not row.comparisons
         prompt = self._prompt(row, known, new, is_new)
-        responses = [self._response(row, at, prompt, known, new, is_new) for at in range(len(row.responses))]
+        responses = [self._response(row, each, prompt, known, new, is_new) for each in row.responses]
         return [self._comparison(row, each, prompt, responses, known, new, met) for each in row.comparisons]
 
     def _prompt(self, row: Row, known: Known, new: New, is_new: bool) -> Held | None:
@@ -165,15 +163,16 @@ class Storing:
                 self._wrong(row.line, "prompt", f"the prompt id {key} has another text on line {line}")
             if is_new:
                 held = known.prompts[key] = Held(0, same, row.line)
-                new.prompts.append((held, row.written[0]))
+                new.prompts.append((held, row.prompt))
         elif held.same != same:
             line = self._line(Prompt, held)
             words = f"the prompt id {key} has another text on line {line}"
             self._wrong(row.line, "prompt", words if line else f"the project has prompt {key} with another text")
         return held
 
-    def _response(self, row: Row, at: int, prompt: Held | None, known: Known, new: New, is_new: bool) -> Held | None:
-        given = row.responses[at]
+    def _response(
+        self, row: Row, given: ResponseRow, prompt: Held | None, known: Known, new: New, is_new: bool
+    ) -> Held | None:
         key, same = (row.prompt.external_id, given.external_id), (given.text_hash, given.model)
         held = known.responses.get(key)
         if held is None:
@@ -181,7 +180,7 @@ class Storing:
                 self._wrong(row.line, given.field, f"the response id {key[1]} has another text or model on line {line}")
             if is_new and prompt:
                 held = known.responses[key] = Held(0, same, row.line)
-                new.responses.append((held, prompt, row.written[1 + at]))
+                new.responses.append((held, prompt, given))
         elif held.same != same:
             line = self._line(Response, held)
             words = f"the response id {key[1]} has another text or model on line {line}"
@@ -277,8 +276,9 @@ class Storing:
         made = {id(held) for held, *_rest in new.comparisons}
         for row, comparisons in brought:
             self._judgments(row, comparisons, made, new)
-        self._copy("prompts", self.prompts, self._prompts(new))
-        self._copy("responses", self.responses, self._responses(new))
+        prompt, response = (_prompt, _response) if self.will_stay else (_prompt_without_text, _response_without_text)
+        self._copy("prompts", self.prompts, (prompt(*each) for each in new.prompts))
+        self._copy("responses", self.responses, (response(*each) for each in new.responses))
         self._copy("comparisons", self.comparisons, (_comparison(*each) for each in new.comparisons))
         self._copy("candidates", self.candidates, _candidates(new))
         self._copy("golds", self.golds, (_gold(*each) for each in new.golds))
@@ -287,17 +287,6 @@ class Storing:
         self._copy("judgments", self.judgments, new.judgments, "" if self.will_stay else self.copy_judged)
         if new.later_judgments or not self.will_stay:
             self.cursor.execute("TRUNCATE ingest_judged")
-
-    def _prompts(self, new: New) -> list[str]:
-        """Without their texts where nothing will stay: they are compared by their hashes."""
-        if self.will_stay:
-            return [f"{held.pk}\t{name}{texts}{rest}" for held, (name, texts, rest) in new.prompts]
-        return [f"{held.pk}\t{name}{NO_TEXTS}{rest}" for held, (name, _texts, rest) in new.prompts]
-
-    def _responses(self, new: New) -> list[str]:
-        if self.will_stay:
-            return [f"{held.pk}\t{of.pk}\t{name}{text}{rest}" for held, of, (name, text, rest) in new.responses]
-        return [f"{held.pk}\t{of.pk}\t{name}{rest}" for held, of, (name, _text, rest) in new.responses]
 
     def _judgments(self, row: Row, comparisons: Sequence[HeldComparison | None], made: set[int], new: New) -> None:
         for each in row.judged:
@@ -360,6 +349,33 @@ def contradictions(row: Row, given: ComparisonRow, there: HeldComparison) -> Ite
         yield "responses", f"the project has comparison {given.external_id} with another {what}; {own}"
     if given.gold and there.gold and (given.gold.use, given.gold.better) != there.gold:
         yield "gold", f"the project knows another answer to {given.external_id}; change it on the page Quality"
+
+
+def _prompt(held: Held, row: PromptRow) -> str:
+    return _prompt_line(held, row, escaped(row.turns), escaped(row.context))
+
+
+def _prompt_without_text(held: Held, row: PromptRow) -> str:
+    """It is compared by its hash."""
+    return _prompt_line(held, row, "[]", "[]")
+
+
+def _prompt_line(held: Held, row: PromptRow, turns: str, context: str) -> str:
+    name, metadata = escaped(row.external_id), escaped(row.metadata)
+    return f"{held.pk}\t{name}\t{turns}\t{context}\t{metadata}\t{row.text_hash}"
+
+
+def _response(held: Held, prompt: Held, row: ResponseRow) -> str:
+    return _response_line(held, prompt, row, escaped(row.text))
+
+
+def _response_without_text(held: Held, prompt: Held, row: ResponseRow) -> str:
+    return _response_line(held, prompt, row, "")
+
+
+def _response_line(held: Held, prompt: Held, row: ResponseRow, text: str) -> str:
+    name, model, metadata = escaped(row.external_id), escaped(row.model), escaped(row.metadata)
+    return f"{held.pk}\t{prompt.pk}\t{name}\t{text}\t{model}\t{metadata}\t{row.text_hash}"
 
 
 def _comparison(held: HeldComparison, prompt: Held, sides: Sequence[Held], row: ComparisonRow) -> str:

@@ -13,17 +13,10 @@ from typing import Any
 from django.db import connections, models
 
 from annotator.formats import recorded
-from annotator.formats.rows import PromptRow, ResponseRow, Vote, as_json
+from annotator.formats.rows import Vote, as_json
 from annotator.protocols import Answer
 
 NULL = "\\N"
-# A line from its second field on: what stands before the texts, the texts, what stands after them.
-Fields = tuple[str, str, str]
-# What of prompts and responses their rows say, in the order of `prompt` and `response`.
-PROMPT = ("external_id", "turns", "context", "metadata", "text_hash")
-RESPONSE = ("external_id", "text", "model", "metadata", "text_hash")
-# The texts of a prompt that has none.
-NO_TEXTS = "[]\t[]"
 # Fields of an answer that are objects or lists of them.
 OBJECTS = ("feedback", "edit", "spans", "ranking")
 # What of a judgment is said by vote and answer, in the order of `said`.
@@ -97,18 +90,6 @@ def _field(field: models.Field[Any, Any], value: Any) -> str:
     if isinstance(value, list):
         return array(value)
     return escaped(value) if isinstance(value, str) else plain(value)
-
-
-def prompt(row: PromptRow, with_texts: bool) -> Fields:
-    """The fields PROMPT, its texts apart."""
-    texts = f"{escaped(row.turns)}\t{escaped(row.context)}" if with_texts else NO_TEXTS
-    return f"{escaped(row.external_id)}\t", texts, f"\t{escaped(row.metadata)}\t{row.text_hash}"
-
-
-def response(row: ResponseRow, with_text: bool) -> Fields:
-    """The fields RESPONSE, its text apart."""
-    rest = f"\t{escaped(row.model)}\t{escaped(row.metadata)}\t{row.text_hash}"
-    return f"{escaped(row.external_id)}\t", escaped(row.text) if with_text else "", rest
 
 
 def said(vote: Vote, answer: Answer, given_time: str) -> str:

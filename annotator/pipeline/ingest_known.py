@@ -7,20 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from annotator.formats.rows import ComparisonRow, PromptRow, ResponseRow
-from annotator.pipeline.ingest_copy import Fields
 
 
 @dataclass(slots=True)
 class Row:
-    """One checked row: what it brings, its judgments as `Judged`, and its prompt and responses as COPY's text."""
+    """One checked row: what it brings, and its judgments as `Judged`."""
 
     line: int
     prompt: PromptRow
     responses: list[ResponseRow]
     comparisons: list[ComparisonRow]
     judged: list[Judged]
-    # Without their ids, which are drawn later.
-    written: list[Fields]
 
 
 @dataclass(slots=True)

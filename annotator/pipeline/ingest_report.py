@@ -13,6 +13,8 @@ from django.utils.translation import ngettext
 from annotator.pipeline import work
 
 ERRORS_SHOWN = 100
+# What of a report says that something was not there before.
+NEW = ("prompts", "responses", "comparisons", "candidates", "golds", "judgments", "supplemented")
 
 
 def _line(error: dict[str, Any]) -> int:
@@ -79,8 +81,7 @@ class IngestReport:
 
     @property
     def anything_new(self) -> bool:
-        new = (self.prompts, self.responses, self.comparisons, self.candidates, self.golds, self.judgments)
-        return any((*new, self.supplemented))
+        return any(getattr(self, name) for name in NEW)
 
     def __str__(self) -> str:
         if self.words:

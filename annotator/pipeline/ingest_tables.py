@@ -13,8 +13,9 @@ from django.utils.translation import gettext as _
 
 from annotator.formats.rows import Entry, RowInvalid, Vote
 from annotator.models import Job, Project
-from annotator.pipeline import ingest_copy, work
+from annotator.pipeline import work
 from annotator.pipeline.ingest_batch import Batch, Problem, Storing
+from annotator.pipeline.ingest_copy import said
 from annotator.pipeline.ingest_known import Judged, Row
 from annotator.pipeline.ingest_raters import Met, RaterKey
 from annotator.pipeline.ingest_report import Errors
@@ -60,7 +61,7 @@ class Heart:
         if time.monotonic() - self._beaten_at > PULSE:
             self.beat(progress, total, message)
 
-    def stop(self) -> None:
+    def still_mine(self) -> None:
         """Last in the transaction that stores what was asked for: raises JobCancelled when nobody wants it any more."""
         if self._job:
             self._job.still_mine()
@@ -121,10 +122,7 @@ class Staging:
         judged = self._judged(line, entry, answers) if entry.votes else []
         prompt, responses = entry.prompt, entry.responses
         self.pending_size += len(prompt.turns) + len(prompt.context) + sum([len(one.text) for one in responses])
-        # Here, while PostgreSQL is busy with the batch before, and not when it waits for the lines.
-        wanted = not self.dry_run
-        written = [ingest_copy.prompt(prompt, wanted), *[ingest_copy.response(one, wanted) for one in responses]]
-        self.pending.append(Row(line, prompt, responses, entry.comparisons, judged, written))
+        self.pending.append(Row(line, prompt, responses, entry.comparisons, judged))
 
     def _judged(self, line: int, entry: Entry, answers: list[Any]) -> list[Judged]:
         """Judgments of a row; a person's second vote on a comparison is round 2."""
@@ -137,9 +135,7 @@ class Staging:
             if own_round in rounds:
                 raise RowInvalid(f"{vote.field}.round", f"{vote.rater or 'the rater'} has round {own_round} twice")
             rounds.add(own_round)
-            judged.append(
-                Judged(vote.comparison, rater, own_round, ingest_copy.said(vote, answer, self._given_time), vote.field)
-            )
+            judged.append(Judged(vote.comparison, rater, own_round, said(vote, answer, self._given_time), vote.field))
         return judged
 
     def _rater(self, line: int, vote: Vote) -> int:

@@ -18,6 +18,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from annotator import access, readings
 from annotator.models import Export, Job, Project
 from annotator.pipeline import probes, work
+from annotator.pipeline.ingest_report import NEW
 from annotator.views import fetch
 
 # Where the result of a job is to be seen.
@@ -40,8 +41,6 @@ RESULTS = {
 
 # Jobs that bring data in, whole or not at all.
 BRING_IN = (Job.Kind.INGEST, Job.Kind.FETCH)
-# What a report of theirs counts as new.
-NEW = ("prompts", "responses", "comparisons", "candidates", "golds", "judgments", "supplemented")
 
 
 def ask_for(project: Project, kind: str, by: Any, *, key: str = "", **parameters: Any) -> Job:
