@@ -83,13 +83,14 @@ def _texts(project, comparisons: int, draw: random.Random) -> None:
     prompts = -(-comparisons // len(PAIRS))
     ask = "Why does it rain, and why did it rain on day {} of all days?"
     with connection.cursor() as cursor:
-        columns = "project_id, external_id, turns, context, metadata, text_hash, html, html_version"
+        columns = "project_id, external_id, turns, context, metadata, text_hash, html, html_version, domain"
         with cursor.copy(f"COPY annotator_prompt ({columns}) FROM STDIN") as copy:
             for number in range(prompts):
                 turns = [{"role": "user", "content": ask.format(number)}]
                 html = str(rendering.prompt_to_html(turns, []))
                 body = json.dumps(turns)
-                copy.write_row((project.pk, f"p{number}", body, "[]", "{}", _hash(html), html, rendering.VERSION))
+                said = (project.pk, f"p{number}", body, "[]", "{}", _hash(html), html, rendering.VERSION, "chat")
+                copy.write_row(said)
         cursor.execute("SELECT id FROM annotator_prompt WHERE project_id = %s ORDER BY id", [project.pk])
         ids = [pk for (pk,) in cursor.fetchall()]
         columns = "prompt_id, external_id, text, model, metadata, text_hash, html, html_version"
@@ -140,8 +141,9 @@ def _plan(project, comparisons: int, overlap: int) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            INSERT INTO annotator_route (plan_id, comparison_id, source, votes, price, propensity, is_control, reason)
-            SELECT %s, id, 'people', %s, %s, 1, false, 'everything goes to people'
+            INSERT INTO annotator_route
+                (plan_id, comparison_id, source, votes, price, propensity, is_control, is_kept, "values", reason)
+            SELECT %s, id, 'people', %s, %s, 1, false, false, '{}', 'everything goes to people'
             FROM annotator_comparison WHERE project_id = %s
             """,
             [plan.pk, overlap, PRICE * overlap, project.pk],
