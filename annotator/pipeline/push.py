@@ -47,8 +47,7 @@ def request_push(
     with transaction.atomic():
         Export.objects.select_for_update(no_key=True).get(pk=export.pk)
         asked = hashlib.sha256(f"{export.pk} {place} {repository}".encode()).hexdigest()
-        same = Job.objects.unfinished().filter(project=export.project, kind=Job.Kind.PUSH, key=asked)
-        if job := same.filter(cancel_requested=False).first():
+        if job := Job.objects.asked_already(export.project, Job.Kind.PUSH, asked):
             return Push.objects.get(pk=job.parameters["push"]), job
         credential = keys.store(export.project, place, key.typed, by=by) if key.typed else key.stored
         push, _created = Push.objects.update_or_create(

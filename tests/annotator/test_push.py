@@ -86,6 +86,15 @@ def test_asking_twice_before_it_has_run_asks_once(made, there):
     assert (Push.objects.count(), Credential.objects.count()) == (1, 1)
 
 
+def test_one_that_is_being_cancelled_is_no_answer(made, there):
+    key = keys.Key(typed=hub_stand_in.TOKEN)
+    _push, first = push.request_push(made, there.url, REPOSITORY, key, None)
+    Job.objects.filter(pk=first.pk).update(state=Job.State.RUNNING, cancel_requested=True)
+    _push, second = push.request_push(made, there.url, REPOSITORY, key, None)
+    assert second != first
+    assert push.request_push(made, there.url, REPOSITORY, key, None)[1] == second
+
+
 @pytest.mark.slow
 def test_a_later_export_takes_away_what_only_an_earlier_one_put_there(made, there):
     pushed(made, there)
