@@ -176,9 +176,7 @@ class Snapshot:
     def again(cls, project: Project, recipe: Recipe, filters: source.Filters, kept: Mapping[str, Any]) -> Self:
         seen, last = datetime.fromisoformat(kept["seen"]), dict(kept["last"])
         snapshot = cls(project, recipe, filters, kept["plan_id"], seen, last, frozenset(kept["experts"]))
-        # Older notes lack it; their time takes those that were waited for to be later, and so it is written anew.
-        noted = kept.get("last_import")
-        snapshot.last_import = _newest_import(project, created_at__lte=seen) if noted is None else noted
+        snapshot.last_import = kept["last_import"]
         snapshot.wanted = kept["wanted"]
         snapshot.passes.update({name: Pass(**each) for name, each in kept["passes"].items()})
         snapshot.tally = Tally.again(kept["tally"])
@@ -371,9 +369,9 @@ class Snapshot:
         )
 
 
-def _newest_import(project: Project, **conditions: Any) -> int:
+def _newest_import(project: Project) -> int:
     """A project's imports wait for each other before their row is made, so none comes later with a lower id."""
-    return Import.objects.filter(project=project, **conditions).aggregate(last=Max("pk"))["last"] or 0
+    return Import.objects.filter(project=project).aggregate(last=Max("pk"))["last"] or 0
 
 
 def _said(name: str) -> Coalesce:
