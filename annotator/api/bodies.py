@@ -19,6 +19,7 @@ from ninja.parser import Parser
 
 from annotator import uploads
 from annotator.api.problems import Refused
+from annotator.formats.rows import no_json
 
 # Bytes of rows that are stored while the program waits. Of a file that a job imports: settings.UPLOAD_LIMIT.
 ROWS_SIZE = 8 * 2**20
@@ -219,7 +220,8 @@ def _json(content: bytes, row: int | None) -> Any:
     except RecursionError:
         reason = f"is nested deeper than {DEPTH} levels"
     except ValueError as error:
-        reason = f"is not valid JSON: {error}"
+        # Lines of a body are the sender's, those within a row are nobody's.
+        reason = no_json(error) if row else f"is not valid JSON: {error}"
     where = f"Row {row}" if row else "The body"
     raise Refused(422 if row else 400, f"{where} {reason}.", [{"row": row, "field": "", "reason": reason}])
 

@@ -15,7 +15,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from annotator.formats import json_lists, parquet
-from annotator.formats.rows import RowInvalid
+from annotator.formats.rows import RowInvalid, no_json
 
 # A longer line is not a row of text for people to judge.
 LONGEST_LINE = 64 * 2**20
@@ -168,10 +168,8 @@ def _json_row(raw: bytes) -> dict[str, Any] | RowInvalid:
         row = JSON.decode(raw.decode())
     except UnicodeDecodeError as error:
         return RowInvalid("", f"is not valid UTF-8 at byte {error.start + 1}")
-    except RecursionError:
-        return RowInvalid("", "is nested too deeply")
-    except ValueError as error:
-        return RowInvalid("", f"is not valid JSON: {error}")
+    except (ValueError, RecursionError) as error:
+        return RowInvalid("", no_json(error))
     return row if isinstance(row, dict) else RowInvalid("", "is not a JSON object")
 
 
@@ -219,5 +217,5 @@ def _opened(row: dict[str, Any]) -> dict[str, Any] | RowInvalid:
             try:
                 opened[name] = JSON.decode(opened[name])
             except (ValueError, RecursionError) as error:
-                return RowInvalid(name, f"is not valid JSON: {error}")
+                return RowInvalid(name, no_json(error))
     return opened

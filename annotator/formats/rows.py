@@ -40,6 +40,20 @@ class RowInvalid(Exception):
         self.reason = reason
 
 
+def no_json(error: ValueError | RecursionError) -> str:
+    """Why a row, or the text of one of its fields, is no JSON: the reason of its RowInvalid.
+
+    Places are counted in that text. The parser's own "line 1" would be taken for the file's, which is told beside it.
+    """
+    if isinstance(error, RecursionError):
+        return "is nested too deeply"
+    if isinstance(error, json.JSONDecodeError):
+        # Where something is missing at the end, not behind the end of the line.
+        place = min(error.pos, len(error.doc.rstrip())) + 1
+        return f"is not valid JSON: {error.msg} at character {place}"
+    return f"is not valid JSON: {error}"
+
+
 class RowLeft(RowInvalid):
     """A row that is right and cannot be carried (an empty response): passed over and counted by `reason`."""
 

@@ -282,7 +282,7 @@ def _json(row: Mapping[str, Any], name: str, kind: type, shaped: Callable[[Any],
         try:
             value = _JSON.decode(value)
         except (ValueError, RecursionError) as error:
-            raise RowInvalid(name, f"is not valid JSON: {error}") from None
+            raise RowInvalid(name, rows.no_json(error)) from None
     if not isinstance(value, kind):
         raise RowInvalid(name, f"must be JSON, {'a list' if kind is list else 'an object'}, not {rows.kind_of(value)}")
     if _is_deeper(value, DEEPEST):

@@ -188,7 +188,8 @@ def test_contradictions_within_the_file_are_found(tmp_path):
 
 
 BAD = [
-    ('{"id": "a"', "", "not valid JSON"),
+    ('{"id": "a"', "", "is not valid JSON: Expecting ',' delimiter at character 11"),
+    ("[" * 100_000, "", "is nested too deeply"),
     ("[1, 2]", "", "not a JSON object"),
     ('{"id": "a", "prompt": "x", "response_a": NaN, "response_b": "y"}', "", "NaN"),
     ({"id": "a", "response_a": "x", "response_b": "y"}, "prompt", "missing"),
@@ -234,6 +235,20 @@ def test_the_first_hundred_bad_rows_are_listed_and_the_others_counted(tmp_path):
     rows = [{"id": str(number), "prompt": "x", "response_a": "y"} for number in range(130)]
     result = refusal(make_project(), write(tmp_path, rows))
     assert len(result["errors"]) == 100 and result["more"] == 30
+
+
+def test_what_is_wrong_with_json_in_a_cell_is_told_by_its_character_and_not_by_a_line_in_it(tmp_path):
+    path = tmp_path / "cells.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "prompt", "response_a", "response_b", "metadata"])
+        for number, cell in enumerate(['{\n "a": }', "[" * 100_000]):
+            writer.writerow([number, f"Q{number}", "A", "B", cell])
+    errors = refusal(make_project(), path)["errors"]
+    assert [(error["field"], error["reason"]) for error in errors] == [
+        ("metadata", "is not valid JSON: Expecting value at character 9"),
+        ("metadata", "is nested too deeply"),
+    ]
 
 
 def test_broken_utf_8_is_found_in_json_lines_and_in_csv(tmp_path):

@@ -324,6 +324,16 @@ def test_a_picture_is_named_and_a_prompt_that_is_nothing_else_passed_over():
         entries("arena", [seen(image)])
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("[{,", "is not valid JSON: .* at character 3"), ("[" * 100_000, "is nested too deeply")],
+)
+def test_a_conversation_as_text_that_is_no_json_is_an_error(text, reason):
+    row = {"question_id": "q", "winner": "tie", "conversation_a": text, "conversation_b": said("Q", "B")}
+    with pytest.raises(RowInvalid, match=reason):
+        entries("arena", [row])
+
+
 def test_an_unknown_winner_is_an_error():
     row = {"question_id": "q", "winner": "both", "conversation_a": said("Q", "A"), "conversation_b": said("Q", "B")}
     with pytest.raises(RowInvalid, match="winner"):

@@ -346,7 +346,8 @@ BROKEN = [
     ("judgments", setting("rater", "person-none"), "rater: 'person-none' is in no row of the table raters"),
     ("judgments", setting("protocol_version", 9), "protocol_version: 9 is in no row of the table protocols"),
     ("judgments", setting("outcome", "won"), "outcome: must be one of level, ranked"),
-    ("judgments", setting("provenance", '{"a":' * 100_000), "provenance: is not valid JSON"),
+    ("judgments", setting("provenance", '{"a":' * 100_000), "provenance: is nested too deeply"),
+    ("judgments", setting("provenance", "{"), "provenance: is not valid JSON: Expecting property name"),
     (
         "judgments",
         lambda rows: rows[1].update(judgment_id=rows[0]["judgment_id"]),

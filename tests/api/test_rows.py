@@ -44,6 +44,8 @@ def test_rows_come_in_as_a_list_and_as_lines(project, program, address):
     assert (made.json()["comparisons"], made.json()["judgments"], made.json()["skipped_existing"]) == (2, 1, 0)
     lines = "\n".join(json.dumps(row(number)) for number in (2, 3)).encode()
     assert program.post(address, lines, media_type=NDJSON).json()["comparisons"] == 1
+    broken = assert_problem(program.post(address, lines + b"\n{", media_type=NDJSON), 422)
+    assert broken["errors"][0]["reason"].endswith(" at character 2")
     assert sorted(project.comparisons.values_list("external_id", flat=True)) == ["q1", "q2", "q3"]
     assert Import.objects.filter(project=project, created_by=program.token.user).count() == 2
 

@@ -207,8 +207,8 @@ def _listed(value: Any, name: str) -> list[Any]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
-            raise RowInvalid(name, "is not valid JSON") from None
+        except (ValueError, RecursionError) as error:
+            raise RowInvalid(name, rows.no_json(error)) from None
     return rows.sequence(value, name)
 
 
