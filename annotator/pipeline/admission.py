@@ -15,6 +15,7 @@ from django.db import connection
 from django.urls import reverse
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotator.models import Project, Rater, Standards
 from annotator.models.judgments import NOT_FIRST
@@ -163,7 +164,11 @@ def _words(kind: str, found: _Found) -> str:
         return _("The guidelines have changed, so everybody qualifies once more before going on.")
     if kind == "qualification":
         return _("Before you start, judge a few comparisons whose answer is known.")
-    said = _("You have reached today's limit of %(n)s judgments. Thank you; there is more tomorrow.")
+    said = ngettext(
+        "You have reached today's limit of %(n)s judgment. Thank you; there is more tomorrow.",
+        "You have reached today's limit of %(n)s judgments. Thank you; there is more tomorrow.",
+        found.daily_cap or 0,
+    )
     return said % {"n": found.daily_cap}
 
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from django.db import DataError, IntegrityError, transaction
 from django.utils.timezone import now
-from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotator.models import LabelerCall, Reservation
 from annotator.models.jobs import storable
@@ -52,10 +52,17 @@ class Failures:
         """What a run's closing message says of them, and of the `lost` calls of an earlier run."""
         parts = []
         if self.given_up:
-            given_up = {"n": self.given_up, "why": self.last}
-            parts.append(_("%(n)s calls failed, the last with: %(why)s") % given_up)
+            words = ngettext(
+                "%(n)s call failed, with: %(why)s", "%(n)s calls failed, the last with: %(why)s", self.given_up
+            )
+            parts.append(words % {"n": self.given_up, "why": self.last})
         if lost:
-            parts.append(_("%(n)s calls of an earlier run were lost and are counted as paid") % {"n": lost})
+            words = ngettext(
+                "%(n)s call of an earlier run was lost and is counted as paid",
+                "%(n)s calls of an earlier run were lost and are counted as paid",
+                lost,
+            )
+            parts.append(words % {"n": lost})
         return parts
 
 

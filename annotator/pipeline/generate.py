@@ -66,10 +66,18 @@ class Tally:
 
     def words(self) -> str:
         parts = [ngettext("%(n)s new response", "%(n)s new responses", self.new) % {"n": self.new}]
-        parts += [_("%(n)s said the same again and are kept once") % {"n": self.again}] if self.again else []
-        parts += [_("%(n)s were cut off at the most tokens") % {"n": self.cut}] if self.cut else []
+        if self.again:
+            words = ngettext(
+                "%(n)s said the same again and is kept once", "%(n)s said the same again and are kept once", self.again
+            )
+            parts.append(words % {"n": self.again})
+        if self.cut:
+            words = ngettext("%(n)s was cut off at the most tokens", "%(n)s were cut off at the most tokens", self.cut)
+            parts.append(words % {"n": self.cut})
         if self.refused:
-            words = _("%(n)s answers are no responses: %(why)s")
+            words = ngettext(
+                "%(n)s answer is no response: %(why)s", "%(n)s answers are no responses: %(why)s", len(self.refused)
+            )
             parts.append(words % {"n": len(self.refused), "why": "; ".join(sorted(set(self.refused)))})
         return "; ".join([*parts, *self.failures.told(self.lost)])
 

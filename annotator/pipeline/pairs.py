@@ -15,7 +15,7 @@ from celery import shared_task
 from django.db import transaction
 from django.db.models import Count, QuerySet
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from annotator.models import Job, Labeler, LabelerVersion, Project, Prompt, Response, User
 from annotator.pipeline import compare, disclosures, ingest, models, versions, work
@@ -49,11 +49,13 @@ class Tally:
     unscored: int = 0
 
     def words(self) -> str:
-        parts = [_("%(n)s prompts with several responses") % {"n": self.prompts}]
+        several = ngettext("%(n)s prompt with several responses", "%(n)s prompts with several responses", self.prompts)
+        parts = [several % {"n": self.prompts}]
         if self.nothing:
             parts.append(_("%(n)s of them without a better and a worse one") % {"n": self.nothing})
         if self.unscored:
-            parts.append(_("%(n)s responses could not be scored") % {"n": self.unscored})
+            words = ngettext("%(n)s response could not be scored", "%(n)s responses could not be scored", self.unscored)
+            parts.append(words % {"n": self.unscored})
         return "; ".join(parts)
 
 

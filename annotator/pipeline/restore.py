@@ -14,6 +14,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import F
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotator.formats import folders, store
 from annotator.formats.files import FileInvalid
@@ -44,12 +45,23 @@ class Restoration:
         if not self.anything_new:
             return _("This project came from the same store: nothing was changed")
         words = _(
-            "%(judgments)s judgments of %(comparisons)s comparisons restored, with %(protocols)s versions of the"
-            " protocol. What they cost is history and charged to nobody"
+            "%(judgments)s %(of_comparisons)s restored, %(with_protocols)s. What they cost is history and charged to"
+            " nobody"
         )
         if self.switched_off:
             words += "; " + _("labelers that did not come with the store are switched off: %(names)s")
-        return words % {**self.tables, "names": ", ".join(self.switched_off)}
+        return words % {**self._numbers(), "names": ", ".join(self.switched_off)}
+
+    def _numbers(self) -> dict[str, str]:
+        judgments, comparisons, protocols = (self.tables[of] for of in ("judgments", "comparisons", "protocols"))
+        return {
+            "judgments": ngettext("%(n)s judgment", "%(n)s judgments", judgments) % {"n": judgments},
+            "of_comparisons": ngettext("of %(n)s comparison", "of %(n)s comparisons", comparisons) % {"n": comparisons},
+            "with_protocols": ngettext(
+                "with %(n)s version of the protocol", "with %(n)s versions of the protocol", protocols
+            )
+            % {"n": protocols},
+        }
 
 
 def is_store(path: Path) -> bool:

@@ -16,6 +16,7 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotator.models import Job, Plan, Project, Route, User, Webhook
 from annotator.pipeline import (
@@ -55,7 +56,8 @@ def _job(job: Job) -> str | work.Done:
     asked = job.parameters
     if "relabel" in asked:
         handout.finish(job.project.plans.get(pk=asked["relabel"]), job)
-        return _("%(n)s labels recounted") % {"n": aggregate.relabel(job.project, job=job)}
+        recounted = aggregate.relabel(job.project, job=job)
+        return ngettext("%(n)s label recounted", "%(n)s labels recounted", recounted) % {"n": recounted}
     if "measure" in asked:
         # Not at the top: the loop knows this step.
         from annotator.pipeline import loop

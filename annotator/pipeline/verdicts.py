@@ -10,7 +10,6 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from annotator.models import Comparison, Job, Judgment, LabelerVersion, Outcome, Reservation
@@ -57,7 +56,8 @@ class Tally:
     def words(self) -> str:
         parts = [ngettext("%(n)s comparison judged", "%(n)s comparisons judged", self.judged) % {"n": self.judged}]
         if self.unparsed:
-            parts.append(_("%(n)s answers not understood") % {"n": self.unparsed})
+            words = ngettext("%(n)s answer not understood", "%(n)s answers not understood", self.unparsed)
+            parts.append(words % {"n": self.unparsed})
         return "; ".join([*parts, *self.failures.told(self.lost)])
 
 

@@ -136,7 +136,7 @@ def test_answers_without_responses_of_a_worker_that_died_become_responses(projec
     monkeypatch.undo()
     LabelerCall.objects.create(labeler_version=labeler.version, prompt=unanswered, step="1:0.7#1")
     job = run(labeler)
-    assert job.message == "2 new responses; 1 calls of an earlier run were lost and are counted as paid"
+    assert job.message == "2 new responses; 1 call of an earlier run was lost and is counted as paid"
     assert len(server.requests) == 2, "the one in flight is asked again, the stored one is not"
 
 
@@ -259,7 +259,7 @@ def test_a_failure_that_cannot_pass_is_told_and_the_others_go_on(project, server
     prompts(project)
     server.script.extend(["404", "429", "text:Two.", "text:Three.", "text:Four."])
     job = run(labeler, number=2)
-    assert job.message.startswith("3 new responses; 1 calls failed, the last with: HTTP 404")
+    assert job.message.startswith("3 new responses; 1 call failed, with: HTTP 404")
     assert len(server.requests) == 5, "the other response to the same prompt is still wanted"
     run(labeler, number=2)
     assert (Response.objects.count(), len(server.requests)) == (4, 6)
@@ -337,3 +337,10 @@ def test_lost_calls_of_a_generator_are_counted_like_a_judges(project, server):  
     (prompt,) = prompts(project, 1)
     LabelerCall.objects.create(labeler_version=labeler.version, prompt=prompt, step="1:0.7#1")
     assert lost.count_lost(labeler) == 1
+
+
+def test_one_of_each_is_told_as_one():
+    assert generate.Tally(new=1, again=1, cut=1, refused=["too long"]).words() == (
+        "1 new response; 1 said the same again and is kept once; 1 was cut off at the most tokens; "
+        "1 answer is no response: too long"
+    )

@@ -176,7 +176,7 @@ def test_an_answer_that_is_not_understood_is_no_judgment_and_is_not_bought_again
     server.script.extend(["text:[[A]] [[B]]", "text:B"])
     comparison = make_comparison(project)
     job = run(planned(labeler, [comparison], 1))
-    assert job.message == "0 comparisons judged; 1 answers not understood"
+    assert job.message == "0 comparisons judged; 1 answer not understood"
     assert statuses(labeler) == {"unparsed": 1, "ok": 1}
     run(planned(labeler, [comparison], 1))
     assert len(server.requests) == 2
@@ -199,7 +199,7 @@ def test_one_comparison_that_fails_does_not_stop_the_others(project, server):  #
     labeler = judge_of(project, server, concurrency=1)
     server.script.extend(["404"])
     job = run(planned(labeler, [make_comparison(project) for _ in range(2)], 10))
-    assert job.message.startswith("1 comparison judged; 1 calls failed, the last with: HTTP 404")
+    assert job.message.startswith("1 comparison judged; 1 call failed, with: HTTP 404")
     reservation = Reservation.objects.get()
     assert reservation.is_open, "the plan's money waits for another run"
     assert run(label.request_run(labeler, plan_id=reservation.plan_id)).message == "1 comparison judged"
@@ -290,7 +290,7 @@ def test_a_killed_worker_costs_only_what_was_in_flight(project, server):  # noqa
     assert statuses(labeler) == {"ok": 3, "in_flight": 1}
     assert Judgment.objects.count() <= 1, "verdicts follow within a second; the answers they are made of are stored"
     Job.objects.update(lease_until=None, state=Job.State.WAITING)
-    assert run(job).message == "3 comparisons judged; 1 calls of an earlier run were lost and are counted as paid"
+    assert run(job).message == "3 comparisons judged; 1 call of an earlier run was lost and is counted as paid"
     assert statuses(labeler) == {"ok": 6, "lost": 1}
     assert len(server.requests) == 7, "no stored answer was asked for again"
     assert paid() == 7

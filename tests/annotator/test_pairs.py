@@ -181,3 +181,8 @@ def test_a_model_scores_responses_and_a_repeat_computes_nothing(project, setting
         scores = comparison.metadata["pair_scores"]
         places = (comparison.response_a.external_id, comparison.response_b.external_id)
         assert {scores[place] for place in places} == {max(scores.values()), min(scores.values())}
+
+
+def test_one_of_each_is_told_as_one():
+    told = pairs.Tally(prompts=1, nothing=1, unscored=1).words().split("; ")
+    assert (told[0], told[2]) == ("1 prompt with several responses", "1 response could not be scored")

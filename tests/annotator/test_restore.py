@@ -33,6 +33,7 @@ from annotator.models import (
     Route,
 )
 from annotator.pipeline import aggregate, export, ingest, start, work
+from annotator.pipeline.restore import Restoration
 from tests.builders import (
     make_comparison,
     make_judgment,
@@ -211,6 +212,13 @@ def test_what_was_restored_is_history_and_asks_nobody_for_anything(project, tmp_
     restored.refresh_from_db()
     assert (restored.guidelines_version, restored.guidelines_versions.get().version) == (4, 4)
     assert [each.version for each in restored.protocols.order_by("version")] == [1, 2]
+
+
+def test_one_of_each_is_told_as_one():
+    one = str(Restoration({"judgments": 1, "comparisons": 1, "protocols": 1}))
+    assert one.startswith("1 judgment of 1 comparison restored, with 1 version of the protocol. ")
+    more = str(Restoration({"judgments": 1, "comparisons": 2, "protocols": 3}))
+    assert more.startswith("1 judgment of 2 comparisons restored, with 3 versions of the protocol. ")
 
 
 @pytest.mark.slow
