@@ -1,4 +1,4 @@
-"""Amounts of money as people type them, held against the columns they are stored in."""
+"""Amounts of money: as people type them, held against the columns they are stored in, and as files and answers say."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ def largest(model: type[Model], name: str) -> Decimal:
     return (10 ** Decimal(column.max_digits) - 1).scaleb(-column.decimal_places)
 
 
+def plain(value: Decimal) -> str:
+    """The number in digits, as exact as it is: str() would write small ones and zeros as "1E-7" and "0E-8"."""
+    return format(value, "f")
+
+
 def amount(text: str | Decimal, most: Decimal) -> Decimal:
     """The amount written in `text`. Raises ValueError, in words for its writer, unless it is from 0 to `most`."""
     try:
@@ -25,5 +30,7 @@ def amount(text: str | Decimal, most: Decimal) -> Decimal:
     if not value.is_finite() or value < 0:
         raise ValueError(_("“%(text)s” is not an amount of money, write e.g. 250.00") % {"text": text})
     if value > most:
-        raise ValueError(_("%(text)s is too much, at most %(most)s can be stored") % {"text": text, "most": most})
+        raise ValueError(
+            _("%(text)s is too much, at most %(most)s can be stored") % {"text": text, "most": plain(most)}
+        )
     return value

@@ -22,13 +22,14 @@ from typing import Any
 from django.core.files.storage import default_storage
 from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
-from ninja.responses import NinjaJSONEncoder, Status
+from ninja.responses import Status
 from pydantic import BaseModel
 
 from annotator import access
 from annotator.api import bodies
 from annotator.api.auth import project_of, token_of
 from annotator.api.problems import Refused
+from annotator.api.writing import Encoder
 from annotator.models import KeptAnswer
 from annotator.pipeline import work
 
@@ -152,4 +153,4 @@ def _content(result: Any) -> tuple[int, Any]:
     status, value = (result.status_code, result.value) if isinstance(result, Status) else (200, result)
     value = value.kept() if hasattr(value, "kept") else value
     assert isinstance(value, BaseModel), "an operation that may be asked for twice gives a schema"
-    return status, json.loads(json.dumps(value, cls=NinjaJSONEncoder))
+    return status, json.loads(json.dumps(value, cls=Encoder))

@@ -12,7 +12,7 @@ from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 from ninja import Field, Router, Schema, Status
 
-from annotator import access
+from annotator import access, money
 from annotator.api.auth import FOLLOW, LABEL, STOP, project_of
 from annotator.api.exports import Strict, whole
 from annotator.api.jobs import cancelled
@@ -70,7 +70,7 @@ def shown(project: Project, jobs: Sequence[Job]) -> list[RunOut]:
 def _shown(job: Job, cost: run_costs.Cost, plan: int | None) -> RunOut:
     told = job.result.get("run") or {}
     failures = told.get("failures") or {}
-    money = cost.reservation
+    reservation = cost.reservation
     return RunOut(
         **{name: getattr(job, name) for name in SAME},
         labeler=job.parameters.get("labeler"),
@@ -82,7 +82,7 @@ def _shown(job: Job, cost: run_costs.Cost, plan: int | None) -> RunOut:
         failed_calls=sum(failures.get("calls", {}).values()),
         spent=cost.spent,
         held=cost.held,
-        set_aside=money.amount - money.refunded if money else None,
+        set_aside=reservation.amount - reservation.refunded if reservation else None,
     )
 
 
@@ -212,7 +212,7 @@ def _refuse_dearer(labeler: Labeler, asked: RunIn, most: Decimal) -> None:
     """Raises Refused when it can cost more than was allowed."""
     if not labeler.is_free and Decimal(asked.most or 0) < most:
         reason = _("It can cost %(most)s %(currency)s at most, and `most` allows less.")
-        words = reason % {"most": most, "currency": labeler.project.currency}
+        words = reason % {"most": money.plain(most), "currency": labeler.project.currency}
         raise Refused(409, words, [{"field": "most", "reason": words}])
 
 
@@ -227,7 +227,8 @@ def _refuse_cost(project: Project, labeler: Labeler, asked: RunIn, most: Decimal
             "The budget does not cover it: it can cost %(most)s %(currency)s at most, and %(free)s are neither spent"
             " nor set aside. Raise the budget in the settings, wait until what runs has ended, or order less."
         )
-        raise Refused(409, words % {"most": most, "currency": project.currency, "free": f"{free.normalize():f}"})
+        amounts = {"most": money.plain(most), "free": money.plain(free.normalize())}
+        raise Refused(409, words % {**amounts, "currency": project.currency})
 
 
 @router.post("/projects/{project_id}/runs/{run_id}/cancel", auth=STOP, response=RunOut)

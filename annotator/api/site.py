@@ -31,6 +31,7 @@ from annotator.api import (
 )
 from annotator.api.bodies import CheckedParser
 from annotator.api.document import Document
+from annotator.api.writing import Answers
 
 RESOURCES = (
     *(projects, comparisons, judgments, imports, jobs, labels, exports, datasets, plans),
@@ -44,6 +45,7 @@ api = Document(
     docs_url=None,
     urls_namespace="api",
     parser=CheckedParser(),
+    renderer=Answers(),
 )
 problems.install(api)
 api.add_decorator(once.within)

@@ -12,6 +12,7 @@ from django.db.models import Exists, Max, OuterRef, QuerySet, TextField
 from django.db.models.functions import Cast
 from django.utils.functional import cached_property
 
+from annotator import money
 from annotator.models import Candidate, Comparison, Judgment, LabelerVersion, Prompt, Rater, Response, Route, votes
 from annotator.readings.judged_rows import VOTE, as_json, tidy
 from annotator.readings.raters import is_anonymous, public
@@ -161,7 +162,7 @@ class WholeSnapshot(Snapshot):
                     **{name: row[name] for name in columns},
                     "comparison_id": row["comparison__external_id"],
                     "plan": row["plan__number"],
-                    "price": format(row["price"], "f"),
+                    "price": money.plain(row["price"]),
                 }
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from django.conf import settings
 from django.db.models import Count, Min, Q, Sum
 
+from annotator import money
 from annotator.formats.source import Options, Writer
 from annotator.formats.tables import Written
 from annotator.models import Export, Import, LabelerVersion, PerformanceModel, Plan, Protocol, Rater
@@ -123,7 +124,7 @@ def _origins(snapshot: Snapshot) -> dict[str, Any]:
         "guidelines": _guidelines(snapshot),
         "labelers": _labelers(snapshot),
         "plan": _plan(snapshot.plan_id),
-        "prices": {"person_judgment": format(project.price_per_judgment, "f"), "currency": project.currency},
+        "prices": {"person_judgment": money.plain(project.price_per_judgment), "currency": project.currency},
     }
 
 
@@ -172,9 +173,9 @@ def _labelers(snapshot: Snapshot) -> list[dict[str, Any]]:
             "kind": version.labeler.kind,
             "digest": version.digest,
             "parameters": public(version.parameters),
-            "price_per_call": format(version.labeler.price_per_call, "f"),
-            "price_per_million_input": format(version.labeler.price_per_million_input, "f"),
-            "price_per_million_output": format(version.labeler.price_per_million_output, "f"),
+            "price_per_call": money.plain(version.labeler.price_per_call),
+            "price_per_million_input": money.plain(version.labeler.price_per_million_input),
+            "price_per_million_output": money.plain(version.labeler.price_per_million_output),
         }
         for version in versions
     ]
@@ -188,8 +189,8 @@ def _plan(plan_id: int | None) -> dict[str, Any] | None:
     return {
         "number": plan.number,
         "strategy": plan.strategy,
-        "budget": format(plan.budget, "f"),
-        "cost": format(plan.cost, "f"),
+        "budget": money.plain(plan.budget),
+        "cost": money.plain(plan.cost),
         "seed": plan.seed,
         # Comparisons drawn at random for people, and the least chance with which any route was drawn.
         "routes": plan.routes.aggregate(
@@ -220,7 +221,7 @@ def _counted(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "comparisons_by_source": _sorted(tally.comparisons),
         "judgments_by_source": _sorted(tally.votes),
-        "cost_by_source": {name: format(cost.normalize(), "f") for name, cost in sorted(tally.cost.items())},
+        "cost_by_source": {name: money.plain(cost.normalize()) for name, cost in sorted(tally.cost.items())},
         "people": len(tally.people),
         # Who would have to agree for this export to be published; see `readings.consent`.
         "profiles": _profiles(snapshot),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from django.http import HttpResponse
+
+from annotator import money
 
 # What a spreadsheet takes for the beginning of a formula (OWASP, "CSV Injection").
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -27,4 +30,6 @@ def sheet(name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Ht
 
 
 def _harmless(cell: Any) -> Any:
+    if isinstance(cell, Decimal):
+        return money.plain(cell)
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
