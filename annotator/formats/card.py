@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from annotator import protocols
-from annotator.formats.header import by_config, header, unturned
+from annotator.formats.header import by_config, comparisons_in, header, judgments_in, unturned
 from annotator.formats.source import Config, Writer
 
 
@@ -36,11 +36,9 @@ def _opening(facts: Mapping[str, Any], writer: Writer) -> str:
     lines = [f"# {line(project['name'])}", ""]
     if project["provenance"]:
         lines += [f"> **Not collected in the field. This data is {line(project['provenance'])}.**", ""]
-    counted = facts["counted"]
-    comparisons = sum(counted["comparisons_by_source"].values())
     lines.append(
-        f"Preference judgments in the format {writer.title}: {_number(comparisons)} comparisons of two responses, "
-        f"{_number(sum(counted['judgments_by_source'].values()))} judgments, exported by Switchyard "
+        f"Preference judgments in the format {writer.title}: {_number(comparisons_in(facts))} comparisons of two "
+        f"responses, {_number(sum(judgments_in(facts['counted']).values()))} judgments, exported by Switchyard "
         f"{facts['software']['version']} from the data as of {facts['snapshot']['seen']}."
     )
     return "\n".join(lines) + "\n"
@@ -86,6 +84,11 @@ def seen(counted: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"{_number(imported)} judgments by people were imported; how they were made is for their source to say."
         )
+    if beside := sum(judgments_in(counted).values()) - sum(counted["judgments_by_source"].values()):
+        lines.append(
+            f"Judgments that are here and that the recipe of the labels does not count: {_number(beside)} (corrected "
+            "ones, say, and those of sources that were not chosen). People, agreement and cost are told of the others."
+        )
     return lines
 
 
@@ -111,7 +114,7 @@ def _protocol(facts: Mapping[str, Any]) -> str:
     lines = [
         "## Protocol and guidelines",
         "",
-        *(asked or ["No judgment of a person under a protocol is in this export."]),
+        *(asked or ["No judgment of a person under a protocol is counted in this export."]),
         "",
         f"Guidelines version {guidelines['version']} (sha256 `{guidelines['sha256'][:12]}`) were in force at the "
         "export. The protocols' definitions stand word for word in `manifest.json`.",
@@ -140,7 +143,11 @@ def _people(facts: Mapping[str, Any]) -> str:
     counted = facts["counted"]
     lines = ["## Annotators and agreement", ""]
     if not counted["people"]:
-        return "\n".join([*lines, "No judgment of a person is in this export."]) + "\n"
+        here = judgments_in(counted).get("people", 0)
+        none = (
+            f"Judgments of people here: {_number(here)}. The recipe of the labels counts none of them." if here else ""
+        )
+        return "\n".join([*lines, none or "No judgment of a person is in this export."]) + "\n"
     lines.append(
         f"{_number(counted['people'])} people judged. They appear under pseudonyms (`person-…`), the same in every "
         "export of this project. What else of them is included, if anything, is named under *Limits and notes*."
@@ -168,12 +175,15 @@ def _routing(facts: Mapping[str, Any]) -> str:
         for name, number in counted["comparisons_by_source"].items()
     ]
     costs = [
-        (line(name), _number(number), f"{counted['cost_by_source'].get(name, '0')} {currency}")
-        for name, number in counted["judgments_by_source"].items()
+        (
+            *(line(name), _number(number), _number(counted["judgments_by_source"].get(name, 0))),
+            f"{counted['cost_by_source'].get(name, '0')} {currency}",
+        )
+        for name, number in judgments_in(counted).items()
     ]
     lines = ["## Who judged what, and what it cost", "", _plan(facts)]
     lines += ["", _grid(("source of the label", "comparisons", "share"), shares)]
-    lines += [_grid(("judgments by", "judgments", "cost"), costs)]
+    lines += [_grid(("judgments by", "judgments", "counted", "cost of these"), costs)]
     lines += machines(facts)
     return "\n".join(lines) + "\n"
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from annotator.formats.card import agreement, filters, machines, named, seen
-from annotator.formats.header import by_config, by_split, languages, unturned
+from annotator.formats.header import by_config, by_split, comparisons_in, judgments_in, languages, unturned
 from annotator.formats.source import Config, Writer
 
 _ENCODINGS = {".parquet": "application/x-parquet", ".jsonl": "application/jsonlines", ".json": "application/json"}
@@ -250,7 +250,7 @@ def _collection(facts: Mapping[str, Any]) -> dict[str, Any]:
 def _annotation(facts: Mapping[str, Any]) -> dict[str, Any]:
     """By what rules and with what tools it was judged, how often and how unanimously."""
     counted = facts["counted"]
-    comparisons, judgments = (sum(counted[of].values()) for of in ("comparisons_by_source", "judgments_by_source"))
+    comparisons, judgments = comparisons_in(facts), sum(judgments_in(counted).values())
     return {
         "dataAnnotationProtocol": [
             f"Protocol {each['preset']} version {each['version']}, sha256 {each.get('sha256', '')}; its definition is "
@@ -281,6 +281,6 @@ def _fitness(writer: Writer) -> dict[str, Any]:
 
 
 def _ways(counted: Mapping[str, Any]) -> list[str]:
-    sources = counted["judgments_by_source"]
+    sources = judgments_in(counted)
     ways = ["Crowdsourcing"] if "people" in sources else []
     return [*ways, "Machine generated"] if any(name != "people" for name in sources) else ways

@@ -41,7 +41,7 @@ def header(facts: Mapping[str, Any], writer: Writer) -> str:
 def _facts(facts: Mapping[str, Any], configs: Mapping[str, Config]) -> dict[str, Any]:
     written = by_config(facts)
     rows = sum(file["rows"] for file in next(iter(written.values())))
-    sources = facts["counted"]["judgments_by_source"]
+    sources = judgments_in(facts["counted"])
     creators = [name for name, present in _creators(sources) if present]
     spoken = languages(facts)
     return {
@@ -61,6 +61,18 @@ def _facts(facts: Mapping[str, Any], configs: Mapping[str, Config]) -> dict[str,
             for name, files in written.items()
         ],
     }
+
+
+def judgments_in(counted: Mapping[str, Any]) -> Mapping[str, int]:
+    """Judgments in the files by whose they are: all of a lossless store's, else those that the recipe counts."""
+    return counted.get("held_by_source") or counted["judgments_by_source"]  # type: ignore[no-any-return]
+
+
+def comparisons_in(facts: Mapping[str, Any]) -> int:
+    """Comparisons in the files, labelled or, of a lossless store, not."""
+    if "held_by_source" in facts["counted"]:
+        return sum(file["rows"] for file in facts["files"] if file["config"] == "comparisons")
+    return sum(facts["counted"]["comparisons_by_source"].values())
 
 
 def by_config(facts: Mapping[str, Any]) -> dict[str, list[Any]]:

@@ -16,7 +16,7 @@ from annotator import money
 from annotator.models import Candidate, Comparison, Judgment, LabelerVersion, Prompt, Rater, Response, Route, votes
 from annotator.readings.judged_rows import VOTE, as_json, tidy
 from annotator.readings.raters import is_anonymous, public
-from annotator.readings.snapshot import Snapshot
+from annotator.readings.snapshot import Snapshot, whose
 
 _AS_JSON = ("aspects", "attributes", "spans", "feedback", "edit", "ranking", "provenance")
 _TIMES = ("created_at", "effective_at")
@@ -48,11 +48,13 @@ class WholeSnapshot(Snapshot):
     def _judgments_table(self) -> Iterator[dict[str, Any]]:
         pointers = ("comparison_id", "rater_id", "restored_id", "protocol__version", "plan__number")
         columns = (*pointers, *_AS_IS, *map(_text, _AS_TEXT))
+        self.tally.held = self._tally_before.held.copy()
         for page in self.pages("judgments", _with_texts(self.judgments(), _AS_TEXT), self.last["judgments"], columns):
             raters = self.raters({row["rater_id"] for row in page})
             keys = _keys({row["comparison_id"] for row in page})
             for row in self._as_then(page):
                 known = raters[row["rater_id"]]
+                self.tally.held[whose(known.rater)] += 1
                 yield {
                     **{name: row[name] for name in _AS_IS},
                     **{name: tidy(row[text]) for name, text in _JSON_TEXTS},

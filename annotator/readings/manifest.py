@@ -221,6 +221,8 @@ def _counted(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "comparisons_by_source": _sorted(tally.comparisons),
         "judgments_by_source": _sorted(tally.votes),
+        # Of the lossless store: all in its table, whatever the recipe of its labels counts.
+        **({"held_by_source": _sorted(tally.held)} if tally.held else {}),
         "cost_by_source": {name: money.plain(cost.normalize()) for name, cost in sorted(tally.cost.items())},
         "people": len(tally.people),
         # Who would have to agree for this export to be published; see `readings.consent`.

@@ -205,7 +205,9 @@ class Snapshot:
 
     def judged(self) -> Iterator[source.Judged]:
         """Every comparison of this part that passes the filters, by id or by prompt; the tally counts it anew."""
+        held = self.tally.held  # of a table of its own, which was read before
         self.tally = copy.deepcopy(self._tally_before)
+        self.tally.held = held
         if self.by_prompt:
             yield from self._judged_by_prompt()
             return
@@ -302,9 +304,8 @@ class Snapshot:
     def _note(self, row: judged_rows.Given, rater: Rater) -> None:
         tally = self.tally
         version = rater.labeler_version
-        whose = version.labeler.name if version else "people"
-        tally.votes[whose] += 1
-        tally.cost[whose] += row.cost
+        tally.votes[whose(rater)] += 1
+        tally.cost[whose(rater)] += row.cost
         if version:
             tally.versions.add(version.pk)
         else:
@@ -367,6 +368,11 @@ class Snapshot:
             effective_at__lte=self.seen,
             pk__lte=self.last["judgments"],
         )
+
+
+def whose(rater: Rater) -> str:
+    """How the tally calls the source of a judgment."""
+    return rater.labeler_version.labeler.name if rater.labeler_version else "people"
 
 
 def _newest_import(project: Project) -> int:

@@ -23,6 +23,8 @@ class Tally:
     comparisons: Counter[str] = field(default_factory=Counter)
     votes: Counter[str] = field(default_factory=Counter)
     cost: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    # Judgments in the lossless store's table, counted by the recipe or not; of another format none.
+    held: Counter[str] = field(default_factory=Counter)
     people: set[int] = field(default_factory=set)
     # Of whom what they told of themselves was given to the writer; not all of them need to have judged.
     profiles: set[int] = field(default_factory=set)
@@ -78,7 +80,7 @@ class Tally:
         return tally
 
 
-_COUNTERS = ("comparisons", "votes", "languages")
+_COUNTERS = ("comparisons", "votes", "held", "languages")
 _SETS = ("people", "profiles", "versions", "protocols", "guidelines")
 _NUMBERS = ("imported", "pairs", "agreeing")
 

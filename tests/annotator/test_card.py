@@ -227,6 +227,30 @@ def test_every_config_has_its_record_sets_with_every_column():
         assert said[f"rai:{name}"]
 
 
+def test_of_a_lossless_store_card_and_croissant_tell_what_the_tables_hold_whatever_its_labels_count():
+    project = make_project()
+    judge, person = make_labeler(project, "judge"), make_person(project)
+    comparisons = [make_comparison(project) for _ in range(3)]
+    for comparison in comparisons:
+        make_judgment(comparison, judge, p_b=0.8)
+    make_judgment(comparisons[0], person, 1)
+    make_plan(project, {comparisons[0]: make_labeler(project, "other")})
+    done = write(project, "judgments", "parquet")
+    counted = done.manifest["counted"]
+    assert (counted["judgments_by_source"], counted["held_by_source"]) == ({}, {"judge": 3, "people": 1})
+    card = text(done, "README.md")
+    assert "3 comparisons of two responses, 4 judgments, exported" in card
+    assert "does not count: 4 (corrected" in card
+    assert "Judgments of people here: 1. The recipe of the labels counts none of them." in card
+    assert f"| judge | 3 | 0 | 0 {project.currency} |" in card and f"| people | 1 | 0 | 0 {project.currency} |" in card
+    head = yaml.safe_load(card.split("---\n")[1])
+    assert head["annotations_creators"] == ["crowdsourced", "machine-generated"] and "human-feedback" in head["tags"]
+    said = json.loads(text(done, "croissant.json"))
+    assert said["rai:annotationsPerItem"] == "1.33 on average"
+    assert said["rai:dataCollectionType"] == ["Crowdsourcing", "Machine generated"]
+    assert "does not count: 4 (corrected" in said["rai:dataCollection"]
+
+
 def validated(path):
     import mlcroissant
 
