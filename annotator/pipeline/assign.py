@@ -12,6 +12,7 @@ the search starts behind the annotator's own last comparison, because what they 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -241,46 +242,86 @@ def _resumed(project: Project, rater: Rater) -> Assignment | None:
         return places.lease(project, rater, offer, ahead=False) if free else None
 
 
+@dataclass(frozen=True)
+class _Wish:
+    """Somebody's request for a lease; with `ahead` of one that they fetch and do not open yet."""
+
+    project: Project
+    rater: Rater
+    admitted: Admission
+    ahead: bool
+
+    @property
+    def limited(self) -> bool:
+        """Whether windows at once must not pass what a person may hold: ahead of time, or of what the day has left."""
+        return self.ahead or self.admitted.left_today is not None
+
+    @property
+    def open_for_me(self) -> str:
+        return _OPEN_FOR_ME + _ROOM if self.limited else _OPEN_FOR_ME
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Which of the places open for them are looked at, one after the other; the last says whether there is one."""
+        return (_REOPENED,) if self.admitted.nothing_left_at else (_BEHIND_MY_LAST + _FIRST, _FIRST)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What the statements are given."""
+        return {
+            "project": self.project.pk,
+            "rater": self.rater.pk,
+            "opted_out": self.rater.opted_out,
+            "most": _most(self.admitted),
+            "nothing_left_at": self.admitted.nothing_left_at,
+        }
+
+
 def _new_lease(project: Project, rater: Rater, admitted: Admission, *, ahead: bool = False) -> Assignment | None:
     """Lease the next open place. None only when, at one moment of this call, there was none for `rater`; with `ahead`
     also when they hold enough or what is left is locked at this moment."""
-    asked = {
-        "project": project.pk,
-        "rater": rater.pk,
-        "opted_out": rater.opted_out,
-        "most": _most(admitted),
-        "nothing_left_at": admitted.nothing_left_at,
-    }
-    parts = (_REOPENED,) if admitted.nothing_left_at else (_BEHIND_MY_LAST + _FIRST, _FIRST)
-    # Windows at once must not pass what a person may hold: ahead of time, or of what the day has left.
-    limited = ahead or admitted.left_today is not None
+    wish = _Wish(project, rater, admitted, ahead)
     offer = extra.draw(rater, admitted)
-    if offer and (assignment := _extra(project, rater, offer, asked, ahead=ahead, limited=limited)):
-        return assignment
-    open_for_me = _OPEN_FOR_ME + _ROOM if limited else _OPEN_FOR_ME
+    return (_extra(wish, offer) if offer else None) or _next_open(wish)
+
+
+def _next_open(wish: _Wish) -> Assignment | None:
     assignment = None
     while assignment is None:
-        for search in (open_for_me + part + _UNLOCKED for part in parts):
-            if assignment := _claim(project, rater, search, asked, ahead=ahead, limited=limited):
-                return _found(assignment, admitted)
-        if limited and not one_row(f"SELECT 1 WHERE {_HAS_ROOM}", asked):
+        if assignment := _unlocked(wish):
+            break
+        if wish.limited and not one_row(f"SELECT 1 WHERE {_HAS_ROOM}", wish.asked):
             return None
-        if places.expire_leases(project.pk):
+        if places.expire_leases(wish.project.pk):
             continue
         # Everything open, if anything, was locked a moment ago: wait for the first of these.
-        looked_at = now()
-        waited_for = one_row(_OPEN_FOR_ME + parts[-1], asked)
-        if waited_for is None:
-            _remember(rater, admitted, looked_at)
-        if ahead:
+        waited_for = _locked(wish)
+        if wish.ahead:
             return None  # what is locked at this moment can be fetched a little later
         if waited_for:
-            assignment = _claim_waiting(project, rater, waited_for[0])
-        elif fetched := one_row(_TO_TAKE_OVER, asked):
-            assignment = _take_over(project, rater, *fetched)
+            assignment = _claim_waiting(wish, waited_for[0])
+        elif fetched := one_row(_TO_TAKE_OVER, wish.asked):
+            assignment = _take_over(wish, *fetched)
         else:
             return None
-    return _found(assignment, admitted)
+    return _found(assignment, wish.admitted)
+
+
+def _unlocked(wish: _Wish) -> Assignment | None:
+    """The first place that is open for them and that nobody has locked at this moment."""
+    for part in wish.parts:
+        if assignment := _claim(wish, wish.open_for_me + part + _UNLOCKED):
+            return assignment
+    return None
+
+
+def _locked(wish: _Wish) -> tuple[Any, ...] | None:
+    """(id) of the first comparison that is open for them, locked or not; that there is none is remembered."""
+    looked_at = now()
+    found = one_row(_OPEN_FOR_ME + wish.parts[-1], wish.asked)
+    if found is None:
+        _remember(wish.rater, wish.admitted, looked_at)
+    return found
 
 
 def _remember(rater: Rater, admitted: Admission, looked_at: datetime) -> None:
@@ -300,42 +341,37 @@ def _found(assignment: Assignment, admitted: Admission) -> Assignment:
 
 
 @transaction.atomic
-def _extra(
-    project: Project, rater: Rater, offer: Offer, asked: dict[str, Any], *, ahead: bool, limited: bool
-) -> Assignment | None:
+def _extra(wish: _Wish, offer: Offer) -> Assignment | None:
     """A gold comparison or a repeat, among work that goes on without it: never when nothing else is left."""
-    if limited:
-        _lock_fetching(rater)
-    room = _ROOM if limited else ""
-    parts = (_REOPENED,) if asked["nothing_left_at"] else (_BEHIND_MY_LAST + _FIRST, _FIRST)
-    if not any(one_row(_OPEN_FOR_ME + room + part, asked) for part in parts):
+    if wish.limited:
+        _lock_fetching(wish.rater)
+    if not any(one_row(wish.open_for_me + part, wish.asked) for part in wish.parts):
         return None
-    return places.lease(project, rater, offer, ahead=ahead)
+    return places.lease(wish.project, wish.rater, offer, ahead=wish.ahead)
 
 
 @transaction.atomic
-def _claim(
-    project: Project, rater: Rater, search: str, asked: dict[str, Any], *, ahead: bool, limited: bool
-) -> Assignment | None:
-    if limited:
-        _lock_fetching(rater)
-    found = one_row(search, asked)
-    return places.lease(project, rater, Offer(found[0]), ahead=ahead) if found else None
+def _claim(wish: _Wish, search: str) -> Assignment | None:
+    if wish.limited:
+        _lock_fetching(wish.rater)
+    found = one_row(search, wish.asked)
+    return places.lease(wish.project, wish.rater, Offer(found[0]), ahead=wish.ahead) if found else None
 
 
 @transaction.atomic
-def _claim_waiting(project: Project, rater: Rater, comparison_id: int) -> Assignment | None:
+def _claim_waiting(wish: _Wish, comparison_id: int) -> Assignment | None:
     places.lock([comparison_id])
-    return places.lease(project, rater, Offer(comparison_id), ahead=False) if places.has_open(comparison_id) else None
+    free = places.has_open(comparison_id)
+    return places.lease(wish.project, wish.rater, Offer(comparison_id), ahead=False) if free else None
 
 
 @transaction.atomic
-def _take_over(project: Project, rater: Rater, assignment_id: int, comparison_id: int) -> Assignment | None:
+def _take_over(wish: _Wish, assignment_id: int, comparison_id: int) -> Assignment | None:
     places.lock([comparison_id])
     unopened = Assignment.objects.filter(pk=assignment_id, state=Assignment.State.LEASED, opened_at=None)
     if not unopened.update(state=Assignment.State.EXPIRED):
         return None
-    return places.lease(project, rater, Offer(comparison_id), ahead=False)
+    return places.lease(wish.project, wish.rater, Offer(comparison_id), ahead=False)
 
 
 def _lock_fetching(rater: Rater) -> None:
