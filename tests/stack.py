@@ -45,11 +45,22 @@ def free_port() -> int:
 
 @dataclass(frozen=True)
 class Start:
-    """What a start took: seconds until the site answered, and seconds of CPU of the commands that prepared it (initdb,
-    migrations, demo), which other work on the machine hardly changes."""
+    """What a start took: seconds until the site answered, those of them in which something on the machine waited for
+    a core, and seconds of CPU of the commands that prepared it (initdb, migrations, demo), which other work on the
+    machine hardly changes."""
 
     seconds: float
+    crowded: float
     prepared: float
+
+
+def crowded() -> float:
+    """Seconds since the machine started in which something waited for a core; 0 where Linux does not tell."""
+    try:
+        told = Path("/proc/pressure/cpu").read_text()
+    except OSError:
+        return 0.0
+    return int(re.search(r"^some .*total=(\d+)", told)[1]) / 1e6
 
 
 class Stack:
@@ -85,7 +96,7 @@ class Stack:
         return min(MOST_SLOWNESS, max(1.0, self.starts[0].seconds / USUAL_START)) if self.starts else 1.0
 
     def start(self, seconds: float = 300) -> Stack:
-        began = time.monotonic()
+        began, crowd = time.monotonic(), crowded()
         self.output.parent.mkdir(parents=True, exist_ok=True)
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
@@ -97,7 +108,7 @@ class Stack:
                 start_new_session=True,
             )
         self.wait_until(lambda: "Switchyard runs at" in self.said(), seconds)
-        self.starts.append(Start(time.monotonic() - began, self._prepared()))
+        self.starts.append(Start(time.monotonic() - began, crowded() - crowd, self._prepared()))
         return self
 
     def _prepared(self) -> float:
@@ -108,8 +119,13 @@ class Stack:
     def said(self) -> str:
         return self.output.read_text(errors="replace")
 
-    def wait_until(self, condition: Callable[[], bool], seconds: float = 30) -> None:
-        """While the supervisor runs. `seconds` are those of a machine that is not slow, here as below."""
+    def wait_until(
+        self, condition: Callable[[], bool], seconds: float = 30, told: Callable[[], str] = lambda: ""
+    ) -> None:
+        """While the supervisor runs. `seconds` are those of a machine that is not slow, here as below.
+
+        `told`: what a failure says first, before what all processes said; reports may be cut behind.
+        """
 
         def holds() -> bool:
             if condition():
@@ -117,7 +133,9 @@ class Stack:
             assert self.process.poll() is None, f"the supervisor ended:\n{self.said()}\n{self.logs()}"
             return False
 
-        assert self.holds_within(seconds, holds), f"not within {seconds} s:\n{self.said()}\n{self.logs()}"
+        assert self.holds_within(seconds, holds), (
+            f"not within {seconds} s, times {self.slowness:.1f}:\n{told()}\n{self.said()}\n{self.logs()}"
+        )
 
     def holds_within(self, seconds: float, condition: Callable[[], bool]) -> bool:
         deadline = time.monotonic() + seconds * self.slowness
@@ -125,9 +143,11 @@ class Stack:
             time.sleep(0.1)
         return found
 
-    def logs(self) -> str:
+    def logs(self, names: str = "*") -> str:
+        """The last words of the logs whose file's name fits the pattern."""
         return "\n".join(
-            f"== {log.name}\n{log.read_text(errors='replace')[-2000:]}" for log in sorted((self.var / "log").glob("*"))
+            f"== {log.name}\n{log.read_text(errors='replace')[-2000:]}"
+            for log in sorted((self.var / "log").glob(names))
         )
 
     def answers(self) -> bool:
@@ -173,7 +193,7 @@ class Stack:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return self.process.wait(1)
             self.process.send_signal(sent)
-        return self.process.wait(60)
+        return self.process.wait(60 * self.slowness)
 
 
 class Visitor:
@@ -184,8 +204,13 @@ class Visitor:
         self.cookies = http.cookiejar.CookieJar()
         self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.cookies))
 
+    @property
+    def patience(self) -> float:
+        """Seconds without a byte after which an answer is given up."""
+        return 30 * self.stack.slowness
+
     def get(self, path: str) -> str:
-        with self.opener.open(self.stack.url + path, timeout=30) as reply:
+        with self.opener.open(self.stack.url + path, timeout=self.patience) as reply:
             return reply.read().decode()
 
     def post(self, path: str, **fields: object) -> str:
@@ -195,7 +220,7 @@ class Visitor:
             urllib.parse.urlencode(fields).encode(),
             {"X-CSRFToken": token, "Referer": self.stack.url + path},
         )
-        with self.opener.open(request, timeout=30) as reply:
+        with self.opener.open(request, timeout=self.patience) as reply:
             return reply.read().decode()
 
     def login(self, name: str) -> Visitor:
@@ -206,7 +231,7 @@ class Visitor:
 
     def assignment(self, seat: str) -> str:
         """What the seat at this address shows: an assignment's id, "" when its queue is empty."""
-        with self.opener.open(self.stack.url + seat, timeout=30) as reply:
+        with self.opener.open(self.stack.url + seat, timeout=self.patience) as reply:
             return reply.headers.get("Seat-Assignment", "")
 
     def judge(self) -> uuid.UUID:

@@ -52,7 +52,7 @@ class Redis:
     def start(self) -> None:
         words = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         self.process = subprocess.Popen([self.path, *words], stdout=subprocess.DEVNULL, cwd="/tmp")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not self.answers():
             assert self.process.poll() is None and time.monotonic() < deadline, "redis-server did not start"
             time.sleep(0.05)

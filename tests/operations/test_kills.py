@@ -1,5 +1,6 @@
 """Whatever is killed with -9, the stack works again and what was acknowledged is there."""
 
+import contextlib
 import os
 import signal
 import stat
@@ -22,22 +23,45 @@ def stored(stack, client_id):
         return connection.execute(query, [client_id]).fetchone()[0]
 
 
-def jobs_end(stack, annotator):
-    """The worker works: a job that is put into the database is done, by a nudge of the tick."""
+def unfinished(stack):
+    """Jobs that wait or run, as rows to read."""
     with psycopg.connect(stack.database) as connection:
-        row = connection.execute(
+        query = "SELECT id, project_id, kind, key, state, attempts, lease_until, message FROM annotator_job"
+        return connection.execute(f"{query} WHERE state IN ('waiting', 'running') ORDER BY id").fetchall()
+
+
+def told(stack):
+    """What a reader needs where a job has not ended well."""
+    columns = "unfinished jobs (id, project, kind, key, state, attempts, lease, message):"
+    return "\n".join([columns, *map(str, unfinished(stack)), stack.logs("worker*")])
+
+
+def is_done(stack, job):
+    """Whether the job is done. One that ended otherwise never will be: that is said at once."""
+    with psycopg.connect(stack.database) as connection:
+        query = "SELECT state, message FROM annotator_job WHERE id = %s"
+        state, message = connection.execute(query, [job]).fetchone()
+    assert state in ("waiting", "running", "done"), f"job {job} is {state}: {message}\n{told(stack)}"
+    return state == "done"
+
+
+def jobs_end(stack, annotator):
+    """The worker works: a job that is put into the database is done, by a nudge of the tick.
+
+    First the stack's own jobs end. The demo's are still at work when a stack is new, and two jobs of features of one
+    project, which the site never has at once, would both make its first set of features: one of them fails. The wait
+    holds a whole lease, for a job of theirs may have lost its worker to a test.
+    """
+    stack.wait_until(lambda: not unfinished(stack), 300, lambda: told(stack))
+    with psycopg.connect(stack.database) as connection:
+        [job] = connection.execute(
             "INSERT INTO annotator_job (project_id, kind, key, parameters, state, progress, total, message, result,"
             " cancel_requested, pause_requested, queue, attempts, created_at)"
             " SELECT min(id), 'featurise', %s, '{}', 'waiting', 0, 0, '', '{}', false, false, '', 0, now()"
             " FROM annotator_project RETURNING id",
             [f"test {time.time_ns()}"],
         ).fetchone()
-
-    def done():
-        with psycopg.connect(stack.database) as connection:
-            return connection.execute("SELECT state FROM annotator_job WHERE id = %s", row).fetchone()[0] == "done"
-
-    stack.wait_until(done, 60)
+    stack.wait_until(lambda: is_done(stack, job), 60, lambda: told(stack))
 
 
 def main_process(stack, *words):
@@ -58,9 +82,16 @@ def test_the_supervisor_restarts_what_is_killed_and_nothing_is_lost(stack, role)
     jobs_end(stack, annotator)
 
 
+def children_of(pid):
+    """None of one that has just ended."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return []
+
+
 def at_work(pids):
     """Those that have no process of their own among them: the ones that take messages."""
-    children = {pid: Path(f"/proc/{pid}/task/{pid}/children").read_text().split() for pid in pids}
+    children = {pid: children_of(pid) for pid in pids}
     return [pid for pid in pids if not set(children[pid]) & set(map(str, pids))]
 
 
@@ -68,8 +99,9 @@ def test_all_processes_of_a_worker_that_are_killed_at_once_come_back_and_work(st
     """One of them waits for a message at that moment, and what it holds then must not die with it."""
     annotator = Visitor(stack).login("annotator")
     jobs_end(stack, annotator)
+    # One that an earlier test killed is started again after a while, and the other does the job above meanwhile.
+    stack.wait_until(lambda: len(at_work(stack.pids("celery", "-Q default"))) == 2)
     victims = at_work(stack.pids("celery", "-Q default"))
-    assert len(victims) == 2
     for victim in victims:
         os.kill(victim, signal.SIGKILL)
     stack.wait_until(lambda: len(set(at_work(stack.pids("celery", "-Q default"))) - set(victims)) == 2)
@@ -80,19 +112,14 @@ def test_a_job_whose_worker_is_killed_is_taken_over_within_two_leases(stack):
     annotator = Visitor(stack).login("annotator")
     jobs_end(stack, annotator)
     with psycopg.connect(stack.database) as connection:
-        row = connection.execute(
+        [job] = connection.execute(
             "UPDATE annotator_job SET state = 'running', ended_at = NULL, attempts = 1,"
             " lease_until = now() + interval '20 seconds' WHERE key LIKE 'test %' AND id ="
             " (SELECT max(id) FROM annotator_job WHERE key LIKE 'test %') RETURNING id"
         ).fetchone()
     for victim in at_work(stack.pids("celery", "-Q default")):
         os.kill(victim, signal.SIGKILL)
-
-    def done():
-        with psycopg.connect(stack.database) as connection:
-            return connection.execute("SELECT state FROM annotator_job WHERE id = %s", row).fetchone()[0] == "done"
-
-    stack.wait_until(done, 120)
+    stack.wait_until(lambda: is_done(stack, job), 120, lambda: told(stack))
 
 
 def test_a_child_of_the_web_role_that_is_killed_comes_back(stack):
@@ -139,7 +166,8 @@ def test_a_killed_supervisor_takes_all_with_it_and_the_next_start_works(stack):
     stack.start()
     again = stack.starts[-1]
     assert again.prepared < first.prepared / 2, "something was made anew"
-    assert again.seconds < first.seconds, "something was waited for"
+    # What else has come to the machine since the first start is no fault of this one.
+    assert again.seconds - again.crowded < first.seconds, f"something was waited for: {stack.starts}"
     assert not set(children) & set(stack.pids())
     assert stored(stack, acknowledged) == 1
     assert stored(stack, annotator.judge()) == 1  # the secret key was kept, so the session goes on

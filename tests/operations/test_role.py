@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+# Seconds, fewer than what stands in for Celery sleeps: what hangs does so for ever, and how quick it is, is not asked.
+PATIENCE = 60
 ROLE = Path(__file__).resolve().parents[2] / "role.sh"
 STAND_IN = """#!/bin/sh
 echo "${CUDA_VISIBLE_DEVICES-unset} $*" >>"$CALLS"
 [ "${CUDA_VISIBLE_DEVICES-}" = "${ENDS-none}" ] && { sleep 0.3; exit 3; }
-case "$*" in *solo*) exec sleep 30 ;; esac
+case "$*" in *solo*) exec sleep 100 ;; esac
 """
 
 
@@ -42,7 +44,7 @@ def call(tmp_path):
         process.wait()
 
 
-def until(condition, seconds=10):
+def until(condition, seconds=PATIENCE):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -63,25 +65,25 @@ def test_the_gpu_role_starts_one_solo_process_a_card(call, cards, variables, wan
         assert "-m celery -A annotator worker" in line
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE) == 0
 
 
 @pytest.mark.slow
 def test_a_gpu_worker_that_ends_ends_the_role(call):
     process, calls = call("worker", "gpu", cards=range(2), ENDS="1")
-    assert process.wait(10) == 1
+    assert process.wait(PATIENCE) == 1
     assert len(calls()) == 2
 
 
 def test_without_a_card_the_gpu_role_says_what_to_do(call):
     process, calls = call("worker", "gpu")
-    assert process.wait(10) == 1
+    assert process.wait(PATIENCE) == 1
     assert "GPUS=0,1" in process.stderr.read() and calls() == []
 
 
 def test_other_workers_are_one_command(call):
     process, calls = call("worker", "default,gpu", WORKER_PROCESSES="3")
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE) == 0
     assert calls() == ["unset -m annotator.workers default,gpu 3"]
 
 
@@ -89,7 +91,7 @@ def test_other_workers_are_one_command(call):
 def test_a_process_of_a_worker_that_is_killed_is_started_again_and_all_end_when_told_to(tmp_path):
     """Whatever it is that runs: here processes that sleep."""
     code = (
-        "from annotator import workers; workers.solo = lambda queues, name: ['sleep', '61']; workers.main(['q', '2'])"
+        "from annotator import workers; workers.solo = lambda queues, name: ['sleep', '100']; workers.main(['q', '2'])"
     )
     with (tmp_path / "said").open("w+") as said:
         worker = subprocess.Popen([sys.executable, "-c", code], cwd=ROLE.parent, stderr=said)
@@ -105,7 +107,7 @@ def test_a_process_of_a_worker_that_is_killed_is_started_again_and_all_end_when_
         until(lambda: len(asleep() - first) == 2)
         last = asleep()
         worker.terminate()
-        assert worker.wait(10) == 0
+        assert worker.wait(PATIENCE) == 0
         assert not any(Path(f"/proc/{pid}").exists() for pid in last)
         said.seek(0)
         assert "q-1 ended (signal SIGKILL); starting it again in 1 s" in said.read()

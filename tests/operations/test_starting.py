@@ -160,7 +160,7 @@ def test_a_stop_while_starting_leaves_no_process(folder):
             [sys.executable, "-m", "annotator.embedded"], cwd=ROOT, env=stack.environment, stdout=output,
             stderr=output, start_new_session=True,
         )  # fmt: skip
-    stack.wait_until(lambda: "preparing" in stack.said())
+    stack.wait_until(lambda: "preparing" in stack.said(), 120)  # no start has told yet how slow this machine is
     time.sleep(0.5)
     assert stack.stop(signal.SIGTERM) == 0
     assert stack.pids() == []

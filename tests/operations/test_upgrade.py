@@ -105,7 +105,7 @@ def crawled(visitor: Visitor) -> Counter:
         if address in seen or names[name] >= OFTEN_ENOUGH:
             continue
         seen.add(address)
-        with visitor.opener.open(visitor.stack.url + address, timeout=30) as reply:
+        with visitor.opener.open(visitor.stack.url + address, timeout=visitor.patience) as reply:
             assert reply.status == 200 and "/accounts/login" not in reply.url, address
             page = reply.read()
         names[name] += 1
