@@ -12,9 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import pyarrow as pa
-
-from annotator.formats import json_lists, parquet
+from annotator.formats import json_lists
 from annotator.formats.rows import RowInvalid, no_json
 
 # A longer line is not a row of text for people to judge.
@@ -136,6 +134,11 @@ class RowFile:
         return "csv"
 
     def _parquet(self) -> Iterator[Numbered]:
+        # 50 MB that who reads lines of text can do without.
+        import pyarrow as pa
+
+        from annotator.formats import parquet
+
         left, line = self.budget, 0
 
         def spend(size: int) -> None:

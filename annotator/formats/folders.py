@@ -14,7 +14,7 @@ import tempfile
 import weakref
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
@@ -181,30 +181,26 @@ class Folder:
         self.table = table or next(iter(self.tables))
         self.container = f"{'folder' if path.is_dir() else 'zip'}, {self.table}"
         self.scratch, self.budget, self.on_line = scratch, budget, on_line
-        self._began: list[tuple[int, str]] = []
+        # (line before its first, name) of each file so far.
+        self.began: list[tuple[int, str]] = []
         self._current: RowFile | None = None
 
     def share_read(self) -> float:
         inside = self._current.share_read() if self._current else 0.0
-        return (max(len(self._began) - 1, 0) + inside) / len(self.tables[self.table])
-
-    def where(self, line: int) -> str:
-        """The file of a line, and the line in it."""
-        before = [(first, name) for first, name in self._began if first < line]
-        return f"{before[-1][1]}, {line - before[-1][0]}" if before else ""
+        return (max(len(self.began) - 1, 0) + inside) / len(self.tables[self.table])
 
     def split(self, line: int) -> str:
         """The split that a line's file is of, "" where nothing says so."""
-        name = next((name for first, name in reversed(self._began) if first < line), "")
+        name = next((name for first, name in reversed(self.began) if first < line), "")
         return self.tables[self.table].get(name, "")
 
     def __iter__(self) -> Iterator[Numbered]:
         last = 0
         for name in self.tables[self.table]:
-            self._began.append((last, name))
+            self.began.append((last, name))
             with tempfile.TemporaryDirectory(dir=self.scratch, prefix="unpacked-") as folder:
                 for line, row in self._rows(name, Path(folder)):
-                    last = self._began[-1][0] + line
+                    last = self.began[-1][0] + line
                     yield last, row
 
     def _rows(self, name: str, folder: Path) -> Iterator[Numbered]:
@@ -214,6 +210,12 @@ class Folder:
             yield from self._current
         except FileInvalid as invalid:
             raise FileInvalid(f"{name}: {invalid}") from invalid
+
+
+def where(began: Sequence[tuple[int, str]], line: int) -> str:
+    """The file of a line, and the line in it; `began` as in Folder."""
+    before = [(first, name) for first, name in began if first < line]
+    return f"{before[-1][1]}, {line - before[-1][0]}" if before else ""
 
 
 def tables(tree: Tree) -> dict[str, dict[str, str]]:

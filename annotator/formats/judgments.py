@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from annotator.formats.source import TRAIN, TURN, Config, Row, Source, Writer
+from annotator.formats.source import TURN, Config, Row, Source, Writer
+from annotator.formats.splits import TRAIN
 
 _TEXT, _INT, _REAL, _YES = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 

@@ -14,15 +14,9 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import pyarrow as pa
 
+from annotator.formats.splits import SPLITS, TRAIN, VALIDATION
 from annotator.protocols import Definition
 
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
-# What sources call their splits in metadata named `split`.
-SPLITS = {
-    **dict.fromkeys(("train", "training"), TRAIN),
-    **dict.fromkeys(("validation", "valid", "valid1", "val", "dev"), VALIDATION),
-    **dict.fromkeys(("test", "testing"), TEST),
-}
 TURN = pa.struct([("role", pa.string()), ("content", pa.string())])
 
 

@@ -12,8 +12,14 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from annotator.formats.rows import ComparisonRow, Entry, PromptRow, as_json
-from annotator.formats.source import SPLITS
 
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+# What sources call their splits in metadata named `split`.
+SPLITS = {
+    **dict.fromkeys(("train", "training"), TRAIN),
+    **dict.fromkeys(("validation", "valid", "valid1", "val", "dev"), VALIDATION),
+    **dict.fromkeys(("test", "testing"), TEST),
+}
 KEY = "split"
 NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 

@@ -1,7 +1,7 @@
 """Ingest: a file of comparisons becomes prompts, responses, comparisons and recorded judgments, all or nothing.
 
-Rows are checked while the file streams by, and stored batch by batch beside that (flat memory, both cores at work), in
-one transaction: nothing is visible before the last row is in. Repeating a file changes nothing.
+Rows are checked while the file streams by (`ingest_reading`), and stored batch by batch beside that (flat memory, both
+cores at work), in one transaction: nothing is visible before the last row is in. Repeating a file changes nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,21 +25,18 @@ from psycopg import errors as postgresql
 
 from annotator import stored
 from annotator.formats import folders
-from annotator.formats.entries import Entries, Way
-from annotator.formats.files import FileInvalid, RowFile
-from annotator.formats.folders import Folder
-from annotator.formats.rows import Entry, RowInvalid, RowLeft
+from annotator.formats.entries import Way
+from annotator.formats.files import FileInvalid
+from annotator.formats.rows import Entry
 from annotator.models import Import, Job, JobCancelled, Project, User, Webhook
 from annotator.models.jobs import storable
-from annotator.pipeline import featurise, ingest_tables, restore, webhooks, work
+from annotator.pipeline import featurise, ingest_reading, ingest_tables, restore, webhooks, work
+from annotator.pipeline.ingest_reading import Part, Reading
 from annotator.pipeline.ingest_report import Check, Errors, IngestReport
-from annotator.pipeline.ingest_taking import Taking
+from annotator.pipeline.ingest_rows import Gathering
 from annotator.readings import under_way
 from annotator.uploads import ARRIVING, arriving_folder
 
-# Rows and characters of a batch; each is one COPY a table.
-BATCH = 1000
-BATCH_SIZE = 16 * 2**20
 # Folder of uploads in storage, one folder a project.
 UPLOADS = "uploads"
 UPLOAD_KEPT = timedelta(days=1)
@@ -220,9 +218,8 @@ def check_file(project: Project, coming: Coming, *, job: Job | None = None) -> C
 
 @dataclass
 class Staged:
-    """A file's rows on their way in, and what there is to say of the file."""
+    """What there is to say of a file whose rows are stored."""
 
-    staging: ingest_tables.Staging
     coming: Coming
     errors: Errors
     rows: int = 0
@@ -230,6 +227,17 @@ class Staged:
     left: Counter[str] = field(default_factory=Counter)
     # How much was new, when all of it is stored.
     counts: dict[str, Any] = field(default_factory=dict)
+    # Of a folder, which files the lines are in.
+    began: list[tuple[int, str]] = field(default_factory=list)
+
+    def take(self, part: Part) -> None:
+        self.began += part.began
+        if self.began:
+            self.errors.where = partial(folders.where, self.began)
+        for problem in part.problems:
+            self.errors.add(*problem)
+        self.rows, self.format = part.taken, part.format
+        self.left += part.left
 
     def report(self) -> IngestReport:
         return IngestReport(**self.counts, rows=self.rows, left=dict(self.left))
@@ -275,12 +283,11 @@ def _staged(
     with _words(errors, FILE_DISTURBED), transaction.atomic(), heart:
         if dry_run:
             under_way.pass_over()
-        staging = ingest_tables.Staging(project, coming.source, errors, dry_run=dry_run)
-        with contextlib.closing(staging):
-            staging.begin(heart, patience)
-            staged = Staged(staging, coming, errors)
-            _stage(project, staged, heart)
-            yield staged
+        staging = ingest_tables.Staging(project, errors, dry_run=dry_run)
+        staging.begin(heart, patience)
+        staged = Staged(coming, errors)
+        _stage(project, staging, staged, heart)
+        yield staged
 
 
 # Of a file, and of what this site makes of its own.
@@ -332,20 +339,18 @@ def _ingest_made(
 ) -> IngestReport:
     errors = Errors()
     with _words(errors, MADE_DISTURBED), transaction.atomic(), heart:
-        # What makes them reads the database, by the one connection there is.
-        staging = ingest_tables.Staging(project, "", errors, apart=False)
-        with contextlib.closing(staging):
-            staging.begin(heart)
-            for line, entry in enumerate(made(heart.beat), 1):
-                staging.add(line, entry, [])
-                if line % BATCH == 0 or staging.pending_size > BATCH_SIZE:
-                    staging.flush(keep=True)
-            staging.flush(keep=True)
-            counts: dict[str, Any] = dict(staging.finish())
-            errors.refuse()
-            featurise.request(project)
-            heart.still_mine()
-            return IngestReport(**counts)
+        staging, gathering = ingest_tables.Staging(project, errors), Gathering("")
+        staging.begin(heart)
+        for line, entry in enumerate(made(heart.beat), 1):
+            gathering.add(line, entry, [])
+            if line % ingest_reading.BATCH == 0 or gathering.batch.size > ingest_reading.BATCH_SIZE:
+                staging.take(gathering.done())
+        staging.take(gathering.done())
+        counts: dict[str, Any] = dict(staging.finish())
+        errors.refuse()
+        featurise.request(project)
+        heart.still_mine()
+        return IngestReport(**counts)
 
 
 def _finish(project: Project, staged: Staged, job: Job | None) -> IngestReport:
@@ -364,41 +369,18 @@ def _announce(project: Project, report: IngestReport, job: Job) -> None:
     webhooks.announce(project, Webhook.Event.IMPORTED, {"job": job.pk, **counts, "url": url})
 
 
-def _stage(project: Project, staged: Staged, heart: ingest_tables.Heart) -> None:
-    taken, errors, staging = 0, staged.errors, staged.staging
+def _stage(project: Project, staging: ingest_tables.Staging, staged: Staged, heart: ingest_tables.Heart) -> None:
+    def alive(taken: int, share: float) -> None:
+        heart.pulse(int(95 * share), 100, _("%(count)s rows read") % {"count": taken})
 
-    def beat(_line: int = 0) -> None:
-        heart.pulse(int(95 * file.share_read()), 100, _("%(count)s rows read") % {"count": taken})
-
-    file = opened(staged.coming.path, staged.coming.way, on_line=beat)
-    if isinstance(file, Folder):
-        errors.where = file.where
-    read = Entries(file, staged.coming.way)
-    taking, all_right = Taking(project, read), True
-    for taken, (line, entry) in enumerate(read, 1):
-        try:
-            staging.add(line, *taking.take(entry))
-        except RowLeft:
-            pass
-        except RowInvalid as invalid:
-            errors.add(line, invalid.field, invalid.reason)
-            all_right = False
-        if taken % BATCH == 0 or staging.pending_size > BATCH_SIZE:
-            staging.flush(keep=all_right)
-            beat()
-    staging.flush(keep=all_right)
-    staged.rows, staged.format, staged.left = taken, read.format, taking.left
-    if not taken:
+    coming, definition = staged.coming, project.protocol.definition
+    reading = Reading(coming.path.absolute(), coming.way, coming.source, definition, arriving_folder())
+    with ingest_reading.parts(reading, alive) as parts:
+        for part in parts:
+            staged.take(part)
+            staging.take(part.batch)
+            alive(part.taken, part.share)
+    if not staged.rows:
         raise FileInvalid("the file holds no rows")
-    heart.beat(95, 100, _("%(count)s rows read") % {"count": taken})
+    heart.beat(95, 100, _("%(count)s rows read") % {"count": staged.rows})
     staged.counts = dict(staging.finish())
-
-
-def opened(
-    path: Path, way: Way, *, budget: int | None = None, on_line: Callable[[int], None] | None = None
-) -> RowFile | Folder:
-    """The rows of what lies at `path`. Raises FileInvalid; `budget` and `on_line` are those of RowFile."""
-    if not folders.is_folder(path):
-        return RowFile(path, budget=budget, on_line=on_line)
-    folder = arriving_folder()
-    return Folder(path, way.table, scratch=Path(folder) if folder else None, budget=budget, on_line=on_line)

@@ -12,12 +12,15 @@ from typing import Any
 
 from django.utils.timezone import now
 
-from annotator.formats.rows import ComparisonRow, GoldRow, PromptRow, ResponseRow
+from annotator.formats.rows import GoldRow
 from annotator.models import Candidate, Comparison, Gold, Judgment, Project, Prompt, Response
-from annotator.pipeline.ingest_copy import SAID, Table, array, escaped, numbers
-from annotator.pipeline.ingest_known import Held, HeldComparison, Known, Row, look_up
-from annotator.pipeline.ingest_raters import Met, RaterKey, Raters
+from annotator.pipeline import ingest_rows
+from annotator.pipeline.ingest_columns import Table, TextsTable
+from annotator.pipeline.ingest_copy import BINARY_BEGIN, BINARY_END, SAID, array, escaped, numbers
+from annotator.pipeline.ingest_known import Held, HeldComparison, Known, Lookup
+from annotator.pipeline.ingest_raters import Raters
 from annotator.pipeline.ingest_report import ERRORS_SHOWN, NEW
+from annotator.pipeline.ingest_rows import Batch, Compared, Row, Text
 from annotator.pipeline.ingest_unstored import Unstored
 
 Problem = tuple[int, str, str]  # line, field, reason
@@ -28,6 +31,7 @@ BEGIN = """
 CREATE TEMPORARY TABLE ingest_met (id bigint PRIMARY KEY, line int) ON COMMIT DROP;
 CREATE TEMPORARY TABLE ingest_first (
   model text, lowest bigint, ids bigint[], lines int[], PRIMARY KEY (model, lowest)) ON COMMIT DROP;
+ALTER TABLE ingest_first ALTER ids SET STORAGE EXTERNAL, ALTER lines SET STORAGE EXTERNAL;
 """
 TABLES = ("ingest_met", "ingest_first", "ingest_judged")
 # What would not go by the order of a unique index (`ingest_known`). The planner knows nothing yet of what an import has
@@ -57,22 +61,13 @@ WHERE (j.comparison_id, j.rater_id, j.round) = (s.comparison_id, s.rater_id, s.r
 
 
 @dataclass
-class Batch:
-    """Rows, and the raters that no batch before had."""
-
-    rows: list[Row]
-    raters: list[Met]
-    experts: list[RaterKey]
-
-
-@dataclass
 class New:
     """What of a batch is to be written; ids are drawn when all of it is known."""
 
-    prompts: list[tuple[Held, PromptRow]] = field(default_factory=list)
-    responses: list[tuple[Held, Held, ResponseRow]] = field(default_factory=list)
-    # Comparison, prompt, responses in the comparison's order, row.
-    comparisons: list[tuple[HeldComparison, Held, list[Held], ComparisonRow]] = field(default_factory=list)
+    prompts: list[tuple[Held, Text]] = field(default_factory=list)
+    responses: list[tuple[Held, Held, Text]] = field(default_factory=list)
+    # Comparison, prompt, responses in the comparison's order, what the row says.
+    comparisons: list[tuple[HeldComparison, Held, list[Held], Compared]] = field(default_factory=list)
     judgments: list[str] = field(default_factory=list)
     golds: list[tuple[HeldComparison, GoldRow]] = field(default_factory=list)
     # Of comparisons that were there already.
@@ -96,10 +91,10 @@ class Storing:
         self.raters = Raters(project, protocol_id)
         self.unstored = Unstored(cursor)
         moment, mine = now(), {"project": project.pk}
-        self.prompts = Table(Prompt, ("id", "external_id", "turns", "context", "metadata", "text_hash"), **mine)
-        self.responses = Table(Response, ("id", "prompt", "external_id", "text", "model", "metadata", "text_hash"))
-        compared = ("id", "prompt", "response_a", "response_b", "external_id", "metadata", "queue_order", "criterion")
-        self.comparisons = Table(Comparison, (*compared, "harms", "candidates_count"), **mine, created_at=moment)
+        self.prompts = TextsTable(Prompt, ("id",), ingest_rows.PROMPT, **mine)
+        self.responses = TextsTable(Response, ("id", "prompt"), ingest_rows.RESPONSE)
+        compared = ("id", "prompt", "response_a", "response_b", "queue_order", *ingest_rows.COMPARISON)
+        self.comparisons = Table(Comparison, compared, **mine, created_at=moment)
         self.candidates = Table(Candidate, ("comparison", "response", "place"))
         golds = ("comparison", "use", "better", "ratings", "explanation")
         self.golds = Table(Gold, golds, **mine, created_at=moment)
@@ -113,7 +108,7 @@ class Storing:
         )
         self.copy_judged = f"COPY ingest_judged ({columns}) FROM STDIN"
         self.copy_later = f"COPY ingest_judged (line, field, key, {columns}) FROM STDIN"
-        self.first = self._draw(Comparison, 1)[0]
+        self.lookup = Lookup(cursor, project.pk, first=self._draw(Comparison, 1)[0])
 
     def take(self, batch: Batch) -> list[Problem]:
         """Store a batch; gives what of it contradicts the project or the file before it."""
@@ -121,7 +116,7 @@ class Storing:
         self.problems = []
         self.cursor.execute(SETTINGS)
         self.raters.add(batch.raters, batch.experts, self._wrong)
-        known = look_up(self.cursor, self.project.pk, batch.rows, self.first)
+        known = self.lookup.known(batch.rows)
         self.unstored.look_up(batch.rows)
         new = New()
         met: list[HeldComparison] = []
@@ -147,7 +142,7 @@ class Storing:
 
     def _compare(self, row: Row, known: Known, new: New, met: list[HeldComparison]) -> list[HeldComparison | None]:
         """Its comparisons in the order of the row, None for one that cannot be; what is not there goes to `new`."""
-        fresh = [each for each in row.comparisons if each.external_id not in known.comparisons]
+        fresh = [each for each in row.comparisons if each.key not in known.comparisons]
         # A row whose comparisons are all there brings no prompt and no response.
         is_new = bool(fresh) or not row.comparisons
         self.counts["alone"] += not row.comparisons
@@ -156,43 +151,43 @@ class Storing:
         return [self._comparison(row, each, prompt, responses, known, new, met) for each in row.comparisons]
 
     def _prompt(self, row: Row, known: Known, new: New, is_new: bool) -> Held | None:
-        key, same = row.prompt.external_id, (row.prompt.text_hash,)
-        held = known.prompts.get(key)
+        given = row.prompt
+        held = known.prompts.get(given.key)
         if held is None:
-            if line := self._otherwise((key, ""), same, row, is_new):
-                self._wrong(row.line, "prompt", f"the prompt id {key} has another text on line {line}")
+            if line := self._otherwise((given.key, ""), given, row, is_new):
+                self._wrong(row.line, "prompt", f"the prompt id {given.key} has another text on line {line}")
             if is_new:
-                held = known.prompts[key] = Held(0, same, row.line)
-                new.prompts.append((held, row.prompt))
-        elif held.same != same:
+                held = known.prompts[given.key] = Held(0, given.text_hash, line=row.line)
+                new.prompts.append((held, given))
+        elif held.text_hash != given.text_hash:
             line = self._line(Prompt, held)
-            words = f"the prompt id {key} has another text on line {line}"
-            self._wrong(row.line, "prompt", words if line else f"the project has prompt {key} with another text")
+            words = f"the prompt id {given.key} has another text on line {line}"
+            self._wrong(row.line, "prompt", words if line else f"the project has prompt {given.key} with another text")
         return held
 
     def _response(
-        self, row: Row, given: ResponseRow, prompt: Held | None, known: Known, new: New, is_new: bool
+        self, row: Row, given: Text, prompt: Held | None, known: Known, new: New, is_new: bool
     ) -> Held | None:
-        key, same = (row.prompt.external_id, given.external_id), (given.text_hash, given.model)
+        key = (row.prompt.key, given.key)
         held = known.responses.get(key)
         if held is None:
-            if line := self._otherwise(key, same, row, is_new):
+            if line := self._otherwise(key, given, row, is_new):
                 self._wrong(row.line, given.field, f"the response id {key[1]} has another text or model on line {line}")
             if is_new and prompt:
-                held = known.responses[key] = Held(0, same, row.line)
+                held = known.responses[key] = Held(0, given.text_hash, given.model, row.line)
                 new.responses.append((held, prompt, given))
-        elif held.same != same:
+        elif held.text_hash != given.text_hash or held.model != given.model:
             line = self._line(Response, held)
             words = f"the response id {key[1]} has another text or model on line {line}"
             known_words = f"the project has response {key[1]} with another text or model"
             self._wrong(row.line, given.field, words if line else known_words)
         return held
 
-    def _otherwise(self, key: tuple[str, str], same: tuple[str, ...], row: Row, is_new: bool) -> int:
+    def _otherwise(self, key: tuple[str, str], given: Text, row: Row, is_new: bool) -> int:
         """The line that said otherwise under an id that the project has not; 0, at no cost, where none notes any."""
         if is_new and not self.unstored.said:
             return 0
-        return self.unstored.otherwise(key, same, row.line, note=not is_new)
+        return self.unstored.otherwise(key, given, row.line, note=not is_new)
 
     def _line(self, model: type[Prompt | Response], held: Held) -> int:
         """The line of the file that brought it; 0 for what was stored before, or where nobody will read it."""
@@ -205,23 +200,23 @@ class Storing:
     def _comparison(
         self,
         row: Row,
-        given: ComparisonRow,
+        given: Compared,
         prompt: Held | None,
         responses: Sequence[Held | None],
         known: Known,
         new: New,
         met: list[HeldComparison],
     ) -> HeldComparison | None:
-        there = known.comparisons.get(given.external_id)
+        there = known.comparisons.get(given.key)
         if there is None:
-            made = known.comparisons[given.external_id] = HeldComparison(0, row.line)
+            made = known.comparisons[given.key] = HeldComparison(0, row.line)
             sides = [responses[place] for place in (given.a, given.b, *given.others)]
             new.comparisons.append((made, prompt, sides, given))  # type: ignore[arg-type] # a new row brings them all
             if given.gold:
                 new.golds.append((made, given.gold))
             return made
         if there.line:
-            self._wrong(row.line, given.field, f"the id {given.external_id} is already on line {there.line}")
+            self._wrong(row.line, given.field, f"the id {given.key} is already on line {there.line}")
             return None
         there.line = row.line
         met.append(there)
@@ -276,9 +271,7 @@ class Storing:
         made = {id(held) for held, *_rest in new.comparisons}
         for row, comparisons in brought:
             self._judgments(row, comparisons, made, new)
-        prompt, response = (_prompt, _response) if self.will_stay else (_prompt_without_text, _response_without_text)
-        self._copy("prompts", self.prompts, (prompt(*each) for each in new.prompts))
-        self._copy("responses", self.responses, (response(*each) for each in new.responses))
+        self._texts(new)
         self._copy("comparisons", self.comparisons, (_comparison(*each) for each in new.comparisons))
         self._copy("candidates", self.candidates, _candidates(new))
         self._copy("golds", self.golds, (_gold(*each) for each in new.golds))
@@ -287,6 +280,19 @@ class Storing:
         self._copy("judgments", self.judgments, new.judgments, "" if self.will_stay else self.copy_judged)
         if new.later_judgments or not self.will_stay:
             self.cursor.execute("TRUNCATE ingest_judged")
+
+    def _texts(self, new: New) -> None:
+        """Without the texts themselves where nothing will stay: they are compared by their hashes."""
+        stay, one, other = self.will_stay, self.prompts.row, self.responses.row
+        prompts = [
+            one((held.pk,), text.copied + (text.texts if stay else ingest_rows.NO_PROMPT)) for held, text in new.prompts
+        ]
+        responses = [
+            other((held.pk, prompt.pk), text.copied + (text.texts if stay else ingest_rows.NO_RESPONSE))
+            for held, prompt, text in new.responses
+        ]
+        self._copy_texts("prompts", self.prompts, prompts)
+        self._copy_texts("responses", self.responses, responses)
 
     def _judgments(self, row: Row, comparisons: Sequence[HeldComparison | None], made: set[int], new: New) -> None:
         for each in row.judged:
@@ -297,16 +303,21 @@ class Storing:
             if id(held) in made:
                 new.judgments.append(line)
             else:
-                key = escaped(row.comparisons[each.comparison].external_id)
+                key = escaped(row.comparisons[each.comparison].key)
                 new.later_judgments.append(f"{row.line}\t{escaped(each.field)}\t{key}\t{line}")
 
     def _copy(self, name: str, table: Table, lines: Iterable[str], statement: str = "") -> None:
-        text = "".join([line + table.end for line in lines])
-        if not text:
-            return
+        if text := "".join([line + table.end for line in lines]):
+            self._send(name, statement or table.copy, text)
+
+    def _copy_texts(self, name: str, table: TextsTable, rows: Sequence[bytes]) -> None:
+        if rows:
+            self._send(name, table.copy, b"".join((BINARY_BEGIN, *rows, BINARY_END)))
+
+    def _send(self, name: str, statement: str, data: str | bytes) -> None:
         # Django wraps what `execute` raises, and not what `copy` does.
-        with self.cursor.db.wrap_database_errors, self.cursor.copy(statement or table.copy) as copy:
-            copy.write(text)
+        with self.cursor.db.wrap_database_errors, self.cursor.copy(statement) as copy:
+            copy.write(data)
         if name:
             self.counts[name] += self.cursor.rowcount
 
@@ -331,62 +342,32 @@ class Storing:
         self.counts["judgments"] += self.cursor.rowcount
 
 
-def contradictions(row: Row, given: ComparisonRow, there: HeldComparison) -> Iterator[tuple[str, str]]:
+def contradictions(row: Row, given: Compared, there: HeldComparison) -> Iterator[tuple[str, str]]:
     """(field, reason) of what a comparison that is there already has otherwise."""
     a, b = row.responses[given.a], row.responses[given.b]
-    texts = ((row.prompt.text_hash,), (a.text_hash, a.model), (b.text_hash, b.model))
+    texts = ((row.prompt.text_hash, ""), (a.text_hash, a.model), (b.text_hash, b.model))
     own = "give the new one an id of its own"
     if texts != there.texts:
         prompt, first, second = (mine == theirs for mine, theirs in zip(texts, there.texts, strict=True))
         same_texts = first or a.text_hash == there.texts[1][0], second or b.text_hash == there.texts[2][0]
         what = "prompt" if not prompt else "model" if all(same_texts) else "text"
         name = "prompt" if not prompt else b.field if first else a.field
-        yield name, f"the project has comparison {given.external_id} with another {what}; {own}"
+        yield name, f"the project has comparison {given.key} with another {what}; {own}"
     if given.criterion != there.criterion:
-        yield "criterion", f"the project has comparison {given.external_id} with another criterion; {own}"
-    elif [row.responses[place].external_id for place in given.others] != list(there.others):
+        yield "criterion", f"the project has comparison {given.key} with another criterion; {own}"
+    elif [row.responses[place].key for place in given.others] != list(there.others):
         what = "choice of responses to be ranked"
-        yield "responses", f"the project has comparison {given.external_id} with another {what}; {own}"
+        yield "responses", f"the project has comparison {given.key} with another {what}; {own}"
     if given.gold and there.gold and (given.gold.use, given.gold.better) != there.gold:
-        yield "gold", f"the project knows another answer to {given.external_id}; change it on the page Quality"
+        yield "gold", f"the project knows another answer to {given.key}; change it on the page Quality"
 
 
-def _prompt(held: Held, row: PromptRow) -> str:
-    return _prompt_line(held, row, escaped(row.turns), escaped(row.context))
-
-
-def _prompt_without_text(held: Held, row: PromptRow) -> str:
-    """It is compared by its hash."""
-    return _prompt_line(held, row, "[]", "[]")
-
-
-def _prompt_line(held: Held, row: PromptRow, turns: str, context: str) -> str:
-    name, metadata = escaped(row.external_id), escaped(row.metadata)
-    return f"{held.pk}\t{name}\t{turns}\t{context}\t{metadata}\t{row.text_hash}"
-
-
-def _response(held: Held, prompt: Held, row: ResponseRow) -> str:
-    return _response_line(held, prompt, row, escaped(row.text))
-
-
-def _response_without_text(held: Held, prompt: Held, row: ResponseRow) -> str:
-    return _response_line(held, prompt, row, "")
-
-
-def _response_line(held: Held, prompt: Held, row: ResponseRow, text: str) -> str:
-    name, model, metadata = escaped(row.external_id), escaped(row.model), escaped(row.metadata)
-    return f"{held.pk}\t{prompt.pk}\t{name}\t{text}\t{model}\t{metadata}\t{row.text_hash}"
-
-
-def _comparison(held: HeldComparison, prompt: Held, sides: Sequence[Held], row: ComparisonRow) -> str:
-    return (
-        f"{held.pk}\t{prompt.pk}\t{sides[0].pk}\t{sides[1].pk}\t{escaped(row.external_id)}\t{escaped(row.metadata)}"
-        f"\t{held.line}\t{escaped(row.criterion)}\t{array(row.harms)}\t{len(row.others)}"
-    )
+def _comparison(held: HeldComparison, prompt: Held, sides: Sequence[Held], given: Compared) -> str:
+    return f"{held.pk}\t{prompt.pk}\t{sides[0].pk}\t{sides[1].pk}\t{held.line}\t{given.copied}"
 
 
 def _candidates(new: New) -> Iterator[str]:
-    for held, _prompt_held, sides, _row in new.comparisons:
+    for held, _prompt, sides, _given in new.comparisons:
         for place, side in enumerate(sides[2:], 2):
             yield f"{held.pk}\t{side.pk}\t{place}"
 

@@ -6,47 +6,29 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from annotator.formats.rows import ComparisonRow, PromptRow, ResponseRow
+from annotator.pipeline.ingest_rows import Row
 
-
-@dataclass(slots=True)
-class Row:
-    """One checked row: what it brings, and its judgments as `Judged`."""
-
-    line: int
-    prompt: PromptRow
-    responses: list[ResponseRow]
-    comparisons: list[ComparisonRow]
-    judged: list[Judged]
-
-
-@dataclass(slots=True)
-class Judged:
-    """A judgment of a row: `comparison` is a place in the row, `rater` a place among the file's, `said` COPY's text."""
-
-    comparison: int
-    rater: int
-    round: int
-    said: str
-    field: str
+# Bits of a filter; a million ids fill a fiftieth of them.
+BITS = 2**26
 
 
 @dataclass(slots=True)
 class Held:
-    """A prompt or response: `same` is what must be the same wherever its id stands. `line` is 0 if it was stored."""
+    """A prompt or response: what must be the same wherever its id stands. `line` is 0 if it was stored."""
 
     pk: int
-    same: tuple[str, ...]
+    text_hash: str
+    model: str = ""
     line: int = 0
 
 
 @dataclass(slots=True)
 class HeldComparison:
-    """A comparison; of one that was stored `texts` is ((text_hash,) of the prompt, (text_hash, model) of A, of B)."""
+    """A comparison; of one that was stored `texts` is (text_hash, model) of the prompt, of A, of B."""
 
     pk: int
     line: int = 0
-    texts: tuple[tuple[str, ...], ...] = ()
+    texts: tuple[tuple[str, str], ...] = ()
     criterion: str = ""
     others: Sequence[str] = ()
     # (use, better), or none.
@@ -96,34 +78,67 @@ LEFT JOIN pg_temp.ingest_met m ON m.id = c.id
 WHERE c.project_id = %(project)s AND c.external_id = wanted.key"""
 
 
-def look_up(cursor: Any, project_id: int, rows: Iterable[Row], first: int) -> Known:
-    """What the project holds of `rows`. Comparisons from the id `first` on came with this very file."""
-    known = Known()
-    rows = list(rows)
-    keys = list({row.prompt.external_id for row in rows})
-    cursor.execute(PROMPTS, {"project": project_id, "keys": keys})
-    known.prompts = {key: Held(pk, (text_hash,)) for key, pk, text_hash in cursor.fetchall()}
-    _look_up_responses(cursor, rows, known)
-    keys = list({each.external_id for row in rows for each in row.comparisons})
-    cursor.execute(COMPARISONS, {"project": project_id, "keys": keys, "first": first})
-    for key, pk, line, prompt, a, a_model, b, b_model, criterion, others, use, better in cursor.fetchall():
-        texts = ((prompt,), (a, a_model), (b, b_model))
-        known.comparisons[key] = HeldComparison(pk, line or 0, texts, criterion, others, (use, better) if use else None)
-    return known
+class Seen:
+    """Which ids may have come before: of those that did none is missed, of the others few are taken for one."""
+
+    def __init__(self) -> None:
+        self._bits = bytearray(BITS // 8)
+
+    def again(self, keys: Iterable[str]) -> list[str]:
+        """Of different `keys` those that may have been given before."""
+        bits, found = self._bits, []
+        for key in keys:
+            place = hash(key) % BITS
+            bit = 1 << (place & 7)
+            if bits[place >> 3] & bit:
+                found.append(key)
+            else:
+                bits[place >> 3] |= bit
+        return found
 
 
-def _look_up_responses(cursor: Any, rows: Iterable[Row], known: Known) -> None:
-    """A prompt that is new has none."""
-    wanted = {
-        (row.prompt.external_id, each.external_id)
-        for row in rows
-        if row.prompt.external_id in known.prompts
-        for each in row.responses
-    }
-    if not wanted:
-        return
-    prompts, keys = zip(*wanted, strict=True)
-    ids = [known.prompts[key].pk for key in prompts]
-    cursor.execute(RESPONSES, {"ids": ids, "prompts": list(prompts), "keys": list(keys)})
-    for key, pk, text_hash, model, prompt in cursor.fetchall():
-        known.responses[prompt, key] = Held(pk, (text_hash, model))
+class Lookup:
+    """What a project holds of the rows of a file, batch by batch.
+
+    Into a project without prompts nothing comes but this file: only what it may have had before is looked for.
+    """
+
+    def __init__(self, cursor: Any, project_id: int, first: int) -> None:
+        """Comparisons from the id `first` on came with this very file."""
+        self._cursor, self._project, self._first = cursor, project_id, first
+        cursor.execute("SELECT EXISTS (SELECT FROM annotator_prompt WHERE project_id = %s)", [project_id])
+        self._is_empty = not cursor.fetchone()[0]
+        self._prompts, self._comparisons = Seen(), Seen()
+
+    def known(self, rows: Sequence[Row]) -> Known:
+        known = Known()
+        prompts: Iterable[str] = {row.prompt.key for row in rows}
+        comparisons: Iterable[str] = {each.key for row in rows for each in row.comparisons}
+        if self._is_empty:
+            prompts, comparisons = self._prompts.again(prompts), self._comparisons.again(comparisons)
+        if prompts:
+            self._cursor.execute(PROMPTS, {"project": self._project, "keys": list(prompts)})
+            known.prompts = {key: Held(pk, text_hash) for key, pk, text_hash in self._cursor.fetchall()}
+            self._responses(rows, known)
+        if comparisons:
+            self._look_up_comparisons(list(comparisons), known)
+        return known
+
+    def _responses(self, rows: Iterable[Row], known: Known) -> None:
+        """A prompt that is new has none."""
+        wanted = {
+            (row.prompt.key, each.key) for row in rows if row.prompt.key in known.prompts for each in row.responses
+        }
+        if not wanted:
+            return
+        prompts, keys = zip(*wanted, strict=True)
+        ids = [known.prompts[key].pk for key in prompts]
+        self._cursor.execute(RESPONSES, {"ids": ids, "prompts": list(prompts), "keys": list(keys)})
+        for key, pk, text_hash, model, prompt in self._cursor.fetchall():
+            known.responses[prompt, key] = Held(pk, text_hash, model)
+
+    def _look_up_comparisons(self, keys: list[str], known: Known) -> None:
+        self._cursor.execute(COMPARISONS, {"project": self._project, "keys": keys, "first": self._first})
+        for key, pk, line, prompt, a, a_model, b, b_model, criterion, others, use, better in self._cursor.fetchall():
+            texts, gold = ((prompt, ""), (a, a_model), (b, b_model)), (use, better) if use else None
+            known.comparisons[key] = HeldComparison(pk, line or 0, texts, criterion, others, gold)

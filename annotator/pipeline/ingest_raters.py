@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 
 from annotator.models import Labeler, LabelerVersion, Project, Rater
 from annotator.models.labelers import new_pseudonym
 from annotator.pipeline.ingest_copy import NULL
+from annotator.pipeline.ingest_rows import Met, RaterKey
 
-RaterKey = tuple[bool, str, str]  # is AI, source ("" for AI), name
 RECORDED = "recorded"
 Wrong = Callable[[int, str, str], None]
-
-
-@dataclass(frozen=True)
-class Met:
-    """A rater, and the line and field where the file had it first."""
-
-    key: RaterKey
-    line: int
-    field: str
 
 
 class Raters:

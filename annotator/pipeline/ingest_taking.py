@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from annotator import protocols
 from annotator.formats import recorded
 from annotator.formats.entries import Entries
 from annotator.formats.rows import Entry, RowInvalid, RowLeft, Vote, judged_texts
-from annotator.models import Project
 from annotator.protocols import Answer
 
 # Checked answers that are kept for the next rows that say the same: of all levels, not of all numbers.
@@ -16,10 +17,10 @@ PLAIN_KEPT = 1000
 
 
 class Taking:
-    """Entries as the project takes them: the answers in its protocol, and a count of what was left."""
+    """Entries as a project takes them: the answers in its protocol's `definition`, and a count of what was left."""
 
-    def __init__(self, project: Project, read: Entries) -> None:
-        self.definition = recorded.lenient(protocols.read(project.protocol.definition))
+    def __init__(self, definition: Mapping[str, Any], read: Entries) -> None:
+        self.definition = recorded.lenient(protocols.read(definition))
         self.read = read
         self.left: Counter[str] = Counter()
         # Answers that `_is_plain`: most of most files, and each is checked once.

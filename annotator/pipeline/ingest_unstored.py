@@ -7,11 +7,10 @@ ones, note nothing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
-from annotator.pipeline.ingest_known import Row
+from annotator.pipeline.ingest_rows import Row, Text
 
 # Of a prompt and of a response of it; "" for the prompt itself.
 Key = tuple[str, str]
@@ -35,13 +34,13 @@ class Unstored:
         """Begin a batch."""
         self.said = {}
         if self._is_there:
-            keys = {(row.prompt.external_id, each) for row in rows for each in ("", *_ids(row))}
+            keys = {(row.prompt.key, each) for row in rows for each in ("", *_ids(row))}
             self._cursor.execute(FIND, [list(part) for part in zip(*keys, strict=True)])
             self.said = {(prompt, response): (same, line) for prompt, response, same, line in self._cursor.fetchall()}
 
-    def otherwise(self, key: Key, same: tuple[str, ...], line: int, *, note: bool) -> int:
+    def otherwise(self, key: Key, text: Text, line: int, *, note: bool) -> int:
         """The line that said otherwise of `key`, or 0. With `note` what `line` says counts from now on."""
-        said = json.dumps(same)
+        said = f"{text.text_hash} {text.model}"
         before = self.said.get(key)
         if before is None and note:
             self.said[key] = (said, line)
@@ -65,4 +64,4 @@ class Unstored:
 
 
 def _ids(row: Row) -> list[str]:
-    return [each.external_id for each in row.responses]
+    return [each.key for each in row.responses]

@@ -7,6 +7,7 @@ import json
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,16 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from annotator.formats import entries, mapped, store, store_rows
+from annotator.formats import entries, folders, mapped, store, store_rows
 from annotator.formats.entries import Entries, Way
 from annotator.formats.files import BudgetSpent, FileInvalid, Numbered
 from annotator.formats.folders import Folder
 from annotator.formats.rows import Entry, RowInvalid, RowLeft
 from annotator.models import Import, Project
-from annotator.pipeline import ingest, restore, restore_tables
+from annotator.pipeline import ingest_reading, restore, restore_tables
 from annotator.pipeline.ingest_report import Errors
 from annotator.pipeline.ingest_taking import Taking
+from annotator.uploads import arriving_folder
 
 # Bytes of text that a preview reads: somebody waits for the page, and a small gzip file may hold gigabytes.
 PREVIEW_SIZE = 64 * 2**20
@@ -126,10 +128,14 @@ def _look(project: Project, path: Path, way: Way, rows: int, shown: int, *, unkn
     seen = Preview(way, mapping=dict(way.mapping), unknown=unknown)
     first: list[dict[str, Any]] = []
     try:
-        file = ingest.opened(path, way, budget=PREVIEW_SIZE)
+        file = ingest_reading.opened(path, way, arriving_folder(), budget=PREVIEW_SIZE)
         seen.container = file.container
         if isinstance(file, Folder):
-            seen.tables, seen.table, seen.errors.where = list(file.tables), file.table, file.where
+            seen.tables, seen.table, seen.errors.where = (
+                list(file.tables),
+                file.table,
+                partial(folders.where, file.began),
+            )
         _check(seen, project, Entries(_noted(file, seen, first, rows), way), shown)
     except entries.ShapeUnknown as invalid:
         seen.problem = seen.unknown = str(invalid)
@@ -192,7 +198,7 @@ def _in_words(value: Any) -> str:
 
 
 def _check(seen: Preview, project: Project, read: Entries, shown: int) -> None:
-    taking = Taking(project, read)
+    taking = Taking(project.protocol.definition, read)
     try:
         for line, entry in read:
             try:

@@ -74,7 +74,7 @@ def test_the_default_table_is_read_split_by_split_and_lines_name_their_file(tmp_
     assert list(folder.tables) == ["pairs", "other"]
     found = list(folder)
     assert [line for line, _row in found] == [1, 2, 3, 4] and ids(found) == ["a1", "a2", "b", "late"]
-    assert folder.where(3).endswith("pairs/b.jsonl, 1") and folder.share_read() == 1
+    assert folders.where(folder.began, 3).endswith("pairs/b.jsonl, 1") and folder.share_read() == 1
     assert ids(Folder(make(tmp_path, FILES), "other", scratch=tmp_path)) == ["x"]
     with pytest.raises(FileInvalid, match="no table z; it has pairs, other"):
         Folder(make(tmp_path, FILES), "z")

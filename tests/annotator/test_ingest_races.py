@@ -7,7 +7,7 @@ from django.db import connection, connections, transaction
 
 from annotator.formats import rows as checked_rows
 from annotator.models import Comparison, Job, Labeler, Prompt, Response
-from annotator.pipeline import compare, ingest, ingest_batch, ingest_known, ingest_tables, pairs
+from annotator.pipeline import compare, ingest, ingest_batch, ingest_known, ingest_reading, ingest_tables, pairs
 from tests.annotator.test_ingest import write
 from tests.annotator.test_ingest_storing import row, rows
 from tests.builders import make_project
@@ -17,16 +17,16 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
-    monkeypatch.setattr(ingest, "BATCH", 2)
+    monkeypatch.setattr(ingest_reading, "BATCH", 2)
     monkeypatch.setattr(ingest_tables, "PULSE", 0)
 
 
 def blind(monkeypatch, times):
     """The first `times` imports see nothing of what the project holds, as if it was stored a moment later."""
-    look_up, begun, begin = ingest_batch.look_up, [], ingest_tables.Staging.begin
+    known, begun, begin = ingest_known.Lookup.known, [], ingest_tables.Staging.begin
     monkeypatch.setattr(ingest_tables.Staging, "begin", lambda *given: (begun.append(1), begin(*given)))
-    hidden = lambda *asked: ingest_known.Known() if len(begun) <= times else look_up(*asked)  # noqa: E731
-    monkeypatch.setattr(ingest_batch, "look_up", hidden)
+    hidden = lambda *asked: ingest_known.Known() if len(begun) <= times else known(*asked)  # noqa: E731
+    monkeypatch.setattr(ingest_known.Lookup, "known", hidden)
     return begun
 
 

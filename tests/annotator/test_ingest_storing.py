@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from annotator.formats import rows as checked_rows
 from annotator.models import Comparison, Gold, Job, JobCancelled, Judgment, Prompt, Rater, Response
-from annotator.pipeline import ingest, ingest_batch, ingest_known, ingest_tables, work
+from annotator.pipeline import ingest, ingest_batch, ingest_known, ingest_reading, ingest_tables, work
 from annotator.readings import under_way
 from tests.annotator.test_ingest import counts, refusal, write
 from tests.builders import make_project
@@ -33,7 +33,7 @@ def rows(count, start=0):
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
-    monkeypatch.setattr(ingest, "BATCH", 2)
+    monkeypatch.setattr(ingest_reading, "BATCH", 2)
     monkeypatch.setattr(ingest_tables, "PULSE", 0)
 
 
@@ -393,14 +393,3 @@ def test_people_and_labelers_are_made_a_batch_at_a_time(tmp_path):
     asked = statements(lambda: ingest.ingest_file(project, path), "annotator_rater")
     assert len(asked) < 8 and project.raters.count() == 80 and Judgment.objects.count() == 120
     assert Rater.objects.people().exclude(pseudonym="").count() == 40
-
-
-def test_a_connection_is_not_left_shared_when_an_import_cannot_begin(tmp_path, monkeypatch):
-    def broken(*given, **options):
-        raise OperationalError("away")
-
-    shared = connection._thread_sharing_count
-    monkeypatch.setattr(ingest_tables, "Storing", broken)
-    with pytest.raises(OperationalError):
-        ingest.ingest_file(make_project(), write(tmp_path, rows(1)))
-    assert connection._thread_sharing_count == shared

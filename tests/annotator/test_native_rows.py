@@ -149,7 +149,7 @@ def test_answers_that_are_checked_once_are_not_taken_for_each_other(monkeypatch)
     people = [{"preference": said} for said in (1, 0.5, 0, -0.5, -1)] + [{"level": said} for said in (1, 0, -1)]
     votes = [{**one, "rater": "r", "kind": "person"} for one in people]
     votes += [{"rater": "j", "kind": "ai", "p_b": 0.5}, {"rater": "j", "kind": "ai", "level": 2}]
-    taking = ingest_taking.Taking(project, Entries([]))
+    taking = ingest_taking.Taking(project.protocol.definition, Entries([]))
     for _again in range(2):
         _entry, answers = taking.take(native.read({**ROW, "judgments": votes}))
         assert [one.level for one in answers] == [2, 1, 0, -1, -2, 1, 0, -1, None, None]

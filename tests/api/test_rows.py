@@ -11,7 +11,7 @@ from django.db import connection
 
 from annotator.api import bodies, comparisons, imports, once
 from annotator.models import Comparison, Import, Job, Judgment
-from annotator.pipeline import ingest, ingest_batch, ingest_known, record, work
+from annotator.pipeline import ingest, ingest_known, record, work
 from tests.api.program import NDJSON, Program, assert_problem, lead_program, row
 from tests.builders import make_member, make_project
 
@@ -140,7 +140,7 @@ def test_a_request_does_not_wait_for_a_long_import(project, program, address, mo
 
 def test_a_request_that_something_disturbed_is_to_be_sent_again(program, address, monkeypatch):
     assert program.post(address, [row(1)]).status_code == 201
-    monkeypatch.setattr(ingest_batch, "look_up", lambda *asked: ingest_known.Known())
+    monkeypatch.setattr(ingest_known.Lookup, "known", lambda *asked: ingest_known.Known())
     refused = program.post(address, [row(1)])
     assert "at the same time" in assert_problem(refused, 409)["detail"] and refused.headers["Retry-After"] == "10"
 

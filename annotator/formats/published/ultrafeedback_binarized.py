@@ -15,7 +15,8 @@ from annotator.formats import rows, scores
 from annotator.formats.pairs import MESSAGES, META, Pair, PairWriter
 from annotator.formats.published import better, conversations
 from annotator.formats.rows import Entry
-from annotator.formats.source import TRAIN, Config, Options, Row, Source
+from annotator.formats.source import Config, Options, Row, Source
+from annotator.formats.splits import TRAIN
 from annotator.protocols import Definition
 
 TITLE = "UltraFeedback binarized"

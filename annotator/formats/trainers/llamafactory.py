@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from annotator.formats.pairs import META, Pair, PairWriter
-from annotator.formats.source import TRAIN, Config, Judged, Options
+from annotator.formats.source import Config, Judged, Options
+from annotator.formats.splits import TRAIN
 from annotator.formats.trainers import singles
 from annotator.formats.trainers.trl import P_CHOSEN
 from annotator.formats.trainers.turns import ALTERNATING, alternate, apart
