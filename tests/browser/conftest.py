@@ -8,7 +8,7 @@ a new annotator each).
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from tests.browser import chromium, seat_project
+from tests.browser import chromium, seat_project, waiting
 from tests.browser.inside import Inside
 from tests.stack import Stack, open_folder
 
@@ -19,7 +19,9 @@ def stack():
     with open_folder() as folder:
         running = Stack(folder)
         try:
-            yield running.start()
+            running.start()
+            waiting.on(running)
+            yield running
         finally:
             running.stop(impatient=True)
 
@@ -44,7 +46,7 @@ def browser():
 def page(browser, stack):
     """A page of a fresh context. Errors of scripts and refusals by the Content-Security-Policy fail the test."""
     context = browser.new_context(base_url=stack.url, viewport={"width": 1280, "height": 900}, locale="en-GB")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(waiting.page_ms())
     page = context.new_page()
     problems = []
     page.on("pageerror", lambda error: problems.append(str(error)))

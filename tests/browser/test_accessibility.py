@@ -8,7 +8,7 @@ from importlib.resources import files
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser import labelers_project, world
+from tests.browser import labelers_project, waiting, world
 
 pytestmark = pytest.mark.browser
 
@@ -46,7 +46,7 @@ def visit(browser, stack, built):
             )
             if role:
                 context.add_cookies([{"name": "sessionid", "value": built["sessions"][role], "url": stack.url}])
-            context.set_default_timeout(15_000)
+            context.set_default_timeout(waiting.page_ms())
             opened[key] = context.new_page()
         return opened[key]
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import io
 import re
-import time
 import zipfile
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.waiting import arrive, paced, until
+
 pytestmark = pytest.mark.browser
 
-# Workers share two cores with the browser: background work is waited for, never timed.
-SOON, LONG = 20_000, 240_000
+# Milliseconds for a page: approving a plan first loads scikit-learn into a process of the web, on a busy machine.
+SOON = 60_000
 GENERATED = "Generated: routing practice"
 
 
@@ -23,11 +24,13 @@ def enter(browser: Browser, stack, login):
     opened = []
 
     def _enter(name: str) -> Page:
-        page = _listened(browser.new_context(base_url=stack.url, locale="en", accept_downloads=True).new_page())
+        context = browser.new_context(base_url=stack.url, locale="en", accept_downloads=True)
+        context.set_default_timeout(paced(SOON))
+        page = _listened(context.new_page())
         opened.append(page)
         login(page, name)
         page.goto("/")
-        expect(page.get_by_role("heading", name="You take part in")).to_be_visible(timeout=SOON)
+        expect(page.get_by_role("heading", name="You take part in")).to_be_visible()
         return page
 
     yield _enter
@@ -40,24 +43,6 @@ def _listened(page: Page) -> Page:
     page.on("console", lambda said: page.complaints.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
     return page
-
-
-def until(page: Page, condition, timeout_ms: int = LONG) -> None:
-    """Reload until `condition()` holds, as somebody does who waits for the tick."""
-    deadline = time.monotonic() + timeout_ms / 1000
-    while not condition():
-        assert time.monotonic() < deadline, f"still not so after {timeout_ms / 1000:.0f} s:\n{page.inner_text('main')}"
-        page.wait_for_timeout(1000)
-        page.reload()
-
-
-def arrive(page: Page, address: str) -> None:
-    """Wait on a job's page until it leads to what it made; a job that ends otherwise fails here, in its own words."""
-    deadline = time.monotonic() + LONG / 1000
-    while not re.search(address, page.url):
-        said = " ".join(page.inner_text("main").split())
-        assert "could not be done" not in said and time.monotonic() < deadline, said
-        page.wait_for_timeout(500)
 
 
 def tab(page: Page, name: str) -> None:
@@ -107,13 +92,15 @@ def test_the_lead_plans_and_exports_and_the_annotator_judges(enter, lead: Page):
     lead.go_back()
     lead.go_back()
     lead.get_by_role("button", name="Approve plan").click()
-    expect(lead.get_by_text("is approved")).to_be_visible(timeout=SOON)
+    expect(lead.get_by_text("is approved")).to_be_visible()
 
     # The annotator judges what the plan sent to people, by keys.
     annotator = enter("annotator")
     annotator.get_by_role("link", name=f"Annotate {GENERATED}").click()
-    expect(annotator.get_by_text("Which response is better").first).to_be_visible(timeout=SOON)
-    with annotator.expect_response(lambda reply: "/judgment" in reply.url and reply.ok, timeout=SOON):
+    # The form stands there before the script does that hears keys.
+    expect(annotator.locator("#seat.js .comparison")).to_be_visible()
+    expect(annotator.get_by_text("Which response is better").first).to_be_visible()
+    with annotator.expect_response(lambda reply: "/judgment" in reply.url and reply.ok):
         annotator.keyboard.press("1")
         annotator.keyboard.press("Enter")
 
@@ -132,7 +119,7 @@ def test_the_lead_plans_and_exports_and_the_annotator_judges(enter, lead: Page):
     lead.get_by_role("button", name="Export", exact=True).click()
     download = lead.get_by_role("link", name="Download all").first
     until(lead, lambda: download.count())
-    with lead.expect_download(timeout=SOON) as started:
+    with lead.expect_download() as started:
         download.click()
     with zipfile.ZipFile(io.BytesIO(started.value.path().read_bytes())) as files:
         names = files.namelist()

@@ -3,42 +3,36 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser import loop_project
+from tests.browser.waiting import arrive, paced, page_ms, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-LONG = 240_000
+# Milliseconds.
+LOADING = 60_000
 SEED = 120
 
 
-def until(page: Page, words: str) -> None:
-    """Reload until the page says so, as somebody does who waits."""
-    deadline = time.monotonic() + LONG / 1000
-    while words not in " ".join(page.inner_text("main").split()):
-        assert time.monotonic() < deadline, page.inner_text("main")
-        page.wait_for_timeout(1000)
-        page.reload()
+@pytest.fixture(autouse=True)
+def patient(page: Page):
+    """The first approval of a web process loads scikit-learn, on a busy machine. Other tests wait as before."""
+    page.set_default_timeout(paced(LOADING))
+    expect.set_options(timeout=paced(LOADING))
+    yield
+    expect.set_options(timeout=page_ms())
 
 
-def arrive(page: Page, address: str) -> None:
-    """Wait on a job's page until it leads to what it made; a job that fails fails here, in its own words."""
-    deadline = time.monotonic() + LONG / 1000
-    while not re.search(address, page.url):
-        said = " ".join(page.inner_text("main").split())
-        assert "could not be done" not in said and time.monotonic() < deadline, said
-        page.wait_for_timeout(500)
+def says(page: Page, words: str) -> bool:
+    return words in " ".join(page.inner_text("main").split())
 
 
 def test_from_a_seed_set_to_what_a_plan_realised(page: Page, stack, login, inside):
     project = inside(loop_project.build)["project"]
     login(page, "lead")
-    page.set_default_timeout(LONG / 4)  # the first approval of a web process loads scikit-learn, on a busy machine
-    expect.set_options(timeout=LONG / 4)
     home = f"{stack.url}/projects/{project}/loop/"
 
     # The seed set: its power is told, it is drawn and approved.
@@ -54,7 +48,7 @@ def test_from_a_seed_set_to_what_a_plan_realised(page: Page, stack, login, insid
     drawn = inside(loop_project.judge, project)
     assert 0.9 * SEED <= drawn <= SEED, "people got the seed set and nothing else"
     page.goto(home)
-    until(page, f"{drawn} drawn, {drawn} judged")
+    until(page, lambda: says(page, f"{drawn} drawn, {drawn} judged"))
 
     # The performance model, a budget, a plan.
     page.get_by_role("button", name="Train the performance model").click()
@@ -76,7 +70,7 @@ def test_from_a_seed_set_to_what_a_plan_realised(page: Page, stack, login, insid
     page.wait_for_timeout(12_000)  # what can still be undone counts for nothing
     page.get_by_role("button", name="Measure what is realised").click()
     page.goto(home)
-    until(page, "Realised accuracy so far")
+    until(page, lambda: says(page, "Realised accuracy so far"))
     assert re.search(r"Realised accuracy so far 0\.\d\d \[0\.\d\d, 0\.\d\d\]", page.locator("h1").inner_text())
     history = page.locator("section", has=page.locator("#history"))
     expect(history.get_by_role("row", name=re.compile("Plan 1, seed set"))).to_contain_text("Superseded")

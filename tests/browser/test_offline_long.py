@@ -9,6 +9,8 @@ import time
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser import waiting
+
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 WANTED = 200
@@ -54,10 +56,11 @@ class Annotator:
         self.page = page
         self.sent: list[str] = []
 
-    def wait(self, condition: str, seconds: float = 60) -> None:
+    def wait(self, condition: str, usual: float = 60) -> None:
+        seconds = waiting.paced(usual)
         deadline = time.monotonic() + seconds
         while not self.page.evaluate(condition):
-            assert time.monotonic() < deadline, f"still not so after {seconds} s: {condition}"
+            assert time.monotonic() < deadline, f"still not so after {seconds:.0f} s: {condition}"
             self.page.wait_for_timeout(20)
 
     def is_waiting(self) -> bool:
@@ -101,7 +104,7 @@ class Annotator:
 
 def open_seat(page, address) -> Annotator:
     page.goto(address)
-    expect(page.locator("#seat.js .comparison")).to_be_visible(timeout=60_000)
+    expect(page.locator("#seat.js .comparison")).to_be_visible(timeout=1000 * waiting.paced(60))
     return Annotator(page)
 
 
@@ -109,7 +112,7 @@ def test_two_hundred_judgments_with_the_network_away_arrive_once_each(browser, s
     made = inside(fill)
     context = browser.new_context(base_url=stack.url, viewport={"width": 1280, "height": 900}, locale="en-GB")
     context.add_cookies([{"name": "sessionid", "value": made["session"], "url": stack.url}])
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(1000 * waiting.paced(60))
     page = context.new_page()
     annotator = open_seat(page, made["seat"])
 

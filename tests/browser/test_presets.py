@@ -12,7 +12,7 @@ import time
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser import preset_projects
+from tests.browser import preset_projects, waiting
 from tests.browser.preset_projects import COUNT, NUMBERS, TRICKY, texts
 
 pytestmark = pytest.mark.browser
@@ -34,10 +34,10 @@ PASSAGES = {
     "مرحبا بالعالم": ("End ArrowUp ArrowUp ArrowLeft ArrowRight Shift+ArrowRight", "incoherent", "major", "3 w"),
 }
 
-SCREEN = """(before) => new Promise((done) => {
+SCREEN = """([before, patient]) => new Promise((done) => {
     const stage = document.getElementById("stage");
     const observer = new MutationObserver(look);
-    const patience = setTimeout(() => settle("still here"), 15000);
+    const patience = setTimeout(() => settle("still here"), patient);
     function settle(found) {
         observer.disconnect();
         clearTimeout(patience);
@@ -68,7 +68,7 @@ class Desk:
     def screen(self, before=None):
         """(assignment, comparison's id in the file, own places of the responses on screen), as soon as it is another
         one than `before`; None when the queue is empty. The page waits by itself: asking again and again slows it."""
-        found = self.page.evaluate(SCREEN, before)
+        found = self.page.evaluate(SCREEN, [before, waiting.page_ms()])
         assert found != "still here", f"{before} is still here: {self.page.locator('.answer .submit').inner_text()}"
         if found is None:
             return None
@@ -95,7 +95,7 @@ class Desk:
         self.shown = self.screen(assignment)
 
     def acknowledged(self):
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + waiting.paced(15)
         while self.page.evaluate("Object.keys(localStorage).some(key => key.includes('.out.'))"):
             assert time.monotonic() < deadline, "answers are still in the browser"
             self.page.wait_for_timeout(20)

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 from pygments.token import STANDARD_TYPES
 
 from tests.annotator.hostile import CASES
-from tests.browser import hostile_project
+from tests.browser import hostile_project, waiting
 from tests.browser.test_workbench import until
 
 pytestmark = pytest.mark.browser
@@ -149,7 +149,7 @@ def test_differences_of_two_long_texts_are_exact_and_quick(seat, mode):
     )
     kind = {"words": "only", "sentences": "changed"}[mode]
     assert [len(side[kind]) for side in found["sides"]] == [16, 16]
-    assert found["ms"] < 2000
+    assert found["ms"] < 1000 * waiting.paced(2)
 
 
 @pytest.mark.slow

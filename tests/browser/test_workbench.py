@@ -6,6 +6,8 @@ import time
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser import waiting
+
 pytestmark = pytest.mark.browser
 
 
@@ -28,11 +30,12 @@ def is_saved(page):
     expect(page.locator("#saved")).to_have_text(re.compile(r"^Saved \d\d:\d\d:\d\d$"))
 
 
-def until(page, condition, argument=None, seconds=20):
+def until(page, condition, argument=None):
     """Ask again until `condition` holds; the page's own policy forbids Playwright to wait inside it."""
+    seconds = waiting.paced(20)
     deadline = time.monotonic() + seconds
     while not page.evaluate(condition, argument):
-        assert time.monotonic() < deadline, f"still not so after {seconds} s: {condition}"
+        assert time.monotonic() < deadline, f"still not so after {seconds:.0f} s: {condition}"
         page.wait_for_timeout(50)
 
 
@@ -45,7 +48,7 @@ def is_acknowledged(page):
 
 
 def shows_another(page, before):
-    expect(page.locator(f".comparison:not([data-assignment='{before}'])")).to_be_visible(timeout=15_000)
+    expect(page.locator(f".comparison:not([data-assignment='{before}'])")).to_be_visible()
 
 
 def prefetched(page):
@@ -175,7 +178,7 @@ def test_a_submission_whose_acknowledgement_was_lost_is_stored_once(seat):
 
     seat.route("**/judgment", lose_first)
     answer(seat)
-    expect(seat.locator("#offline")).to_be_visible(timeout=15_000)
+    expect(seat.locator("#offline")).to_be_visible()
     is_acknowledged(seat)
     assert lost[0] == lost[1]
     seat.reload()
@@ -400,7 +403,7 @@ def test_an_answer_the_server_fails_at_lets_the_others_pass_and_is_tried_again(s
     answer(seat)
     until(seat, "count => Seat.outbox.size < count", 2)
     answer(seat)
-    expect(seat.locator("#stuck")).to_contain_text("words worth keeping", timeout=15_000)
+    expect(seat.locator("#stuck")).to_contain_text("words worth keeping")
     expect(seat.locator("#stuck .why")).to_contain_text("tried again by itself")
     expect(seat.locator("#offline")).to_be_hidden()
     until(seat, "() => Seat.outbox.size === 0")
