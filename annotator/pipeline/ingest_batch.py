@@ -16,7 +16,7 @@ from annotator.formats.rows import GoldRow
 from annotator.models import Candidate, Comparison, Gold, Judgment, Project, Prompt, Response
 from annotator.pipeline import ingest_rows
 from annotator.pipeline.ingest_columns import Table, TextsTable
-from annotator.pipeline.ingest_copy import BINARY_BEGIN, BINARY_END, SAID, array, escaped, numbers
+from annotator.pipeline.ingest_copy import BINARY_BEGIN, BINARY_END, EIGHT, SAID, array, escaped, numbers
 from annotator.pipeline.ingest_known import Held, HeldComparison, Known, Lookup
 from annotator.pipeline.ingest_raters import Raters
 from annotator.pipeline.ingest_report import ERRORS_SHOWN, NEW
@@ -283,16 +283,17 @@ class Storing:
 
     def _texts(self, new: New) -> None:
         """Without the texts themselves where nothing will stay: they are compared by their hashes."""
-        stay, one, other = self.will_stay, self.prompts.row, self.responses.row
-        prompts = [
-            one((held.pk,), text.copied + (text.texts if stay else ingest_rows.NO_PROMPT)) for held, text in new.prompts
-        ]
-        responses = [
-            other((held.pk, prompt.pk), text.copied + (text.texts if stay else ingest_rows.NO_RESPONSE))
-            for held, prompt, text in new.responses
-        ]
-        self._copy_texts("prompts", self.prompts, prompts)
-        self._copy_texts("responses", self.responses, responses)
+        head, end = self.prompts.head, self.prompts.end
+        rows: list[bytes] = []
+        for held, text in new.prompts:
+            rows += (head(held.pk), text.copied, text.texts if self.will_stay else ingest_rows.NO_PROMPT, end)
+        self._copy_texts("prompts", self.prompts, rows)
+        head, end = self.responses.head, self.responses.end
+        rows = []
+        for held, prompt, text in new.responses:
+            texts = text.texts if self.will_stay else ingest_rows.NO_RESPONSE
+            rows += (head(held.pk, EIGHT, prompt.pk), text.copied, texts, end)
+        self._copy_texts("responses", self.responses, rows)
 
     def _judgments(self, row: Row, comparisons: Sequence[HeldComparison | None], made: set[int], new: New) -> None:
         for each in row.judged:

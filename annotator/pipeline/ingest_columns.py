@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from struct import Struct
 from typing import Any
 
 from django.db import connections, models
 
 from annotator.formats.rows import as_json
-from annotator.pipeline.ingest_copy import LENGTH, array, binary_text, escaped, plain
+from annotator.pipeline.ingest_copy import EIGHT, LENGTH, array, binary_text, escaped, plain
 
 Fields = list[tuple["models.Field[Any, Any]", Any]]
 
@@ -49,12 +50,9 @@ class TextsTable:
         columns, rest = _columns(model, (*numbers, *given), same)
         self.end = b"".join(_binary(field, value) for field, value in rest)
         self.copy = f"COPY {model._meta.db_table} ({columns}) FROM STDIN (FORMAT binary)"
-        self._width = len(numbers) + len(given) + len(rest)
-        self._head = Struct("!h" + "iq" * len(numbers))
-
-    def row(self, numbers: Sequence[int], fields: bytes) -> bytes:
-        head = self._head.pack(self._width, *[part for number in numbers for part in (8, number)])
-        return b"".join((head, fields, self.end))
+        # Packs the start of a row: how many fields it has, then the numbers, each after its length, the first of which
+        # is given here.
+        self.head = partial(Struct("!h" + "iq" * len(numbers)).pack, len(numbers) + len(given) + len(rest), EIGHT)
 
 
 def _binary(field: models.Field[Any, Any], value: Any) -> bytes:

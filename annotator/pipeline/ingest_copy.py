@@ -62,6 +62,8 @@ def plain(value: Any) -> str:
 
 # A number of four bytes: the length of a field, which stands before it.
 LENGTH = Struct("!i")
+# That of a number of eight bytes.
+EIGHT = 8
 # The first byte of jsonb is the version of its binary form.
 JSON_LENGTH = Struct("!ib")
 BINARY_BEGIN, BINARY_END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
