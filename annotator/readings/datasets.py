@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from django.db.models import Count, Max, Q
+from django.utils.formats import number_format
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -163,9 +164,9 @@ def _held(manifest: Mapping[str, Any]) -> dict[str, str]:
     counted = manifest["counted"]
     if manifest["format"] != store.FORMAT:
         return {
-            "comparisons": str(sum(counted["comparisons_by_source"].values())),
+            "comparisons": _number(sum(counted["comparisons_by_source"].values())),
             "judgments": _counts(counted["judgments_by_source"]),
-            "people": str(counted["people"]),
+            "people": _number(counted["people"]),
         }
     rows = dict.fromkeys(("comparisons", "judgments", "raters"), 0)
     for file in manifest["files"]:
@@ -173,9 +174,9 @@ def _held(manifest: Mapping[str, Any]) -> dict[str, str]:
             rows[file["config"]] += file["rows"]
     raters = ngettext("%(n)s rater, a person or AI", "%(n)s raters, people and AI", rows["raters"])
     return {
-        "comparisons": str(rows["comparisons"]),
-        "judgments": str(rows["judgments"]),
-        "people": raters % {"n": rows["raters"]},
+        "comparisons": _number(rows["comparisons"]),
+        "judgments": _number(rows["judgments"]),
+        "people": raters % {"n": _number(rows["raters"])},
     }
 
 
@@ -189,8 +190,12 @@ def _licences(found: Mapping[str, int]) -> str:
     return _counts({licence or _("not stated"): number for licence, number in found.items()})
 
 
+def _number(value: int) -> str:
+    return number_format(value, use_l10n=True, force_grouping=True)
+
+
 def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {number}" for name, number in counts.items()) or "–"
+    return ", ".join(f"{name} {_number(number)}" for name, number in counts.items()) or "–"
 
 
 def tables(before: Export, after: Export) -> list[tuple[str, str, int | None, int | None]]:

@@ -1,5 +1,6 @@
 """Data sets and their versions: kept, written anew, compared; links that end; what pages say of all this."""
 
+import copy
 import html
 import json
 from datetime import timedelta
@@ -362,11 +363,20 @@ def test_stored_files_are_read_from_any_byte_on():
     default_storage.delete(name)
 
 
+def test_numbers_of_a_version_have_their_thousands_apart(made):
+    facts = copy.deepcopy(made.manifest)
+    facts["counted"] |= {"comparisons_by_source": {"people": 1512}, "judgments_by_source": {"people": 10512}}
+    told = readings.datasets.facts(facts)
+    assert (told["comparisons"], told["judgments"]) == ("1,512", "people 10,512")
+
+
 @pytest.mark.slow
 def test_the_page_to_publish_says_what_leaves_and_takes_no_push_without_a_word(made, client, lead):
     address = reverse("export_push", args=[made.project_id, made.number])
     page = html.unescape(client.get(address).content.decode())
     assert "not stated 3" in page
+    # What a card's tables, code and quotations are laid out by.
+    assert "reading.css" in page.partition("</head>")[0]
     assert "people, under pseudonyms" in page
     asked = {"hub": "http://127.0.0.1:9", "repository": "a/b", "token": "t"}
     assert client.post(address, asked).status_code == 422
