@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from annotator.models import Labeler, Membership, Project, Role, Standards, User
-from annotator.pipeline import featurise, ingest, route, start
+from annotator.pipeline import featurise, ingest, start
 
 DEMO = settings.BASE_DIR / "demo"
 # user name -> (role, name on pages)
@@ -163,6 +163,8 @@ def _written(wanted: Written, users: dict[str, User]) -> Project:
 
 def _all_to_people(project: Project, lead: User) -> None:
     """The first plan of many projects: people judge everything, and the money for it is set aside."""
+    from annotator.pipeline import route  # two seconds of scikit-learn, and each start after the first makes no plan
+
     featurise.featurise(project)  # a plan knows every comparison's features; there may be no worker yet
     taught = project.golds.teaching().count()
     budget = project.price_per_judgment * project.votes * (project.comparisons.count() - taught)
