@@ -40,6 +40,8 @@ from annotator.uploads import ARRIVING, arriving_folder
 # Folder of uploads in storage, one folder a project.
 UPLOADS = "uploads"
 UPLOAD_KEPT = timedelta(days=1)
+# What a job's result has of an import that is stored, for who takes it over before it could end.
+STORED = "stored"
 Found = TypeVar("Found")
 # How often an import that something else disturbed is tried altogether, where somebody can wait for that.
 ATTEMPTS = 3
@@ -66,6 +68,9 @@ def ingest_upload(job: Job) -> work.Done:
     another worker took the job over, and after a dry run, for the import.
     """
     name = job.parameters["upload"]
+    if done := stored_before(job):
+        default_storage.delete(name)
+        return done
     if not default_storage.exists(name):
         raise work.StepRefused(_("The uploaded file is gone from storage. Upload it again."))
     if job.parameters.get("dry_run"):
@@ -83,6 +88,14 @@ def ingest_upload(job: Job) -> work.Done:
         raise
     default_storage.delete(name)
     return done
+
+
+def stored_before(job: Job) -> work.Done | None:
+    """How an import ends whose worker died when all was stored, and before it could say so."""
+    if STORED not in job.result:
+        return None
+    report = IngestReport(**job.result[STORED])
+    return work.Done(str(report), asdict(report))
 
 
 def _ingest_stored(job: Job, name: str) -> work.Done:
@@ -163,7 +176,7 @@ def take_in(project: Project, coming: Coming, *, job: Job | None = None, patienc
         with _staged(project, coming, errors, heart, patience=patience) as staged:
             errors.refuse()
             report = _finish(project, staged, job)
-            heart.still_mine()
+            heart.still_mine(**{STORED: asdict(report)})
             return report
 
     return _attempted(attempt, job, ATTEMPTS if patience is None else 1)
@@ -196,7 +209,7 @@ def _restored(project: Project, coming: Coming, job: Job | None, *, dry_run: boo
             if job:
                 _announce(project, report, job)
         if job:
-            job.still_mine()
+            job.still_mine(**{STORED: asdict(report)})
         transaction.set_rollback(dry_run)
     return report
 

@@ -57,10 +57,10 @@ class Heart:
         if time.monotonic() - self._beaten_at > PULSE:
             self.beat(progress, total, message)
 
-    def still_mine(self) -> None:
+    def still_mine(self, **result: Any) -> None:
         """Last in the transaction that stores what was asked for: raises JobCancelled when nobody wants it any more."""
         if self._job:
-            self._job.still_mine()
+            self._job.still_mine(**result)
 
 
 class Staging:

@@ -126,8 +126,6 @@ def _brought_in(job: Job) -> dict[str, Any]:
         "of_what": said.get("filename") or said.get("name", ""),
         "fetch_again": urlencode({name: said[name] for name in fetch.ASKED if said.get(name)}),
         "nothing_new": nothing_new(job),
-        # What it finds there may have come with an attempt whose worker died before it could say so.
-        "may_be_its_own": job.attempts > 1 and not is_checked,
         "may_go_on_with_another": is_over(job)
         and (job.state != Job.State.DONE or is_checked or bool(nothing_new(job))),
     }
