@@ -26,7 +26,8 @@ from annotator.pipeline.ingest_unstored import Unstored
 Problem = tuple[int, str, str]  # line, field, reason
 
 # Temporary tables: comparisons stored before that the file had; on which lines it had new prompts and responses (a row
-# for each batch, whose ids ascend from the lowest); judgments that are not in their table yet.
+# for each batch, whose ids ascend from the lowest, and are named unless they are all there are from it on); judgments
+# that are not in their table yet.
 BEGIN = """
 CREATE TEMPORARY TABLE ingest_met (id bigint PRIMARY KEY, line int) ON COMMIT DROP;
 CREATE TEMPORARY TABLE ingest_first (
@@ -42,7 +43,8 @@ UNWANTED = ("seqscan", "hashjoin", "mergejoin", "sort", "incremental_sort")
 # Foreign keys are checked a batch at a time and not all at the end, from a queue in memory.
 SETTINGS = "; ".join([*(f"SET LOCAL enable_{way} = off" for way in UNWANTED), "SET CONSTRAINTS ALL IMMEDIATE"])
 UNSET = "; ".join([*(f"SET LOCAL enable_{way} TO DEFAULT" for way in UNWANTED), "SET CONSTRAINTS ALL DEFERRED"])
-FIRST = """SELECT f.lines[array_position(f.ids, %(id)s::bigint)] FROM pg_temp.ingest_first f
+FIRST = """SELECT f.lines[CASE WHEN f.ids IS NULL THEN least(%(id)s - f.lowest + 1, 2 ^ 31 - 1)::int
+  ELSE array_position(f.ids, %(id)s::bigint) END] FROM pg_temp.ingest_first f
 WHERE f.model = %(model)s AND f.lowest <= %(id)s ORDER BY f.model DESC, f.lowest DESC LIMIT 1"""
 # What a comparison that is there already has is never overwritten.
 ADDED = """UPDATE annotator_comparison c SET metadata = s.metadata::jsonb || c.metadata
@@ -262,9 +264,10 @@ class Storing:
             for held, pk in zip(brought, ids, strict=True):
                 held.pk = pk
             if model is not Comparison:
+                named = numbers(ids) if ids[-1] - ids[0] >= len(ids) else None
                 self.cursor.execute(
                     "INSERT INTO ingest_first VALUES (%s, %s, %s::bigint[], %s::int[])",
-                    [model.__name__, ids[0], numbers(ids), numbers(held.line for held in brought)],
+                    [model.__name__, ids[0], named, numbers(held.line for held in brought)],
                 )
 
     def _write(self, new: New, brought: Iterable[tuple[Row, list[HeldComparison | None]]]) -> None:

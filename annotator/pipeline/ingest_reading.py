@@ -14,6 +14,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,7 +148,7 @@ def _apart(reading: Reading, alive: Alive) -> Generator[Part]:
         try:
             process.stdin.write(pickle.dumps((os.getpid(), reading)))
             process.stdin.close()
-            while (came := _received(process)) is not None:
+            for came in _ahead(process):
                 if isinstance(came, Exception):
                     raise came
                 if isinstance(came, Part):
@@ -156,6 +157,18 @@ def _apart(reading: Reading, alive: Alive) -> Generator[Part]:
                     alive(*came)
         finally:
             process.kill()
+
+
+def _ahead(process: subprocess.Popen[bytes]) -> Iterator[Any]:
+    """What the process sends, to the None at its end: unpacked while what came before is being stored."""
+    with ThreadPoolExecutor(1, "unpacking") as thread:
+        try:
+            coming = thread.submit(_received, process)
+            while (came := coming.result()) is not None:
+                coming = thread.submit(_received, process)
+                yield came
+        finally:
+            process.kill()  # the thread waits for it
 
 
 def _received(process: subprocess.Popen[bytes]) -> Any:

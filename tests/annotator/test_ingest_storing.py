@@ -393,3 +393,22 @@ def test_people_and_labelers_are_made_a_batch_at_a_time(tmp_path):
     asked = statements(lambda: ingest.ingest_file(project, path), "annotator_rater")
     assert len(asked) < 8 and project.raters.count() == 80 and Judgment.objects.count() == 120
     assert Rater.objects.people().exclude(pseudonym="").count() == 40
+
+
+def test_a_line_is_found_also_where_somebody_else_drew_ids_in_between(tmp_path, monkeypatch):
+    draw = ingest_batch.Storing._draw
+
+    def between(self, model, count):
+        return [pk for _row in range(count) for pk in draw(self, model, 2)[1:]]
+
+    first = [{**each, "prompt_id": each["id"]} for each in rows(9)]
+    wrong = [{**row(n), "id": f"again{n}", "prompt_id": f"q{n}", "prompt": "Else?"} for n in (1, 2, 8)]
+    path, project = write(tmp_path, [*first, *wrong]), make_project()
+    usual = refusal(project, path)
+    assert [error["reason"][-6:] for error in usual["errors"] if error["field"] == "prompt"] == [
+        "line 2",
+        "line 3",
+        "line 9",
+    ]
+    monkeypatch.setattr(ingest_batch.Storing, "_draw", between)
+    assert refusal(project, path) == usual
