@@ -205,6 +205,7 @@ def _restored(project: Project, coming: Coming, job: Job | None, *, dry_run: boo
             **new, candidates=0, golds=0, skipped_existing=0, alone=0, rows=rows, left={}, words=str(done)
         )
         if report.anything_new and not dry_run:
+            ingest_tables.learn(report)
             featurise.request(project)
             if job:
                 _announce(project, report, job)
@@ -361,13 +362,16 @@ def _ingest_made(
         staging.take(gathering.done())
         counts: dict[str, Any] = dict(staging.finish())
         errors.refuse()
+        report = IngestReport(**counts)
+        ingest_tables.learn(report)
         featurise.request(project)
         heart.still_mine()
-        return IngestReport(**counts)
+        return report
 
 
 def _finish(project: Project, staged: Staged, job: Job | None) -> IngestReport:
     report = staged.report()
+    ingest_tables.learn(report)
     staged.record(project, report)
     featurise.request(project)
     if job:

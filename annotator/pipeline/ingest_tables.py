@@ -7,13 +7,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.utils.translation import gettext as _
 
-from annotator.models import Job, Project
+from annotator.models import Comparison, Job, Judgment, Project
 from annotator.pipeline import work
 from annotator.pipeline.ingest_batch import Storing
-from annotator.pipeline.ingest_report import Errors
+from annotator.pipeline.ingest_report import Errors, IngestReport
 from annotator.pipeline.ingest_rows import Batch
 
 Beat = Callable[[int, int, str], None]
@@ -23,6 +23,8 @@ LOOK = 0.2
 PULSE = 0.5
 # Seconds that who waits for an answer waits for another import, and after which to ask again when it is not over then.
 PATIENCE, RETRY_AFTER = 2.0, 10
+# New comparisons and judgments of which the planner is told at once.
+MANY = 5000
 
 
 class Heart:
@@ -61,6 +63,21 @@ class Heart:
         """Last in the transaction that stores what was asked for: raises JobCancelled when nobody wants it any more."""
         if self._job:
             self._job.still_mine(**result)
+
+
+def learn(report: IngestReport) -> None:
+    """Tell the planner of many new rows as soon as they are there; autovacuum looks once a minute.
+
+    Until then it takes ways through the tables that are right for empty ones: the first labels of 100,000 comparisons
+    took longer from batch to batch. Texts are always found by their ids.
+    """
+    if report.comparisons + report.judgments >= MANY:
+        transaction.on_commit(_analyze, robust=True)
+
+
+def _analyze() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"ANALYZE {Comparison._meta.db_table}, {Judgment._meta.db_table}")
 
 
 class Staging:

@@ -412,3 +412,21 @@ def test_a_line_is_found_also_where_somebody_else_drew_ids_in_between(tmp_path, 
     ]
     monkeypatch.setattr(ingest_batch.Storing, "_draw", between)
     assert refusal(project, path) == usual
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_planner_knows_of_many_new_comparisons_at_once(tmp_path, monkeypatch):
+    """Not a minute later: labels that are made in between would read more of the tables from batch to batch."""
+
+    def known():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT coalesce(max(reltuples), 0) FROM pg_class WHERE relname = 'annotator_comparison'")
+            return int(cursor.fetchone()[0])
+
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE annotator_comparison")
+    monkeypatch.setattr(ingest_tables, "MANY", 30)
+    ingest.ingest_file(make_project(), write(tmp_path, rows(9)))
+    before = known()
+    ingest.ingest_file(make_project(), write(tmp_path, rows(10)))
+    assert (before, known()) == (0, 19)
