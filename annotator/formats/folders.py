@@ -40,6 +40,8 @@ LONGEST_README = 4 * 2**20
 MOST_UNPACKED = 200
 LEAST_UNPACKED = 2**30
 CHUNK = 2**20
+# How folders begin in which files of zips are unpacked.
+UNPACKED = "unpacked-"
 TOO_MUCH = "the zip file unpacks to far more than its size; import its files one by one"
 
 
@@ -198,7 +200,7 @@ class Folder:
         last = 0
         for name in self.tables[self.table]:
             self.began.append((last, name))
-            with tempfile.TemporaryDirectory(dir=self.scratch, prefix="unpacked-") as folder:
+            with tempfile.TemporaryDirectory(dir=self.scratch, prefix=UNPACKED) as folder:
                 for line, row in self._rows(name, Path(folder)):
                     last = self.began[-1][0] + line
                     yield last, row

@@ -1,4 +1,4 @@
-"""A comparison's prompt and project are held by its responses' constraints, and no longer by its own."""
+"""A comparison's prompt and project are those of its responses, and no longer checked for each comparison again."""
 
 import django.db.models.deletion
 from django.db import migrations, models

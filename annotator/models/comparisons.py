@@ -68,8 +68,8 @@ class Harm(models.TextChoices):
 class Comparison(models.Model):
     """A prompt with response A and response B: the paper's *instance*. Satisfies `labelers.base.Pair` as it is."""
 
-    # Prompt and project follow from the responses, whose constraints hold them: checking each row for them again was an
-    # eighth of what an import costs the server.
+    # Whoever makes a comparison takes prompt and project from its responses. The database holds these and what they are
+    # of; checking each row for prompt and project as well was an eighth of what an import costs it.
     project = models.ForeignKey(
         Project, models.CASCADE, related_name="comparisons", db_index=False, db_constraint=False
     )

@@ -228,16 +228,14 @@ class Job(models.Model):
         """Keep the lease and nothing else; False when the job has ended or was taken over."""
         return bool(self._mine().update(lease_until=now() + LEASE))
 
-    def still_mine(self, **result: Any) -> None:
+    def still_mine(self) -> None:
         """To be called last in the transaction that stores a result: nobody takes the job over until that commits.
 
-        Who takes it over later finds the `result` given here. Raises JobCancelled when it was cancelled or taken over.
+        Raises JobCancelled when it was cancelled or taken over.
         """
         mine = self._mine().filter(cancel_requested=False).select_for_update(no_key=True)
         if not mine.values_list("pk", flat=True).first():
             raise JobCancelled(str(self))
-        if result:
-            self._mine().update(result=storable(result))
 
     @transaction.atomic
     def finish(self, state: str, message: str = "", **result: Any) -> None:

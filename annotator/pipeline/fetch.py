@@ -92,8 +92,6 @@ def run_fetches() -> int:
 
 
 def _fetch_job(job: Job) -> work.Done:
-    if done := ingest.stored_before(job):
-        return done
     asked = Asked(**{name: value for name, value in job.parameters.items() if name in Asked.__dataclass_fields__})
     report = take(job.project, asked, job=job, by=job.requested_by)
     return work.Done(str(report), asdict(report))

@@ -7,6 +7,8 @@ cores at work), in one transaction: nothing is visible before the last row is in
 from __future__ import annotations
 
 import contextlib
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -19,8 +21,8 @@ from celery import shared_task
 from django.core.files.storage import default_storage
 from django.db import DatabaseError, DataError, IntegrityError, OperationalError, transaction
 from django.utils.timezone import now
+from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from psycopg import errors as postgresql
 
 from annotator import stored
@@ -40,8 +42,6 @@ from annotator.uploads import ARRIVING, arriving_folder
 # Folder of uploads in storage, one folder a project.
 UPLOADS = "uploads"
 UPLOAD_KEPT = timedelta(days=1)
-# What a job's result has of an import that is stored, for who takes it over before it could end.
-STORED = "stored"
 Found = TypeVar("Found")
 # How often an import that something else disturbed is tried altogether, where somebody can wait for that.
 ATTEMPTS = 3
@@ -68,9 +68,6 @@ def ingest_upload(job: Job) -> work.Done:
     another worker took the job over, and after a dry run, for the import.
     """
     name = job.parameters["upload"]
-    if done := stored_before(job):
-        default_storage.delete(name)
-        return done
     if not default_storage.exists(name):
         raise work.StepRefused(_("The uploaded file is gone from storage. Upload it again."))
     if job.parameters.get("dry_run"):
@@ -88,14 +85,6 @@ def ingest_upload(job: Job) -> work.Done:
         raise
     default_storage.delete(name)
     return done
-
-
-def stored_before(job: Job) -> work.Done | None:
-    """How an import ends whose worker died when all was stored, and before it could say so."""
-    if STORED not in job.result:
-        return None
-    report = IngestReport(**job.result[STORED])
-    return work.Done(str(report), asdict(report))
 
 
 def _ingest_stored(job: Job, name: str) -> work.Done:
@@ -122,7 +111,15 @@ def sweep_uploads(project: Project) -> int:
     old = [*_old_files(folder), *_old_files(ARRIVING)]
     for name in set(old) - wanted:
         default_storage.delete(name)
+    _sweep_unpacked()
     return len(set(old) - wanted)
+
+
+def _sweep_unpacked() -> None:
+    """Remove what processes that were killed had unpacked."""
+    for folder in Path(arriving_folder() or tempfile.gettempdir()).glob(f"{folders.UNPACKED}*"):
+        if folder.stat().st_mtime < (now() - UPLOAD_KEPT).timestamp():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _old_files(folder: str) -> list[str]:
@@ -176,7 +173,9 @@ def take_in(project: Project, coming: Coming, *, job: Job | None = None, patienc
         with _staged(project, coming, errors, heart, patience=patience) as staged:
             errors.refuse()
             report = _finish(project, staged, job)
-            heart.still_mine(**{STORED: asdict(report)})
+            if patience is None:
+                ingest_tables.learn(report)
+            ingest_tables.end(job, report)
             return report
 
     return _attempted(attempt, job, ATTEMPTS if patience is None else 1)
@@ -209,8 +208,8 @@ def _restored(project: Project, coming: Coming, job: Job | None, *, dry_run: boo
             featurise.request(project)
             if job:
                 _announce(project, report, job)
-        if job:
-            job.still_mine(**{STORED: asdict(report)})
+        if not dry_run:
+            ingest_tables.end(job, report)
         transaction.set_rollback(dry_run)
     return report
 
@@ -300,7 +299,8 @@ def _staged(
         staging = ingest_tables.Staging(project, errors, dry_run=dry_run)
         staging.begin(heart, patience)
         staged = Staged(coming, errors)
-        _stage(project, staging, staged, heart)
+        # Who waits for an answer waits in a web process, which holds requests of others.
+        _stage(project, staging, staged, heart, apart=patience is None)
         yield staged
 
 
@@ -371,7 +371,6 @@ def _ingest_made(
 
 def _finish(project: Project, staged: Staged, job: Job | None) -> IngestReport:
     report = staged.report()
-    ingest_tables.learn(report)
     staged.record(project, report)
     featurise.request(project)
     if job:
@@ -386,13 +385,16 @@ def _announce(project: Project, report: IngestReport, job: Job) -> None:
     webhooks.announce(project, Webhook.Event.IMPORTED, {"job": job.pk, **counts, "url": url})
 
 
-def _stage(project: Project, staging: ingest_tables.Staging, staged: Staged, heart: ingest_tables.Heart) -> None:
+def _stage(
+    project: Project, staging: ingest_tables.Staging, staged: Staged, heart: ingest_tables.Heart, *, apart: bool
+) -> None:
     def alive(taken: int, share: float) -> None:
         heart.pulse(int(95 * share), 100, _("%(count)s rows read") % {"count": taken})
 
     coming, definition = staged.coming, project.protocol.definition
-    reading = Reading(coming.path.absolute(), coming.way, coming.source, definition, arriving_folder())
-    with ingest_reading.parts(reading, alive) as parts:
+    folder, language = arriving_folder(), get_language()
+    reading = Reading(coming.path.absolute(), coming.way, coming.source, definition, folder, language)
+    with ingest_reading.parts(reading, alive, apart=apart) as parts:
         for part in parts:
             staged.take(part)
             staging.take(part.batch)

@@ -59,7 +59,10 @@ def _binary(field: models.Field[Any, Any], value: Any) -> bytes:
     value = field.get_db_prep_save(value, connections["default"])
     if isinstance(value, str):
         return binary_text(value)
-    width = Struct("!ih") if "SmallInteger" in field.get_internal_type() else Struct("!iq")
+    kind = field.get_internal_type()
+    if "SmallInteger" not in kind and kind not in ("BigIntegerField", "ForeignKey"):
+        raise TypeError(f"{field} is neither text nor a number of two or eight bytes")
+    width = Struct("!ih") if "SmallInteger" in kind else Struct("!iq")
     return width.pack(width.size - LENGTH.size, value)
 
 

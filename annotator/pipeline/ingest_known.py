@@ -8,7 +8,7 @@ from typing import Any
 
 from annotator.pipeline.ingest_rows import Row
 
-# Bits of a filter; a million ids fill a fiftieth of them.
+# Bits of a filter; a million ids set less than a fiftieth of them.
 BITS = 2**26
 
 
@@ -100,7 +100,8 @@ class Seen:
 class Lookup:
     """What a project holds of the rows of a file, batch by batch.
 
-    Into a project without prompts nothing comes but this file: only what it may have had before is looked for.
+    Into a project without prompts nothing comes but this file, so only what it may have had before is looked for. Where
+    something else does come, the database refuses it twice, and the import starts over (`ingest.Disturbed`).
     """
 
     def __init__(self, cursor: Any, project_id: int, first: int) -> None:

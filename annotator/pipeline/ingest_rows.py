@@ -72,7 +72,7 @@ class Met(NamedTuple):
 
 @dataclass
 class Batch:
-    """Rows, and the raters that no batch before had. `size` is in characters."""
+    """Rows, and the raters that no batch before had. `size` is in bytes."""
 
     rows: list[Row] = field(default_factory=list)
     raters: list[Met] = field(default_factory=list)
@@ -127,8 +127,11 @@ class Gathering:
         """Take one checked row. Raises RowInvalid when two of its judgments claim the same place."""
         judged = self._judged(line, entry, answers) if entry.votes else []
         prompt, responses = _prompt(entry.prompt), [_response(each) for each in entry.responses]
-        self.batch.size += len(prompt.texts) + sum([len(each.texts) for each in responses])
         comparisons = [_comparison(each) for each in entry.comparisons]
+        self.batch.size += sum([len(each.copied) + len(each.texts) for each in (prompt, *responses)])
+        # Of a comparison's metadata there are two.
+        self.batch.size += sum([2 * len(each.copied) for each in comparisons])
+        self.batch.size += sum([len(each.said) for each in judged])
         self.batch.rows.append(Row(line, prompt, responses, comparisons, judged))
 
     def _judged(self, line: int, entry: Entry, answers: list[Any]) -> list[Judged]:

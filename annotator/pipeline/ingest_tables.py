@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from functools import partial
 from typing import Any, Self
 
 from django.db import connection, connections, transaction
@@ -23,8 +25,8 @@ LOOK = 0.2
 PULSE = 0.5
 # Seconds that who waits for an answer waits for another import, and after which to ask again when it is not over then.
 PATIENCE, RETRY_AFTER = 2.0, 10
-# New comparisons and judgments of which the planner is told at once.
-MANY = 5000
+# New comparisons or judgments of which the planner is told at once, where they are so much of all that it knows of.
+MANY, MUCH = 5000, 0.1
 
 
 class Heart:
@@ -59,10 +61,17 @@ class Heart:
         if time.monotonic() - self._beaten_at > PULSE:
             self.beat(progress, total, message)
 
-    def still_mine(self, **result: Any) -> None:
+    def still_mine(self) -> None:
         """Last in the transaction that stores what was asked for: raises JobCancelled when nobody wants it any more."""
         if self._job:
-            self._job.still_mine(**result)
+            self._job.still_mine()
+
+
+def end(job: Job | None, report: IngestReport) -> None:
+    """End the job of an import, last in the transaction that stores it: whoever dies later cannot make it fail."""
+    if job:
+        job.still_mine()
+        job.finish(Job.State.DONE, str(report), **asdict(report))
 
 
 def learn(report: IngestReport) -> None:
@@ -71,13 +80,17 @@ def learn(report: IngestReport) -> None:
     Until then it takes ways through the tables that are right for empty ones: the first labels of 100,000 comparisons
     took longer from batch to batch. Texts are always found by their ids.
     """
-    if report.comparisons + report.judgments >= MANY:
-        transaction.on_commit(_analyze, robust=True)
+    for model, new in ((Comparison, report.comparisons), (Judgment, report.judgments)):
+        if new >= MANY:
+            transaction.on_commit(partial(_analyze, model._meta.db_table, new), robust=True)
 
 
-def _analyze() -> None:
+def _analyze(table: str, new: int) -> None:
+    """Nobody who has locked the table for a purpose like ours is waited for: it will be looked at soon enough."""
     with connection.cursor() as cursor:
-        cursor.execute(f"ANALYZE {Comparison._meta.db_table}, {Judgment._meta.db_table}")
+        cursor.execute("SELECT reltuples FROM pg_class WHERE oid = %s::regclass", [table])
+        if new > cursor.fetchone()[0] * MUCH:
+            cursor.execute(f"ANALYZE (SKIP_LOCKED) {table}")
 
 
 class Staging:

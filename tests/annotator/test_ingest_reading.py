@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from annotator import protocols
 from annotator.formats.entries import ShapeUnknown, Way
 from annotator.formats.files import FileInvalid
+from annotator.formats.rows import RowInvalid
 from annotator.models import Comparison, Job, JobCancelled, Judgment, Prompt, Response
 from annotator.pipeline import ingest, ingest_known, ingest_reading, ingest_tables
 from annotator.pipeline.ingest_reading import Reading
@@ -48,6 +50,10 @@ def said(parts):
     return [{**vars(part), "batch": vars(part.batch)} for part in parts]
 
 
+def refused():
+    return {**row(2), "judgments": [{"rater": "ann", "kind": "person", "level": 99}]}
+
+
 def zipped(folder):
     with zipfile.ZipFile(folder / "set.zip", "w") as file:
         for name, given in (("a.jsonl", rows(3)), ("b.jsonl", [*rows(2, start=3), {"id": "bad", "prompt": ""}])):
@@ -70,6 +76,7 @@ def parquet(folder):
 FILES = {
     "lines": lambda folder: write(folder, [ODD, *rows(1203)]),
     "nothing": lambda folder: write(folder, ["\n"]),
+    "an answer that the protocol refuses": lambda folder: write(folder, [row(1), refused()]),
     "wrong rows": lambda folder: write(folder, [*rows(1001), "{\n", {**row(1), "response_b": ""}, *rows(1100)]),
     "gzip": packed,
     "Parquet": parquet,
@@ -116,6 +123,64 @@ def test_what_is_raised_there_is_raised_here(tmp_path, monkeypatch):
     assert "Traceback" in raised.value.__notes__[0]  # whoever runs the site finds where
 
 
+@pytest.mark.slow
+def test_errors_are_told_in_the_language_of_who_asked(tmp_path, monkeypatch):
+    apart(monkeypatch)
+    path = write(tmp_path, [refused()])
+    told = {}
+    for language in ("en", "ar"):
+        with ingest_reading.parts(Reading(path, Way(), "", DEFINITION, language=language), asleep) as parts:
+            [(_line, _field, told[language])] = next(parts).problems
+    assert told["en"] == "99 is not on the scale" and "99" in told["ar"] != told["en"]
+
+
+@pytest.mark.slow
+def test_what_is_unpacked_goes_with_a_reading_that_is_given_up(tmp_path, monkeypatch):
+    apart(monkeypatch)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as file:
+        file.writestr("a.jsonl", "".join(json.dumps(each) + "\n" for each in rows(30_000)))
+    reading = Reading(tmp_path / "set.zip", Way(), "", DEFINITION, str(scratch))
+    with ingest_reading.parts(reading, asleep) as parts:
+        next(parts)
+        assert list(scratch.rglob("unpacked.jsonl"))
+    assert not list(scratch.iterdir())
+
+
+def test_what_a_killed_worker_had_unpacked_is_swept_up(settings, tmp_path):
+    settings.MEDIA_ROOT = str(tmp_path)
+    arriving = tmp_path / "uploads" / "arriving"
+    for name, age in (("unpacked-old", 2), ("unpacked-new", 0)):
+        (arriving / name).mkdir(parents=True)
+        os.utime(arriving / name, (time.time() - age * 86_400,) * 2)
+    ingest._sweep_unpacked()
+    assert [each.name for each in arriving.iterdir()] == ["unpacked-new"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_what_stops_a_group_of_processes_does_not_end_a_reading(tmp_path, monkeypatch, sent):
+    apart(monkeypatch)
+    processes = started(monkeypatch)
+    with ingest_reading.parts(Reading(write(tmp_path, rows(5000)), Way(), "", DEFINITION), asleep) as parts:
+        read = len(next(parts).batch.rows)
+        os.kill(processes[0].pid, sent)
+        assert read + sum(len(part.batch.rows) for part in parts) == 5000
+
+
+@pytest.mark.parametrize("error", [RowInvalid("here", "is odd"), FileInvalid("is odd"), KeyError("odd")])
+def test_errors_come_back_from_the_other_process_with_what_they_say(error):
+    back = pickle.loads(pickle.dumps(ingest_reading._sendable(error)))
+    assert "odd" in str(back) and (type(back) is type(error) or type(back) is RuntimeError)
+
+
+def test_metadata_and_judgments_count_for_the_size_of_a_part(tmp_path, monkeypatch):
+    monkeypatch.setattr(ingest_reading, "BATCH_SIZE", 100_000)
+    long = [{**each, "metadata": {"why": "x" * 60_000}} for each in rows(4)]
+    assert [len(part.batch.rows) for part in read(write(tmp_path, long))] == [1, 1, 1, 1, 0]
+
+
 def started(monkeypatch):
     """The processes that are started from now on."""
     processes, popen = [], subprocess.Popen
@@ -136,7 +201,8 @@ def test_of_an_import_whose_reading_is_killed_nothing_is_left(tmp_path, monkeypa
 
     def kills(self, batch):
         take(self, batch)
-        os.kill(processes[0].pid, signal.SIGKILL)
+        if processes[0].poll() is None:
+            os.kill(processes[0].pid, signal.SIGKILL)
 
     monkeypatch.setattr(ingest_tables.Staging, "take", kills)
     with pytest.raises(MemoryError, match="ended with status -9"):
@@ -172,7 +238,7 @@ def test_the_reading_ends_with_who_started_it(tmp_path):
             process = begun(*given, **options)
             print(process.pid, flush=True)
             return process
-        subprocess.Popen = popen
+        subprocess.Popen, ingest_reading.APART = popen, -1
         reading = ingest_reading.Reading(Path({str(path)!r}), Way(), "", protocols.PRESETS["plain"])
         with ingest_reading.parts(reading, lambda taken, share: None) as parts:
             next(parts)
@@ -180,9 +246,11 @@ def test_the_reading_ends_with_who_started_it(tmp_path):
             time.sleep(600)
     """
     with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True) as parent:
-        reader = int(parent.stdout.readline())
-        assert parent.stdout.readline() == "reads\n" and runs(reader)
-        parent.kill()
+        try:
+            reader = int(parent.stdout.readline())
+            assert parent.stdout.readline() == "reads\n" and runs(reader)
+        finally:
+            parent.kill()
     deadline = time.monotonic() + 60
     while runs(reader) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -425,8 +425,11 @@ def test_the_planner_knows_of_many_new_comparisons_at_once(tmp_path, monkeypatch
 
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE annotator_comparison")
-    monkeypatch.setattr(ingest_tables, "MANY", 30)
+    monkeypatch.setattr(ingest_tables, "MANY", 10)
     ingest.ingest_file(make_project(), write(tmp_path, rows(9)))
     before = known()
     ingest.ingest_file(make_project(), write(tmp_path, rows(10)))
     assert (before, known()) == (0, 19)
+    monkeypatch.setattr(ingest_tables, "MUCH", 1)
+    ingest.ingest_file(make_project(), write(tmp_path, rows(15)))
+    assert known() == 19
