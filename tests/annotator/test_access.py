@@ -506,6 +506,7 @@ def answers_as_said(inhabited: Inhabited, name: str, whom: Callable[[set[str]], 
             strict(response)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in MATRIX if name in set(addresses())])
 def test_only_the_roles_named_may_use_it(inhabited, name):
     """Everybody who may not, and the first of those who may."""

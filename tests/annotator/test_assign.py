@@ -330,6 +330,7 @@ def test_what_opens_after_they_went_through_the_queue_is_found():
     assert [answered(project, rater), answered(project, rater)] == [third, fourth]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 200])
 def test_the_next_lease_takes_the_same_few_queries_however_long_the_queue(count):
     project = make_project()

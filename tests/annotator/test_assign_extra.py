@@ -94,6 +94,7 @@ def test_what_teaches_is_not_mixed_in(use):
     assert {judgment.purpose for judgment in judge_all(project, person(project))} == {"judge"}
 
 
+@pytest.mark.slow
 def test_retired_gold_is_not_mixed_in():
     project = project_of(12, golds=3, gold_share=1.0)
     Gold.objects.update(retired_at=now())

@@ -388,6 +388,7 @@ def test_more_lines_than_can_be_told_apart_replace_the_last(project):
     assert offered["chosen on the seed set"] == "line=value&show=difference"
 
 
+@pytest.mark.slow
 def test_a_page_costs_the_same_queries_however_many_backtests(project, lead, client, django_assert_max_num_queries):
     for number in range(2, 12):
         made = finished(project)

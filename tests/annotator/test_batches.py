@@ -92,6 +92,7 @@ def statuses():
     return Counter(LabelerCall.objects.values_list("status", flat=True))
 
 
+@pytest.mark.slow
 def test_a_file_holds_every_call_in_openais_format_at_half_the_highest_price(judge, project):
     file, job = file_of(judge)
     assert job.state == Job.State.DONE and file.state == "out"
@@ -146,6 +147,7 @@ def test_a_file_cut_in_two_is_taken_in_in_two(judge):
     assert file.state == "closed" and Judgment.objects.count() == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("broken", "line", "name", "reason"),
     [
@@ -198,6 +200,7 @@ def test_requests_that_failed_cost_nothing_and_can_be_asked_again(judge):
     assert again.calls.count() == 2
 
 
+@pytest.mark.slow
 def test_giving_up_gives_the_money_back_and_late_results_are_not_taken(judge, project):
     file, _job = file_of(judge)
     written = requests(file)

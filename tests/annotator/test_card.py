@@ -382,6 +382,7 @@ def test_what_came_in_stands_in_card_and_croissant(monkeypatch):
     assert f"21 rows in 3 files and batches (sha256 over theirs `{rest}`)" in body
 
 
+@pytest.mark.slow
 def test_batches_of_the_program_interface_are_counted_and_not_listed():
     project = make_project()
     judged(project)

@@ -118,6 +118,7 @@ def test_only_what_was_said_of_the_sample_is_read():
     assert all("comparison_id" in each["sql"].split("WHERE")[1] for each in asked.captured_queries)
 
 
+@pytest.mark.slow
 def test_the_tick_asks_when_somebody_has_judged_since_and_then_waits():
     project, comparisons, rng = project_with_people(10)
     assert check.request_due() == 0, "there is no labeler yet"
@@ -400,6 +401,7 @@ def test_labels_that_calibrated_labelers_agree_on_against_people_are_suspects():
 # Checks by made pairs
 
 
+@pytest.mark.slow
 def test_checks_are_calls_and_no_judgments_and_nothing_is_asked_twice():
     project, comparisons, _rng = project_with_people(12)
     labeler = Labeler.objects.create(project=project, name="longest", kind="null_longest")

@@ -544,6 +544,7 @@ def test_what_was_chosen_is_shown_in_the_words_of_the_form(project, client, lead
     assert said({"ties": "sell", "gone": 1, "metadata": {}}) == "Ties: sell; gone = 1"
 
 
+@pytest.mark.slow
 def test_a_lossless_store_tells_what_its_tables_hold_under_its_own_name(project, client, lead):
     made = begun(project, "judgments", "parquet", name="بيانات (v1)")
     known = {fact.key: fact.value for fact in readings.datasets.published(made.versions.get())}

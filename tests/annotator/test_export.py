@@ -64,6 +64,7 @@ def read(done, name):
     return [json.loads(line) for line in text.splitlines()] if name.endswith(".jsonl") else text
 
 
+@pytest.mark.slow
 def test_text_survives_byte_for_byte(project):
     odd = "naïve\u2028Ω𝄞\t“x”\r\n\n  e\u0301 \ufeff \u200f שלום ‮ \x7f\x01 end "
     comparison = judged(project, prompt=odd, a=odd + "A", b=odd + "B")
@@ -164,6 +165,7 @@ def test_an_undone_answer_is_in_no_export_even_after_its_window(project):
     assert [row["level"] for row in rows] == [-1]
 
 
+@pytest.mark.slow
 def test_a_crash_in_the_middle_shows_nothing_and_a_rerun_completes_it(project, monkeypatch):
     for _ in range(3):
         judged(project)
@@ -318,6 +320,7 @@ def test_the_number_of_queries_grows_with_pages_not_with_comparisons(project, dj
         export.write_export(made)
 
 
+@pytest.mark.slow
 def test_the_lossless_store_holds_what_was_marked_written_and_ranked(project):
     comparison = judged(project, criterion="The shorter", harms=["medical"], candidates_count=1)
     further = Response.objects.create(prompt=comparison.prompt, external_id="third", text="A third")

@@ -65,6 +65,7 @@ def helpsteer2():
     return answered_by_all(make_project("helpsteer2", provenance="generated"), [answer])
 
 
+@pytest.mark.slow
 def test_helpsteer2_of_a_protocol_without_ratings_is_the_preference_alone(tmp_path):
     folder = exported(plain(), tmp_path / "set", "helpsteer2", "jsonl")
     rows = load(folder, "preference")["train"]
@@ -78,6 +79,7 @@ def test_without_a_name_the_first_config_loads(tmp_path):
     assert "judgment_id" in load(folder)["train"].column_names
 
 
+@pytest.mark.slow
 def test_helpsteer2_ratings_and_preference_say_what_people_said(tmp_path):
     folder = exported(helpsteer2(), tmp_path / "set", "helpsteer2", "jsonl", ai="keep")
     first, second = load(folder)["train"]
@@ -107,6 +109,7 @@ def test_helpsteer2_loads_as_the_original_does(tmp_path):
         assert column in loaded.column_names and loaded.num_rows == load(folder, table)["train"].num_rows
 
 
+@pytest.mark.slow
 def test_multipref_keeps_every_answer(tmp_path):
     folder = exported(multipref(), tmp_path / "set", "multipref", "parquet", ai="keep")
     row, judge = load(folder)["train"]

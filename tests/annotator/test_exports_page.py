@@ -89,6 +89,7 @@ def test_the_page_warns_that_pooled_judges_weigh_as_much_as_people(project, clie
     assert "an AI labeler's answer weighs as much as a person's" in form
 
 
+@pytest.mark.slow
 def test_everything_comes_as_one_zip(project, client, lead):
     made = finished(project, client)
     answer = client.get(reverse("export_download", args=[project.pk, made.number]))
@@ -196,6 +197,7 @@ def test_exports_and_data_sets_are_pages_of_one_tab(project, client, lead):
         assert here in shown.partition('class="subtabs"')[2]
 
 
+@pytest.mark.slow
 def test_the_list_reads_no_manifest(project, client, lead, django_assert_max_num_queries):
     finished(project, client)
     Export.objects.update(manifest={"filters": {"left_out": {"a tie": 58}}})
@@ -204,6 +206,7 @@ def test_the_list_reads_no_manifest(project, client, lead, django_assert_max_num
     assert not [each for each in queries if '"annotator_export"."manifest",' in each["sql"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("role", "sees", "asks"), [("reviewer", 200, 404), ("viewer", 200, 404), ("annotator", 404, 404)]
 )
@@ -215,6 +218,7 @@ def test_readers_download_and_only_leads_ask(project, client, lead, role, sees, 
     assert client.post(page(project), asked()).status_code == asks
 
 
+@pytest.mark.slow
 def test_a_lead_of_another_project_sees_nothing(project, client, lead):
     made = finished(project, client)
     client.force_login(make_member(make_project(), "lead"))
@@ -222,6 +226,7 @@ def test_a_lead_of_another_project_sees_nothing(project, client, lead):
     assert client.get(reverse("export_download", args=[project.pk, made.number, "README.md"])).status_code == 404
 
 
+@pytest.mark.slow
 def test_an_unfinished_export_and_an_unknown_file_do_not_exist(project, client, lead):
     client.post(page(project), asked())
     number = Export.objects.get().number

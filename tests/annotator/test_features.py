@@ -153,6 +153,7 @@ def test_tags_that_come_while_rows_are_made_reach_them(project, server, monkeypa
     assert column(project, "tag_material_yes") == [1, 1]
 
 
+@pytest.mark.slow
 def test_nothing_leaves_without_a_leads_word_and_the_money_stops_it(project, server):  # noqa: F811
     labeler = tagger_of(project, server, Prices(per_call=Decimal(1)))
     server.always = f"text:{json.dumps(SAID)}"

@@ -127,6 +127,7 @@ def test_more_samples_later_buy_only_what_is_missing(project, server):  # noqa: 
     assert len(server.requests) == 6
 
 
+@pytest.mark.slow
 def test_answers_without_responses_of_a_worker_that_died_become_responses(project, server, monkeypatch):  # noqa: F811
     labeler = writer(project, server)
     _answered, unanswered = prompts(project)

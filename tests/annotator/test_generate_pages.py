@@ -79,6 +79,7 @@ def test_a_lead_adds_a_generator_confirms_what_leaves_and_lets_it_write(lead, pr
     assert "12 answers" in words(lead.get(reverse("generator", args=here)))
 
 
+@pytest.mark.slow
 def test_what_failed_in_a_run_is_shown_by_kind_beside_the_run_and_the_generator(lead, project, server):  # noqa: F811
     prompts(project, 2)
     labeler = make_generator(project, server.url)

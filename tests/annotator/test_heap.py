@@ -32,6 +32,7 @@ def test_what_was_there_before_is_not_looked_through_and_what_is_made_inside_is_
     assert gc.get_freeze_count() == 0
 
 
+@pytest.mark.slow
 def test_what_somebody_else_froze_stays_frozen(collect):
     mine = []
     gc.freeze()

@@ -104,6 +104,7 @@ def test_the_answer_is_told_and_filtered_in_the_order_that_was_on_screen():
     assert shown(author.list(answer="tie")) == [tie.pk]
 
 
+@pytest.mark.slow
 def test_what_was_reported_sent_back_talked_about_or_given_on_a_day_can_be_found():
     author = Author(4)
     flagged, returned, talked, old = author.done

@@ -109,6 +109,7 @@ def test_characters_that_turn_text_stand_alone_in_an_isolate(rendered, name):
     assert read(rendered[name]).loose == []
 
 
+@pytest.mark.slow
 @each
 def test_the_work_grows_with_the_length_of_the_text(name):
     """Calls of functions, not seconds: a case that costs more for each character than these do is one to look at."""

@@ -258,6 +258,7 @@ def six_of_one_each() -> tuple[Project, Assignment]:
     return project, assignment
 
 
+@pytest.mark.slow
 def test_a_plan_is_replaced_while_people_work_and_what_is_undone_then_is_paid_by_the_new_one():
     project, judged = six_of_one_each()
     second = route.approve(project.plans.order_by("pk")[1], None)

@@ -78,6 +78,7 @@ def paid():
     return LedgerEntry.objects.aggregate(sum=Sum("amount"))["sum"] or Decimal(0)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_free_labelers_judge_everything_and_then_only_what_is_new(project):
     for kind in ("null_longest", "null_random"):
@@ -395,6 +396,7 @@ def test_an_endpoint_inside_the_network_needs_the_operators_word(project, server
     assert server.requests == []
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_a_prompt_or_code_change_makes_a_new_version_that_judges_anew(project, server, monkeypatch):  # noqa: F811
     labeler = judge_of(project, server, {})

@@ -92,6 +92,7 @@ def test_a_lead_adds_a_judge_sees_the_price_tries_it_and_sees_what_it_did(lead, 
     assert 0 < rows["tiny judge"].cost < most
 
 
+@pytest.mark.slow
 def test_a_run_that_costs_more_than_was_confirmed_or_than_there_is_does_not_start(lead, project, server):  # noqa: F811
     make_comparison(project)
     lead.post(address("labeler_new", project, "llm_judge"), form_for(server, price_per_call="3"))

@@ -136,6 +136,7 @@ def test_a_job_beats_at_every_budget_of_the_curve_and_can_be_stopped_there():
         budget_curve.curve(with_model(), "value", 0, stopped)
 
 
+@pytest.mark.slow
 def test_the_papers_search_is_tried_at_few_budgets_with_the_tags_of_its_model(monkeypatch):
     asked: list[dict[str, object]] = []
 

@@ -40,6 +40,7 @@ def test_stopping_is_suggested_by_the_stored_curve():
     assert readings.worth(plan, Decimal(20), Loop()) is None
 
 
+@pytest.mark.slow
 def test_the_page_tells_the_next_step_and_takes_a_policy(project, client):
     client.force_login(make_member(project, "lead"))
     for number in range(5):

@@ -39,6 +39,7 @@ def test_a_seed_set_is_whole_prompts_at_random_that_people_judge_in_full(project
     )
 
 
+@pytest.mark.slow
 def test_few_large_prompts_are_drawn_comparison_by_comparison(project):
     for number in range(100):
         made = make_comparison(project, "x")

@@ -86,6 +86,7 @@ def test_an_attempt_is_drawn_once_and_gone_on_with(project, rater):
     assert onboarding.next_step(first) == 0
 
 
+@pytest.mark.slow
 def test_a_tutorial_keeps_its_order_and_a_retry_is_drawn_anew(project, rater):
     in_order = [gold.pk for gold in golds(project, "tutorial", 6)]
     assert [drawn["gold"] for drawn in start(project, rater, "tutorial").answers] == in_order
@@ -227,6 +228,7 @@ def test_the_tutorial_is_done_when_all_of_it_was_seen(project, rater):
     assert admission.hindrance(project, rater) is None
 
 
+@pytest.mark.slow
 def test_a_known_answer_that_was_contested_rightly_fails_nobody(project, user, rater, client):
     standards(project, qualification_required=True, attempts_allowed=1)
     wrong, *_rest = golds(project)
@@ -371,6 +373,7 @@ def test_leads_see_attempts_and_let_somebody_in(project, rater, user, client):
     assert "certified under version 1" in client.get(reverse("people", args=[project.pk])).content.decode()
 
 
+@pytest.mark.slow
 def test_the_people_page_costs_the_same_queries_however_many_there_are(project, client):
     golds(project)
     client.force_login(make_member(project, "lead"))

@@ -154,6 +154,7 @@ def test_the_plans_are_compared_and_the_model_named(project, lead, client):
     assert "linear (ridge) chosen 0.0100 ± 0.0010 0.58" in said
 
 
+@pytest.mark.slow
 def test_how_a_plan_chose_is_told_in_words_everywhere(project, lead, client):
     one, other = two(project)
     Plan.objects.update(strategy="hyper_top_k")

@@ -205,6 +205,7 @@ def test_a_published_version_is_asked_from_then_on_and_judgments_keep_theirs():
     assert Judgment.objects.get(pk=judgment.pk).protocol.version == 1
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_publishing_what_is_asked_already_makes_no_version():
     project = make_project("helpsteer2")

@@ -83,6 +83,7 @@ def test_who_withdraws_before_a_run_that_died_goes_on_is_not_in_it(people, monke
     assert survey(export.write_export(made)) == {person.pseudonym for person in people[1:]}
 
 
+@pytest.mark.slow
 def test_who_withdraws_while_files_are_stored_is_not_in_it(people, monkeypatch):
     made = asked(people[0].project)
     calls = on_store(monkeypatch, people[0].profile.withdraw, nth=2)
@@ -162,6 +163,7 @@ def test_what_was_stored_goes_when_the_export_is_cancelled_or_fails(people, monk
         job.finish(Job.State.FAILED)
 
 
+@pytest.mark.slow
 def test_the_sweep_takes_what_no_export_names_and_nothing_else(people):
     project = people[0].project
     done = export.write_export(asked(project))

@@ -48,6 +48,7 @@ def test_what_a_ranking_sent_to_people_is_not_measured_on(project):
     assert known.judged.sum() == 35
 
 
+@pytest.mark.slow
 def test_a_ranked_comparison_stays_one_in_the_plan_that_keeps_it(project):
     made = with_features(project, 20)
     first = ranked(project, [each for each, _level in made[:6]])

@@ -122,6 +122,7 @@ def test_text_nested_deeper_than_the_parser_goes_is_shown_as_it_is():
     assert "the point" in rendering.to_html(deep)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

@@ -184,6 +184,7 @@ def test_a_draft_of_a_judged_comparison_is_refused():
     assert seat.post("draft", lease, level=1).status_code == 409
 
 
+@pytest.mark.slow
 def test_undo_brings_the_comparison_back_with_the_answer_as_given():
     seat = Seat(project_with(2))
     lease = seat.lease()
@@ -286,6 +287,7 @@ def test_an_answer_keeps_the_protocol_that_was_on_screen():
     assert Judgment.objects.get().protocol == shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [3, 60])
 def test_a_judgment_and_the_next_comparison_take_the_same_few_queries_however_many_there_are(
     count, django_assert_max_num_queries

@@ -97,6 +97,7 @@ def test_an_export_during_which_other_votes_are_wanted_is_written_anew(judged, m
     assert write(project, filters={"status": "settled"}) == meanwhile
 
 
+@pytest.mark.slow
 def test_a_domain_that_is_found_meanwhile_lets_no_row_in_late(judged, monkeypatch):
     project, judgments = judged
     project.prompts.update(domain="")
@@ -336,6 +337,7 @@ def test_what_becomes_effective_between_the_two_reads_of_the_boundary_is_not_in_
     assert next(snapshot.judged()).label.p_b == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["rewardbench2", "ultrafeedback"])
 def test_comparisons_of_one_prompt_are_one_row_whenever_they_came(db, format):
     """The second import of a prompt turns over what the first alone says."""

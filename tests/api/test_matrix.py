@@ -154,6 +154,7 @@ def test_every_operation_is_in_the_matrix():
     assert set(operations()) == set(MATRIX) | {"list_projects"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MATRIX)
 def test_a_token_opens_what_its_scopes_say(inhabited, name):
     method, documented = operations()[name]
@@ -183,6 +184,7 @@ def test_a_token_never_grants_more_than_its_persons_role(inhabited, name):
         assert_problem(response, 404 if role == "stranger" else 403)
 
 
+@pytest.mark.slow
 def test_readers_that_are_no_leads_read(inhabited):
     for name, asked in MATRIX.items():
         if operations()[name][0] == "get" and READ in asked.scopes:

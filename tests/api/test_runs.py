@@ -79,6 +79,7 @@ def test_a_run_is_asked_for_once_and_holds_what_it_can_cost(project, judge, prog
     assert found["set_aside"] is None, "nothing is set aside before it begins"
 
 
+@pytest.mark.slow
 def test_asked_again_when_it_holds_all_the_money_a_run_is_the_answer_until_it_has_ended(project, judge, program):
     asked = {"on": "people", "most": "5"}
     made = program.post(runs_of(judge), asked).json()

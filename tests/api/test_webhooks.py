@@ -321,6 +321,7 @@ def payloads(event):
     return found
 
 
+@pytest.mark.slow
 def test_an_import_and_an_export_are_told_with_counts_and_no_text(project, hook, tmp_path, same_connection):
     file = tmp_path / "rain.jsonl"
     file.write_text(json.dumps(row(1, judgments=[{"kind": "person", "level": 1}])))

@@ -90,6 +90,7 @@ def test_verdicts_keep_the_order_of_the_pairs_and_the_server_is_never_pressed(se
     assert len({round(v.p_b, 6) for v in together}) > 4, "different pairs get different answers"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failure", ["429", "500", "garbage", "hang"])
 def test_what_can_pass_is_asked_again(server, failure):
     server.script.append(failure)
@@ -107,6 +108,7 @@ def test_a_refusal_is_not_asked_again_and_stays_its_own(server):
     assert len(server.requests) == 3, "what is left of a pair that cannot be judged is not bought"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "permanent", "may_have_cost", "retry_after"),
     [

@@ -117,6 +117,7 @@ def test_findings_are_made_without_a_call_and_follow_the_responses(server):
     assert json.loads(verdict.provenance["steps"]["tools"]["text"])["a"] == "- 2 + 2 = 5: wrong, it is 4"
 
 
+@pytest.mark.slow
 def test_of_several_samples_the_mean_counts(server):
     server.script.extend(["text:B", "text:A", "text:B", "text:A", "text:B", "text:A"])
     one = judge(server, samples=3, temperature=1.0)
@@ -276,6 +277,7 @@ def test_a_server_that_keeps_to_a_schema_gives_verdicts_and_ratings_with_probabi
     assert {step: each["method"] for step, each in steps.items()} == dict.fromkeys(steps, "logprobs")
 
 
+@pytest.mark.slow
 def test_what_an_endpoint_refuses_is_left_out_knowingly_and_remembered(server):
     server.unknown = ("max_tokens", "logprobs", "structured_outputs", "temperature")
     one = LLMJudge(server.url, "a model of its own", structured="choice", concurrency=1, prices=Prices(Decimal(1)))

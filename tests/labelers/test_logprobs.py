@@ -59,6 +59,7 @@ def flat(lists):
     return [value for values in lists for value in values]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_packed_padded_one_by_one_and_naive_agree(family):
     texts, model = texts_of(family), tiny.model(family)

@@ -113,6 +113,7 @@ def test_a_process_of_a_worker_that_is_killed_is_started_again_and_all_end_when_
         assert "q-1 ended (signal SIGKILL); starting it again in 1 s" in said.read()
 
 
+@pytest.mark.slow
 def test_a_worker_without_a_number_of_processes_says_what_is_needed():
     command = [sys.executable, "-m", "annotator.workers", "default", "many"]
     done = subprocess.run(command, cwd=ROLE.parent, stderr=subprocess.PIPE, text=True)

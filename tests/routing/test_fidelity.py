@@ -38,6 +38,7 @@ def test_correlated_fidelities_predict_better_together_than_the_low_one_alone():
     assert stack < 0.95 * moved  # what the description explains of the difference is used
 
 
+@pytest.mark.slow
 def test_fidelities_that_have_nothing_in_common_lose_nothing():
     for k in (6, 16):
         stack, moved, mean = errors(k, 0.0)

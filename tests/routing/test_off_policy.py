@@ -37,6 +37,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say_and_estimates_are_unbiase
     assert abs(values.mean() - TRUTH) < 3 * values.std() / 20 + 0.002
 
 
+@pytest.mark.slow
 def test_a_wrong_model_costs_width_but_not_truth_and_a_good_one_gains():
     spreads = {}
     for name in ("none", "good", "wrong"):

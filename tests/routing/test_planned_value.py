@@ -96,6 +96,7 @@ def test_a_labeler_nobody_could_check_is_not_trusted_and_named():
     assert not (plan.source == 2).any() and "large" in plan.notes[0]
 
 
+@pytest.mark.slow
 def test_the_lower_bound_moves_money_to_what_is_sure():
     case, *_ = world(2, taught=120)
     mean, lower = (strategies.value(case, Decimal(300), control_share=0, bound=bound) for bound in ("mean", "lower"))

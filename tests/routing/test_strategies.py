@@ -59,6 +59,7 @@ def test_the_labeler_that_agrees_best_with_people_judges_the_rest():
     assert set(strategies.all_ai(case, Decimal(3)).source.tolist()) == {1}, "the better one is too dear for all"
 
 
+@pytest.mark.slow
 def test_disagreement_beats_random_where_labelers_err_by_slice():
     """Planted: 45% errors where the first feature is high (31% of 3,000), 5% elsewhere; seed set 15%."""
     gains = []
