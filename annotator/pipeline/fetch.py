@@ -322,7 +322,7 @@ def _line(row: Mapping[str, Any], number: int, in_columns: bool) -> str:
         if isinstance(given.get(name), str):
             try:
                 given[name] = json.loads(given[name])
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue  # its reader says what is wrong with it
     try:
         return json.dumps(given, default=_plain) + "\n"

@@ -312,3 +312,8 @@ def test_a_folder_with_several_splits_or_other_files_is_refused_in_words(tmp_pat
 def test_a_folder_that_is_not_there_is_not_taken_for_a_name_of_the_hub(tmp_path):
     with pytest.raises(CommandError, match="there is no folder .*copies/multipref"):
         call_command("import_dataset", make_project().pk, str(tmp_path / "copies/multipref"))
+
+
+def test_a_cell_that_is_nested_too_deeply_is_left_to_its_reader():
+    deep = "[" * 200_000
+    assert json.loads(fetch._line({"metadata": deep, "id": "a"}, 1, in_columns=True)) == {"metadata": deep, "id": "a"}

@@ -240,7 +240,7 @@ def _justify(said: Said, schema: str, value: Any) -> None:
     """JSON with "reasons" (names of the project's own) and "rationale"; other text is the reason itself."""
     try:
         given = json.loads(value) if isinstance(value, str) else value
-    except ValueError:
+    except (ValueError, RecursionError):
         given = None
     if not isinstance(given, Mapping):
         said.write("justification", str(value))
